@@ -1,0 +1,52 @@
+"""A learned image codec: a picture in, a small file out, the same picture on every machine.
+
+    data = codec.compress(image, quality=75)
+    image = codec.decompress(data)
+
+Importing this package loads neither torch nor weights; the first call that needs them does.
+"""
+
+from codec.api import (
+    Codec,
+    Info,
+    compress,
+    decode,
+    decompress,
+    encode,
+    inspect,
+    models,
+    verify,
+)
+from codec.errors import (
+    ChecksumMismatch,
+    CodecError,
+    FormatError,
+    InvalidImage,
+    LimitExceeded,
+    Truncated,
+    UnknownModel,
+    UnsupportedVersion,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ChecksumMismatch",
+    "Codec",
+    "CodecError",
+    "FormatError",
+    "Info",
+    "InvalidImage",
+    "LimitExceeded",
+    "Truncated",
+    "UnknownModel",
+    "UnsupportedVersion",
+    "__version__",
+    "compress",
+    "decode",
+    "decompress",
+    "encode",
+    "inspect",
+    "models",
+    "verify",
+]

@@ -1,0 +1,334 @@
+"""The public functions, and the class `Codec` behind them. Torch is imported when first needed."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import os
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec import container, registry
+from codec.container import Header
+from codec.errors import InvalidImage
+from codec.files import write_atomically
+from codec.image import from_pixels, to_pixels
+
+if TYPE_CHECKING:
+    from codec.pipeline import Pipeline
+
+Image = Any
+"""ndarray H×W or H×W×3 uint8, PIL image, or torch tensor C×H×W (uint8, or float in [0,1])."""
+
+EXTENSION = ".cae"
+
+
+@dataclasses.dataclass(frozen=True)
+class Info:
+    """What a file says about itself, from its header alone."""
+
+    width: int
+    height: int
+    channels: int
+    """1 (gray) or 3 (RGB)."""
+    lossless: bool
+    """Whether the picture was stored exactly: flat graphics and noise are."""
+    quality: float | None
+    """0…100 as given to `compress`, to the nearest 1/10.24; None if lossless."""
+    model: str | None
+    """Id of the model, twelve hexadecimal digits; None if lossless."""
+    tiles: int
+    tile_size: int
+    """Pixels along a tile."""
+    bytes: int
+    """Size of the whole file, as its header states it."""
+    header_bytes: int
+    format_version: int
+
+    @property
+    def bits_per_pixel(self) -> float:
+        """Size of the file in bits, over the pixels of the picture."""
+        return 8 * self.bytes / (self.width * self.height)
+
+
+def quality_level(quality: float) -> int:
+    """The level 0…1024 that files store; `ValueError` unless 0 ≤ quality ≤ 100."""
+    if isinstance(quality, bool) or not isinstance(quality, (int, float, np.integer, np.floating)):
+        raise TypeError(f"quality must be a number, not {type(quality).__name__}")
+    if not 0 <= quality <= 100:  # NaN too
+        raise ValueError(f"quality must be from 0 to 100, not {quality}")
+    return round(float(quality) * container.MAX_LEVEL / 100)
+
+
+class Codec:
+    """A codec whose weights are loaded once. Safe to share between threads, which take turns.
+
+    Args:
+        model: name of a shipped model, path of a `.safetensors` file, or None for the default.
+            Files written with any shipped model are decoded whatever is chosen here.
+        device: "cpu", "cuda", …; None for the CPU. Files do not depend on it.
+        threads: CPU threads to use during calls; None leaves torch's setting alone.
+
+    Raises `UnknownModel` for an unknown name or damaged weights.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str | os.PathLike[str] | None = None,
+        device: str | None = None,
+        threads: int | None = None,
+    ) -> None:
+        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int)):
+            raise TypeError(f"threads must be an integer, not {type(threads).__name__}")
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads must be at least 1, not {threads}")
+        self.device = device or "cpu"
+        self.threads = threads
+        self._lock = threading.RLock()
+        name, data = registry.find(None if model is None else os.fspath(model))
+        self.model = name
+        self._pipeline = _load_pipeline(name, data, self.device)
+        self._others: dict[bytes, Pipeline] = {self._pipeline.model_id: self._pipeline}
+
+    def __repr__(self) -> str:
+        return f"Codec(model={self.model!r}, device={self.device!r}, threads={self.threads})"
+
+    @property
+    def model_id(self) -> str:
+        """Twelve hexadecimal digits that name the weights."""
+        return self._pipeline.model_id.hex()
+
+    def compress(self, image: Image, *, quality: float = 75) -> bytes:
+        """As the function `codec.compress`."""
+        return self.compress_batch([image], quality=quality)[0]
+
+    def decompress(self, data: bytes) -> NDArray[np.uint8]:
+        """As the function `codec.decompress`."""
+        return self.decompress_batch([data])[0]
+
+    def compress_batch(self, images: Sequence[Image], *, quality: float = 75) -> list[bytes]:
+        """One file for each picture; sizes may differ, and files do not depend on the batch."""
+        level = quality_level(quality)
+        pixels = [to_pixels(image) for image in images]
+        with self._lock, self._thread_limit():
+            return self._pipeline.encode(pixels, level)
+
+    def decompress_batch(self, files: Sequence[bytes]) -> list[NDArray[np.uint8]]:
+        """The picture of each file; all files are checked before the first is decoded."""
+        parsed = [container.unpack(_as_bytes(data)) for data in files]
+        pictures: list[NDArray[np.uint8] | None] = [None] * len(parsed)
+        by_model: dict[bytes, list[int]] = defaultdict(list)
+        for index, (header, _) in enumerate(parsed):
+            by_model[b"" if header.stored else header.model_id].append(index)
+        with self._lock, self._thread_limit():
+            pipelines = {key: self._pipeline_for(key) for key in by_model if key}
+            for key, indexes in by_model.items():
+                chosen = [parsed[index] for index in indexes]
+                if key:
+                    decoded = pipelines[key].decode(chosen)
+                else:
+                    from codec.pipeline import decode_stored
+
+                    decoded = [decode_stored(*entry) for entry in chosen]
+                for index, pixels in zip(indexes, decoded, strict=True):
+                    pictures[index] = from_pixels(pixels)
+        return [picture for picture in pictures if picture is not None]
+
+    def _pipeline_for(self, model_id: bytes) -> Pipeline:
+        if model_id not in self._others:
+            entry = registry.by_id(model_id)
+            self._others[model_id] = _load_pipeline(entry.name, entry.read(), self.device)
+        return self._others[model_id]
+
+    @contextlib.contextmanager
+    def _thread_limit(self) -> Iterator[None]:
+        if self.threads is None:
+            yield
+            return
+        import torch
+
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+def _load_pipeline(name: str, data: bytes, device: str) -> Pipeline:
+    import torch
+
+    from codec.errors import UnknownModel
+    from codec.model.weights import InvalidWeights, deserialise, model_id
+    from codec.pipeline import Pipeline
+
+    try:
+        where = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device {device!r} is not known: {error}") from None
+    if where.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device 'cuda' was asked for, but torch sees no GPU")
+    try:
+        model, tables = deserialise(data)
+    except InvalidWeights as error:
+        raise UnknownModel(f"model {name!r}: {error}") from None
+    return Pipeline(model, tables, model_id(data), where)
+
+
+@functools.lru_cache(maxsize=4)
+def _shared(model: str | None, device: str | None) -> Codec:
+    """The instance behind the functions, so that weights load once."""
+    return Codec(model=model, device=device)
+
+
+def _codec(model: str | os.PathLike[str] | None, device: str | None) -> Codec:
+    return _shared(None if model is None else os.fspath(model), device)
+
+
+def compress(
+    image: Image,
+    *,
+    quality: float = 75,
+    model: str | os.PathLike[str] | None = None,
+    device: str | None = None,
+) -> bytes:
+    """Compress a picture to the bytes of a `.cae` file.
+
+    Args:
+        image: ndarray H×W or H×W×3 uint8, PIL image, or torch tensor C×H×W with one or three
+            channels (uint8, or float in [0,1]). Any size from 1×1 up.
+        quality: 0 (smallest) to 100 (best); fractions count.
+        model: name of a shipped model or path of a weights file; None for the default.
+        device: where the networks run; None for the CPU.
+
+    Raises `InvalidImage` or `LimitExceeded` for a picture that cannot be taken, `UnknownModel`,
+    `ValueError` or `TypeError` for a wrong argument.
+    """
+    return _codec(model, device).compress(image, quality=quality)
+
+
+def decompress(data: bytes, *, device: str | None = None) -> NDArray[np.uint8]:
+    """The picture in the bytes of a file: H×W (gray) or H×W×3 (RGB) uint8.
+
+    Raises `FormatError` (`Truncated`, `ChecksumMismatch`, `UnsupportedVersion`, `UnknownModel`) or
+    `LimitExceeded`, whatever the bytes; `TypeError` if `data` is not bytes.
+    """
+    header, payloads = container.unpack(_as_bytes(data))
+    if header.stored:
+        from codec.pipeline import decode_stored
+
+        return from_pixels(decode_stored(header, payloads))
+    return _codec(None, device).decompress(data)
+
+
+def encode(
+    src: str | os.PathLike[str],
+    dst: str | os.PathLike[str],
+    *,
+    quality: float = 75,
+    model: str | os.PathLike[str] | None = None,
+    device: str | None = None,
+) -> None:
+    """Compress a picture file of any format that Pillow reads into a `.cae` file.
+
+    `dst` is replaced whole or not at all. Raises as `compress`; `InvalidImage` also for a file
+    that Pillow cannot read, `OSError` if a file cannot be opened or written.
+    """
+    write_atomically(dst, compress(read_image(src), quality=quality, model=model, device=device))
+
+
+def decode(
+    src: str | os.PathLike[str], dst: str | os.PathLike[str], *, device: str | None = None
+) -> None:
+    """Decompress a `.cae` file into a picture file; its format follows from the extension of `dst`.
+
+    `dst` is replaced whole or not at all. Raises as `decompress`; `ValueError` for an extension
+    that Pillow cannot write, `OSError` if a file cannot be opened or written.
+    """
+    data = Path(src).read_bytes()
+    write_atomically(dst, image_bytes(decompress(data, device=device), Path(dst).suffix))
+
+
+def read_image(src: Any) -> Any:
+    """A PIL image from a path or binary file, decoded; `InvalidImage` if it is none."""
+    import PIL.Image
+
+    try:
+        with PIL.Image.open(src) as image:
+            container.check_size(image.height, image.width)
+            image.load()
+            return image
+    except (FileNotFoundError, PermissionError, IsADirectoryError):
+        raise
+    except PIL.Image.DecompressionBombError as error:
+        raise InvalidImage(str(error)) from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InvalidImage(f"not a picture that Pillow can read: {error}") from None
+
+
+def image_bytes(pixels: NDArray[np.uint8], suffix: str) -> bytes:
+    """`pixels` as a picture file of the format of `suffix`; `ValueError` if there is none."""
+    import io
+
+    import PIL.Image
+
+    PIL.Image.init()
+    name = PIL.Image.registered_extensions().get(suffix.lower())
+    if name is None or name not in PIL.Image.SAVE:
+        raise ValueError(f"no picture format for the extension {suffix!r}")
+    out = io.BytesIO()
+    PIL.Image.fromarray(pixels).save(out, name)
+    return out.getvalue()
+
+
+def inspect(data: bytes) -> Info:
+    """What a file's header says; needs only the header's bytes, neither torch nor the model.
+
+    Raises `FormatError` or a subclass, or `LimitExceeded`. Payloads are not looked at: see `verify`.
+    """
+    header, size = container.parse_header(_as_bytes(data))
+    return _info(header, size)
+
+
+def _info(header: Header, header_bytes: int) -> Info:
+    return Info(
+        width=header.width,
+        height=header.height,
+        channels=header.channels,
+        lossless=header.stored,
+        quality=None if header.stored else round(header.quality, 1),
+        model=None if header.stored else header.model_id.hex(),
+        tiles=len(header.tiles),
+        tile_size=header.tile_size,
+        bytes=header_bytes + sum(tile.length for tile in header.tiles),
+        header_bytes=header_bytes,
+        format_version=container.VERSION,
+    )
+
+
+def verify(data: bytes) -> None:
+    """Check that a file is complete and undamaged: header and every tile against its CRC-32.
+
+    Returns nothing; raises as `decompress` does. Nothing is decoded, and the model that the file
+    needs may be missing.
+    """
+    container.unpack(_as_bytes(data))
+
+
+def models() -> list[dict[str, Any]]:
+    """The shipped models: name, id, default, bytes, sha256."""
+    return [registry.describe(entry) for entry in registry.entries()]
+
+
+def _as_bytes(data: Any) -> memoryview:
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(f"data must be bytes, not {type(data).__name__}")
+    return memoryview(data).cast("B")

@@ -1,0 +1,120 @@
+"""`codec train` and `codec export`."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+def _minutes(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    if not 0 < value < 1e6:
+        raise click.BadParameter("must be positive")
+    return value
+
+
+@click.command("train")
+@click.option("--data", required=True, type=FOLDER, help="Folder of training pictures.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Run folder."
+)
+@click.option("--config", default="medium", show_default=True, help="Shipped name or .toml file.")
+@click.option(
+    "--minutes", default=60.0, show_default=True, callback=_minutes,
+    help="Training time in all, earlier runs counted.",
+)
+@click.option("--resume", is_flag=True, help="Go on from the run in --out.")
+@click.option("--device", default=None, help="cpu or cuda; the GPU where there is one.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--threads", type=click.IntRange(1), default=None, help="CPU threads.")
+def train_command(
+    data: Path, out: Path, config: str, minutes: float, resume: bool, device: str | None,
+    seed: int, threads: int | None,
+) -> None:
+    """Train a model; a killed run goes on with --resume."""
+    import torch
+
+    from codec.training.config import load_config
+    from codec.training.loop import train
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        settings = load_config(config)
+        where = None if device is None else torch.device(device)
+        with _progress(minutes) as report:
+            train(data, out, settings, minutes=minutes, resume=resume, device=where, seed=seed,
+                  report=report)
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:
+        raise click.ClickException("interrupted; go on with --resume") from None
+
+
+@contextlib.contextmanager
+def _progress(minutes: float) -> Iterator[Any]:
+    """A progress bar on a terminal, one line per log entry elsewhere; both on stderr."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("training", total=minutes)
+
+        def report(entry: dict[str, Any]) -> None:
+            if "validation" in entry:
+                console.print(validation_table(entry["validation"], f"step {entry['step']}"))
+                return
+            text = (
+                f"step {entry['step']}  loss {entry['loss']:.4f}  {entry['bpp']:.3f} bpp  "
+                f"{entry['psnr']:.2f} dB  {entry['patches_per_second']:.0f} patches/s"
+            )
+            progress.update(task, completed=entry["minutes"], description=text)
+            if progress.disable:
+                console.print(f"{entry['minutes']:7.1f} min  {text}")
+
+        yield report
+
+
+def validation_table(rows: list[dict[str, float]], title: str) -> Any:
+    """A rich table of validation rows."""
+    from rich.table import Table
+
+    table = Table(title=f"validation, {title}")
+    for key in rows[0]:
+        table.add_column(key, justify="right")
+    for row in rows:
+        table.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row.values()))
+    return table
+
+
+@click.command("export")
+@click.argument("run", type=FOLDER)
+@click.argument("output", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--data", required=True, type=FOLDER, help="The training pictures: tables are fitted to them.")
+@click.option("--batches", default=300, show_default=True, type=click.IntRange(1))
+def export_command(run: Path, output: Path, data: Path, batches: int) -> None:
+    """Turn the run in folder RUN into the weights file OUTPUT."""
+    import torch
+
+    from codec.files import write_atomically
+    from codec.training.config import TrainingConfig
+    from codec.training.export import describe_training, export
+    from codec.training.loop import CHECKPOINT, Trainer
+    from rich.console import Console
+
+    state = torch.load(run / CHECKPOINT, map_location="cpu", weights_only=True)
+    config = TrainingConfig.from_dict(state["config"])
+    trainer = Trainer(config, torch.device("cpu"))
+    trainer.load(run / CHECKPOINT)
+    description = describe_training(config, trainer.step, trainer.minutes)
+    weights, rows = export(trainer.average, data, training=description, batches=batches)
+    write_atomically(output, weights)
+    Console().print(validation_table(rows, f"real files, {len(weights)} bytes of weights"))

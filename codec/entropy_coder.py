@@ -1,0 +1,187 @@
+"""Symbols to bytes and back: a range coder driven by integer tables.
+
+The only import of constriction. A table's integers decide every bit; nothing is computed from
+floats here. Symbols outside a table's range are escaped: the table's last entry is coded in their
+place, and the distance follows in base-128 digits.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import constriction
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.errors import FormatError
+
+PRECISION = 24
+"""Probabilities are multiples of 2^-24 and sum to 1."""
+
+_ESCAPE_DIGITS = 4
+"""Base-128 digits of an escaped distance at most: 28 bits, more than any symbol needs."""
+
+Symbols = NDArray[np.int32]
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Frequencies of the symbols lowest, lowest+1, … and, last, of an escape.
+
+    `frequencies`: positive integers that sum to 2^24.
+    """
+
+    lowest: int
+    frequencies: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        f = self.frequencies
+        if f.ndim != 1 or not 2 <= f.size <= 1 << 16:
+            raise ValueError("a table needs 2 to 65,536 entries")
+        if f.dtype != np.int64 or f.min() < 1 or int(f.sum()) != 1 << PRECISION:
+            raise ValueError("frequencies must be positive int64 and sum to 2^24")
+
+    @property
+    def escape(self) -> int:
+        """Position of the escape entry: the number of symbols that the table covers."""
+        return self.frequencies.size - 1
+
+    def bits(self, symbols: Symbols) -> float:
+        """Information content of `symbols` under this table, without escaped distances' digits."""
+        position = symbols.astype(np.int64) - self.lowest
+        position = np.where((position < 0) | (position > self.escape), self.escape, position)
+        return float(PRECISION * symbols.size - np.log2(self.frequencies[position]).sum())
+
+
+def _model(frequencies: NDArray[np.int64]) -> Any:
+    # Integer weights w that sum to 2^24 - n are taken exactly: entry i gets w_i + 1.
+    return constriction.stream.model.Categorical(
+        (frequencies - 1).astype(np.float64), perfect=False, lazy=False
+    )
+
+
+_DIGIT = np.full(256, 1 << (PRECISION - 8), dtype=np.int64)
+
+
+class TableSet:
+    """All tables of a model, ready for coding. Tables are addressed by their position."""
+
+    def __init__(self, tables: Sequence[Table]) -> None:
+        self.tables = tuple(tables)
+        self._models = [_model(table.frequencies) for table in self.tables]
+        self._digit = _model(_DIGIT)
+
+    def groups(self, indexes: NDArray[np.integer[Any]]) -> tuple[NDArray[np.intp], list[tuple[int, int, int]]]:
+        """A stable order that groups equal indexes, and (index, start, end) of each group."""
+        order = np.argsort(indexes, kind="stable")
+        counts = np.bincount(indexes, minlength=len(self.tables))
+        ends = np.cumsum(counts)
+        present = np.flatnonzero(counts)
+        return order, [(int(i), int(ends[i] - counts[i]), int(ends[i])) for i in present]
+
+
+class Encoder:
+    """Codes arrays of symbols, each with the position of its table, into one payload."""
+
+    def __init__(self, tables: TableSet) -> None:
+        self._set = tables
+        self._coder = constriction.stream.queue.RangeEncoder()
+
+    def put(self, symbols: Symbols, indexes: NDArray[np.uint16]) -> None:
+        """Append int32 `symbols`, each coded with the table at its entry of `indexes`."""
+        order, groups = self._set.groups(indexes)
+        values = symbols[order]
+        escaped = []
+        for index, start, end in groups:
+            table = self._set.tables[index]
+            position = values[start:end] - np.int32(table.lowest)
+            outside = (position < 0) | (position >= table.escape)
+            if outside.any():
+                distance = position[outside].astype(np.int64)
+                # Above the range even numbers, below it odd ones.
+                above = 2 * (distance - table.escape)
+                escaped.append(np.where(distance < 0, -2 * distance - 1, above))
+                position = np.where(outside, np.int32(table.escape), position)
+            self._coder.encode(np.ascontiguousarray(position), self._set._models[index])
+        if escaped:
+            self._put_digits(np.concatenate(escaped))
+
+    def _put_digits(self, values: NDArray[np.int64]) -> None:
+        while values.size:
+            more = values >= 128
+            digits = (values & 127) + 128 * more
+            self._coder.encode(digits.astype(np.int32), self._set._digit)
+            values = values[more] >> 7
+
+    def finish(self) -> bytes:
+        """The payload: little-endian 32-bit words."""
+        return self._coder.get_compressed().astype("<u4").tobytes()
+
+
+class Decoder:
+    """The inverse of `Encoder`. Damage that survives the CRC raises `FormatError`."""
+
+    def __init__(self, tables: TableSet, payload: bytes | memoryview) -> None:
+        if len(payload) % 4:
+            raise FormatError("payload is not a whole number of 32-bit words")
+        self._set = tables
+        words = np.frombuffer(payload, dtype="<u4").astype(np.uint32)
+        self._coder = constriction.stream.queue.RangeDecoder(words)
+
+    def get(self, indexes: NDArray[np.uint16]) -> Symbols:
+        """The next int32 symbols, one for each entry of `indexes`."""
+        order, groups = self._set.groups(indexes)
+        values = np.empty(indexes.size, dtype=np.int32)
+        escaped = []
+        for index, start, end in groups:
+            table = self._set.tables[index]
+            position = self._decode(self._set._models[index], end - start)
+            outside = np.flatnonzero(position == table.escape)
+            if outside.size:
+                escaped.append((start + outside, table))
+            values[start:end] = position + np.int32(table.lowest)
+        if escaped:
+            self._get_escaped(values, escaped)
+        symbols = np.empty_like(values)
+        symbols[order] = values
+        return symbols
+
+    def _get_escaped(
+        self, values: Symbols, escaped: list[tuple[NDArray[np.intp], Table]]
+    ) -> None:
+        distance = self._get_digits(sum(where.size for where, _ in escaped))
+        done = 0
+        for where, table in escaped:
+            part = distance[done : done + where.size]
+            done += where.size
+            offset = np.where(part % 2, -(part + 1) // 2, table.escape + part // 2)
+            values[where] = (offset + table.lowest).astype(np.int32)
+
+    def _get_digits(self, count: int) -> NDArray[np.int64]:
+        values = np.zeros(count, dtype=np.int64)
+        pending = np.arange(count)
+        for place in range(_ESCAPE_DIGITS):
+            digits = self._decode(self._set._digit, pending.size).astype(np.int64)
+            values[pending] |= (digits & 127) << (7 * place)
+            pending = pending[digits >= 128]
+            if not pending.size:
+                return values
+        raise FormatError("an escaped symbol is too large")
+
+    def _decode(self, model: Any, count: int) -> Symbols:
+        # constriction reports impossible codes as AssertionError and its own bugs as
+        # PanicException, a BaseException; `count` is bounded by the tile's size.
+        try:
+            symbols: Symbols = self._coder.decode(model, count)
+        except (KeyboardInterrupt, SystemExit, MemoryError):
+            raise
+        except BaseException as error:
+            raise FormatError(f"payload cannot be decoded: {error}") from None
+        return symbols
+
+    def finish(self) -> None:
+        """Raise `FormatError` if words are left over."""
+        if not self._coder.maybe_exhausted():
+            raise FormatError("payload goes on after its last symbol")

@@ -1,0 +1,46 @@
+"""Everything that `codec` raises on purpose.
+
+    CodecError
+    ├── InvalidImage           the picture to compress is not one that the codec takes
+    ├── LimitExceeded          a size is beyond the limits in `limits.py`
+    └── FormatError            the bytes to decompress are not a valid file
+        ├── Truncated          … they end too early
+        ├── ChecksumMismatch   … they were damaged
+        ├── UnsupportedVersion … they need a newer version of this package
+        └── UnknownModel       … they need a model that is not installed
+
+Nothing else leaves `decompress`, `inspect` or `verify`, whatever the bytes. Wrong arguments raise
+`TypeError` or `ValueError`, trouble with files `OSError`, as everywhere in Python.
+"""
+
+
+class CodecError(Exception):
+    """Base of all errors of this package."""
+
+
+class InvalidImage(CodecError):
+    """The picture has a shape, dtype or mode that cannot be compressed; the message says which."""
+
+
+class LimitExceeded(CodecError):
+    """A picture or file is larger than the limits allow; nothing was allocated for it."""
+
+
+class FormatError(CodecError):
+    """The bytes are not a valid file."""
+
+
+class Truncated(FormatError):
+    """The bytes end before the file does."""
+
+
+class ChecksumMismatch(FormatError):
+    """The bytes were damaged after they were written."""
+
+
+class UnsupportedVersion(FormatError):
+    """The file uses a version or feature of the format that this package does not know."""
+
+
+class UnknownModel(FormatError):
+    """The file was written with a model that is not installed."""

@@ -1,0 +1,166 @@
+"""Latents of tiles to payloads and back: the entropy model driving the entropy coder.
+
+Encoder and decoder run the same exact networks (`EntropyModel.run`) one step after another; only
+the callback differs. Payload: hyper-latents in (row, column, channel) order, then the symbols of
+the four steps, each in (phase, row, column, channel) order; positions beyond the tile are left out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from codec.entropy_coder import Decoder, Encoder, Symbols, TableSet
+from codec.errors import ChecksumMismatch, FormatError
+from codec.model.config import LATENTS_PER_HYPER_LATENT, QUALITY_ANCHORS, STEPS_PER_ANCHOR
+from codec.model.entropy_model import SCALES, step_values
+from codec.model.exact import LIMIT
+from codec.model.network import Model
+from codec.model.quantization import SYMBOL_LIMIT, quantize
+
+
+@dataclasses.dataclass(frozen=True)
+class Payload:
+    """One coded tile."""
+
+    data: bytes
+    symbols_crc: int
+    """CRC-32 of all symbols as little-endian int32."""
+
+
+def hyper_indexes(level: int, positions: int, channels: int) -> NDArray[np.uint16]:
+    """Table of each hyper-latent: one per channel and nearest quality anchor, after the scales."""
+    anchor = min((level + STEPS_PER_ANCHOR // 2) // STEPS_PER_ANCHOR, QUALITY_ANCHORS - 1)
+    first = SCALES + anchor * channels
+    return np.tile(np.arange(first, first + channels, dtype=np.uint16), positions)
+
+
+def hyper_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of hyper-latents for `size` latents."""
+    factor = LATENTS_PER_HYPER_LATENT
+    return -(-size[0] // factor), -(-size[1] // factor)
+
+
+def inside(size: tuple[int, int], device: torch.device) -> Tensor:
+    """Which positions of the 4×h/2×w/2 phase grid lie within `size`: bool."""
+    rows = torch.arange(2 * -(-size[0] // 2), device=device) < size[0]
+    columns = torch.arange(2 * -(-size[1] // 2), device=device) < size[1]
+    grid = rows[:, None] & columns[None, :]
+    return grid.unflatten(0, (-1, 2)).unflatten(2, (-1, 2)).permute(1, 3, 0, 2).flatten(0, 1)
+
+
+def _to_indexes(index: Tensor) -> NDArray[np.uint16]:
+    return index.round().clamp(0, SCALES - 1).to(torch.uint8).cpu().numpy().astype(np.uint16)
+
+
+def _crc(arrays: Sequence[Symbols]) -> int:
+    crc = 0
+    for array in arrays:
+        crc = zlib.crc32(np.ascontiguousarray(array, dtype="<i4"), crc)
+    return crc
+
+
+@dataclasses.dataclass
+class CodedSymbols:
+    """The symbols of one tile and the tables that code them, in coding order."""
+
+    symbols: list[Symbols]
+    indexes: list[NDArray[np.uint16]]
+
+
+@torch.no_grad()
+def quantize_latents(model: Model, y: Tensor, level: Tensor) -> tuple[list[CodedSymbols], Tensor]:
+    """Symbols of N tiles of equal size, and y_hat (N×h×w×M float64) as the decoder will see it.
+
+    `y` N×h×w×M float64, `level` N quality levels; the entropy model must be frozen.
+    """
+    size = (y.shape[1], y.shape[2])
+    entropy = model.entropy_model
+    z_hat = quantize(model.hyper_analysis(entropy.normalise(y))).clamp(-LIMIT, LIMIT)
+    mask = inside(size, y.device)
+    z = z_hat.to(torch.int32).cpu().numpy()
+    coded = []
+    for n, picture in enumerate(z):
+        positions = picture.shape[0] * picture.shape[1]
+        indexes = hyper_indexes(int(level[n]), positions, picture.shape[2])
+        coded.append(CodedSymbols([picture.reshape(-1)], [indexes]))
+
+    def quantizer(step: int, mean: Tensor, index: Tensor) -> Tensor:
+        rounded = quantize(step_values(y, step) - mean)
+        for n, tile in enumerate(coded):
+            tile.symbols.append(rounded[:, n][mask].to(torch.int32).flatten().cpu().numpy())
+            tile.indexes.append(_to_indexes(index[:, n][mask]).reshape(-1))
+        return (rounded + mean) * mask[:, None, :, :, None]
+
+    return coded, entropy.run(z_hat, level, size, quantizer)
+
+
+def encode_latents(
+    model: Model, tables: TableSet, y: Tensor, level: Tensor
+) -> tuple[list[Payload], Tensor]:
+    """Payloads of N tiles of equal size, and y_hat; arguments as for `quantize_latents`."""
+    coded, y_hat = quantize_latents(model, y, level)
+    payloads = []
+    for tile in coded:
+        encoder = Encoder(tables)
+        for symbols, indexes in zip(tile.symbols, tile.indexes, strict=True):
+            encoder.put(symbols, indexes)
+        payloads.append(Payload(encoder.finish(), _crc(tile.symbols)))
+    return payloads, y_hat
+
+
+@torch.no_grad()
+def decode_latents(
+    model: Model,
+    tables: TableSet,
+    payloads: Sequence[bytes | memoryview],
+    symbols_crcs: Sequence[int],
+    level: Tensor,
+    size: tuple[int, int],
+) -> Tensor:
+    """y_hat, N×h×w×M float64, of N payloads of tiles of `size` latents.
+
+    Raises `FormatError` for a payload that cannot be decoded and `ChecksumMismatch` for one that
+    decodes to other symbols than were coded.
+    """
+    entropy = model.entropy_model
+    device = level.device
+    rows, columns = hyper_size(size)
+    channels = model.config.hyper_latents
+    mask = inside(size, device)
+    decoders = [Decoder(tables, payload) for payload in payloads]
+    decoded: list[list[Symbols]] = []
+    for n, decoder in enumerate(decoders):
+        symbols = decoder.get(hyper_indexes(int(level[n]), rows * columns, channels))
+        _check_range(symbols)
+        decoded.append([symbols])
+    z = np.stack([tile[0].reshape(rows, columns, channels) for tile in decoded])
+    z_hat = torch.from_numpy(z).to(device, torch.float64)
+
+    def quantizer(step: int, mean: Tensor, index: Tensor) -> Tensor:
+        values = torch.zeros_like(mean)
+        for n, decoder in enumerate(decoders):
+            symbols = decoder.get(_to_indexes(index[:, n][mask]).reshape(-1))
+            _check_range(symbols)
+            decoded[n].append(symbols)
+            tile = torch.from_numpy(symbols).to(device, torch.float64)
+            values[:, n][mask] = tile.reshape(-1, mean.shape[-1])
+        return (values + mean) * mask[:, None, :, :, None]
+
+    y_hat = entropy.run(z_hat, level, size, quantizer)
+    for decoder, tile, crc in zip(decoders, decoded, symbols_crcs, strict=True):
+        decoder.finish()
+        if _crc(tile) != crc:
+            raise ChecksumMismatch("tile decodes to other symbols than were coded")
+    return y_hat
+
+
+def _check_range(symbols: Symbols) -> None:
+    if symbols.size and max(int(symbols.max()), -int(symbols.min())) > SYMBOL_LIMIT:
+        raise FormatError("a symbol is out of range")

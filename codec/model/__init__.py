@@ -1,0 +1,1 @@
+"""The networks of the codec: transforms, entropy model, exact arithmetic, weights on disk."""

@@ -1,0 +1,179 @@
+"""The probability model of the latents: a hyperprior and a four-step context, in exact arithmetic.
+
+    z_hat ─ h_s ─┬──────────── step 0 ─ mean, scale index of a quarter of the latents ─ symbols ─┐
+                 ├─ y_hat so far ─ step 1 ─ …                                                  │
+                 └─ … steps 2 and 3                                              y_hat ◄───────┘
+
+The latents' channels form four groups, their positions four phases of every 2×2. In step s, phase p
+codes group p XOR (0, 3, 1, 2)[s]: every step codes one quarter of the latents, every group meets its
+diagonal neighbours first, and after four steps all are coded (a variant of the quadtree partition of
+Li, Li, Lu: "Neural Video Compression with Diverse Contexts", CVPR 2023).
+
+Training, encoding and decoding all run `EntropyModel.run`; they differ in the callback that turns
+predictions into quantized latents.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from codec.model.config import ModelConfig
+from codec.model.exact import (
+    ACTIVATION_BITS,
+    LIMIT,
+    ExactBlock,
+    ExactDepthwise3x3,
+    ExactHeads,
+    ExactLayer,
+    ExactLinear,
+    round_to_grid,
+    to_grid,
+)
+from codec.model.layers import QualityTable, depth_to_space
+
+SCALES = 64
+SCALE_MIN = 0.11
+SCALE_MAX = 64.0
+INDEX_PER_UNIT = 8.0
+"""A head's output of 1 moves the scale index by 8."""
+
+STEP_XOR = (0, 3, 1, 2)
+
+Quantizer = Callable[[int, Tensor, Tensor], Tensor]
+"""(step, mean, scale index) to quantized latents; all 4×N×h/2×w/2×M/4, leading axis the phase."""
+
+
+def scale_index(scale: Tensor) -> Tensor:
+    """The real-valued index of a standard deviation on the 64 log-spaced scales 0.11…64."""
+    return torch.log(scale / SCALE_MIN) * ((SCALES - 1) / math.log(SCALE_MAX / SCALE_MIN))
+
+
+def scale_of_index(index: Tensor) -> Tensor:
+    """The inverse of `scale_index`."""
+    return SCALE_MIN * torch.exp(index * (math.log(SCALE_MAX / SCALE_MIN) / (SCALES - 1)))
+
+
+def split_phases(x: Tensor) -> Tensor:
+    """N×h×w×C, h and w even, to 4×N×h/2×w/2×C."""
+    n, h, w, c = x.shape
+    x = x.reshape(n, h // 2, 2, w // 2, 2, c).permute(2, 4, 0, 1, 3, 5)
+    return x.reshape(4, n, h // 2, w // 2, c)
+
+
+def merge_phases(x: Tensor) -> Tensor:
+    """The inverse of `split_phases`."""
+    _, n, h, w, c = x.shape
+    x = x.reshape(2, 2, n, h, w, c).permute(2, 3, 0, 4, 1, 5)
+    return x.reshape(n, 2 * h, 2 * w, c)
+
+
+def group_of(step: int, phase: int) -> int:
+    """The channel group that `phase` codes in `step`."""
+    return phase ^ STEP_XOR[step]
+
+
+class HyperSynthesisTransform(nn.Module):
+    """h_s: z_hat N×h×w×C to features N×4h×4w×hyper_width."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width = config.hyper_width
+        self.up_32 = ExactLinear(config.hyper_latents, 4 * width, activation=True)
+        self.spatial_32 = ExactDepthwise3x3(width)
+        self.up_16 = ExactLinear(width, 4 * width, activation=True)
+        self.spatial_16 = ExactDepthwise3x3(width)
+
+    def forward(self, z_hat: Tensor) -> Tensor:
+        x = depth_to_space(self.up_32(z_hat.clamp(-LIMIT, LIMIT)), 2)  # a bound only: |z| < 20
+        x = depth_to_space(self.up_16(self.spatial_32(x)), 2)
+        out: Tensor = self.spatial_16(x)
+        return out
+
+
+class EntropyModel(nn.Module):
+    """Mean and scale index of every latent, from the hyper-latents and the latents before it."""
+
+    scale: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, hyper = config.context_width, config.hyper_width
+        # Powers of two that bring each latent channel near unit variance for the networks.
+        self.register_buffer("scale", torch.ones(config.latents))
+        self.hyper_synthesis = HyperSynthesisTransform(config)
+        self.quality = QualityTable(hyper)
+        self.index_offset = QualityTable(config.latents)
+        self.adapt = nn.ModuleList(
+            ExactLinear(hyper + (config.latents if step else 0), width) for step in range(4)
+        )
+        self.blocks = nn.ModuleList(ExactBlock(width) for _ in range(config.context_blocks))
+        self.heads = nn.ModuleList(ExactHeads(width, config.latents // 2, 0.1) for _ in range(4))
+        self.frozen = False
+
+    @torch.no_grad()
+    def freeze(self) -> dict[str, float]:
+        """Switch to exact arithmetic for good; returns the proven bound of every layer's sums."""
+        bounds = {}
+        for name, layer in self.named_modules():
+            if isinstance(layer, ExactLayer):
+                bounds[name] = layer.freeze()
+            elif isinstance(layer, QualityTable):
+                table = round_to_grid(layer.table.double(), ACTIVATION_BITS)
+                layer.table = nn.Parameter(table.clamp(-LIMIT, LIMIT), requires_grad=False)
+        self.scale = self.scale.double()
+        self.frozen = True
+        return bounds
+
+    def normalise(self, y: Tensor) -> Tensor:
+        """Latents in the units that the networks see."""
+        x = y / self.scale
+        return to_grid(x) if self.frozen else x
+
+    def run(self, z_hat: Tensor, level: Tensor, size: tuple[int, int], quantizer: Quantizer) -> Tensor:
+        """Run the four steps; returns the quantized latents y_hat, N×h×w×M.
+
+        `z_hat` N×⌈h/4⌉×⌈w/4⌉×C holds integers, `level` N quality levels, `size` is (h, w). Positions
+        beyond `size` (the networks work on even heights and widths) hold what `quantizer` gives
+        them: it must give zeros there.
+        """
+        h, w = size[0] + size[0] % 2, size[1] + size[1] % 2
+        quarter = self.config.latents // 4
+        hyper = self.hyper_synthesis(z_hat)[:, :h, :w] + self.quality(level)
+        hyper = to_grid(hyper) if self.frozen else hyper
+        offset = self.index_offset(level)[:, 0, 0].unflatten(-1, (4, quarter))  # N×4×quarter
+        scale = self.scale.unflatten(-1, (4, quarter))
+        n = hyper.shape[0]
+        nothing = hyper.new_zeros(n, h // 2, w // 2, quarter)
+        slots = [[nothing] * 4 for _ in range(4)]  # [phase][group]
+        for step in range(4):
+            groups = [group_of(step, phase) for phase in range(4)]
+            x = hyper
+            if step:
+                y_hat = merge_phases(torch.stack([torch.cat(row, -1) for row in slots]))
+                x = torch.cat([self.normalise(y_hat).to(hyper.dtype), hyper], -1)
+            x = self.adapt[step](x)
+            for block in self.blocks:
+                x = block(x)
+            phases = split_phases(x)
+            out = self.heads[step](phases.flatten(1, 3)).unflatten(1, phases.shape[1:4])
+            mean, index = out.float().chunk(2, -1) if not self.frozen else out.chunk(2, -1)
+            mean = mean * scale[groups][:, None, None, None]
+            index = index * INDEX_PER_UNIT + offset[:, groups].transpose(0, 1)[:, :, None, None]
+            quantized = quantizer(step, mean, index)
+            for phase, group in enumerate(groups):
+                slots[phase][group] = quantized[phase]
+        y_hat = merge_phases(torch.stack([torch.cat(row, -1) for row in slots]))
+        return y_hat[:, : size[0], : size[1]]
+
+
+def step_values(y: Tensor, step: int) -> Tensor:
+    """The latents N×h×w×M that `step` codes: 4×N×h/2×w/2×M/4; odd sizes are padded with zeros."""
+    y = F.pad(y, (0, 0, 0, y.shape[2] % 2, 0, y.shape[1] % 2))
+    phases = split_phases(y).unflatten(-1, (4, -1))
+    return torch.stack([phases[phase, ..., group_of(step, phase), :] for phase in range(4)])

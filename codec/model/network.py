@@ -1,0 +1,105 @@
+"""The whole model: the four networks and the prior of the hyper-latents, and the training pass."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import torch
+from torch import Tensor, nn
+
+from codec.model.config import MAX_LEVEL, ModelConfig
+from codec.model.entropy_model import EntropyModel, scale_of_index, step_values
+from codec.model.layers import QualityTable
+from codec.model.quantization import add_uniform_noise, soft_clamp, straight_through_round
+from codec.model.transforms import AnalysisTransform, HyperAnalysisTransform, SynthesisTransform
+
+_LIKELIHOOD_FLOOR = 1e-9
+
+
+class HyperPrior(nn.Module):
+    """Training-time prior of the hyper-latents: a logistic distribution per channel and quality.
+
+    Files are coded with integer tables fitted to histograms at export; this only has to be close.
+    It starts narrow: a flat prior makes hyper-latents expensive for thousands of steps.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mean = QualityTable(channels)
+        self.log_scale = QualityTable(channels, math.log(0.3))
+
+    def bits(self, z: Tensor, level: Tensor) -> Tensor:
+        """Bits of each value of z (N×h×w×C) under the prior integrated over ±½."""
+        centred = (z - self.mean(level)).abs()
+        inverse = torch.exp(-self.log_scale(level))
+        # The lower tail is used on both sides: differences of numbers near 1 lose all precision.
+        upper = torch.sigmoid((0.5 - centred) * inverse)
+        lower = torch.sigmoid((-0.5 - centred) * inverse)
+        return -torch.log2((upper - lower).clamp_min(_LIKELIHOOD_FLOOR))
+
+
+def gaussian_bits(residual: Tensor, scale: Tensor) -> Tensor:
+    """Bits of latents minus their mean under a zero-mean Gaussian integrated over ±½."""
+    residual = residual.abs()
+    factor = 1 / (scale * math.sqrt(2))
+    upper = torch.erfc((residual - 0.5) * factor)
+    lower = torch.erfc((residual + 0.5) * factor)
+    return -torch.log2((0.5 * (upper - lower)).clamp_min(_LIKELIHOOD_FLOOR))
+
+
+@dataclasses.dataclass
+class TrainingOutput:
+    """What one pass gives the loss."""
+
+    x_hat: Tensor
+    """N×H×W×3."""
+    latent_bits: Tensor
+    """N: bits of each picture's latents."""
+    hyper_bits: Tensor
+    """N: bits of each picture's hyper-latents."""
+
+
+class Model(nn.Module):
+    """All networks of one model size."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.analysis = AnalysisTransform(config)
+        self.synthesis = SynthesisTransform(config)
+        self.hyper_analysis = HyperAnalysisTransform(config)
+        self.entropy_model = EntropyModel(config)
+        self.hyper_prior = HyperPrior(config.hyper_latents)
+
+    def forward(self, x: Tensor, level: Tensor, *, noise: bool = True) -> TrainingOutput:
+        """x: N×H×W×3 in [0,1], sides multiples of 64; level: N quality levels.
+
+        Distortion always comes from straight-through rounding; the rate from additive noise, or
+        from the rounded values when `noise` is off (evaluation).
+        """
+        y = self.analysis(x, level)
+        z = self.hyper_analysis(self.entropy_model.normalise(y)).float()
+        z_hat = straight_through_round(z)
+        hyper_bits = self.hyper_prior.bits(add_uniform_noise(z) if noise else z_hat, level)
+        bits = []
+
+        def quantizer(step: int, mean: Tensor, index: Tensor) -> Tensor:
+            residual = step_values(y, step) - mean
+            rounded = straight_through_round(residual)
+            scale = scale_of_index(soft_clamp(index, 0, 63))
+            noisy = add_uniform_noise(residual) if noise else rounded
+            bits.append(gaussian_bits(noisy, scale).sum((0, 2, 3, 4)))
+            return rounded + mean
+
+        y_hat = self.entropy_model.run(z_hat, level, (y.shape[1], y.shape[2]), quantizer)
+        x_hat = self.synthesis(y_hat, level)
+        return TrainingOutput(x_hat, sum(bits, torch.zeros(())), hyper_bits.sum((1, 2, 3)))
+
+
+def rate_weight(level: Tensor, lowest: float, highest: float) -> Tensor:
+    """Lambda of each quality level: geometric from `lowest` at 0 to `highest` at 1024.
+
+    The loss is bits per pixel + lambda · 255² · mean squared error of pixels in [0,1].
+    """
+    return lowest * (highest / lowest) ** (level.float() / MAX_LEVEL)

@@ -1,0 +1,96 @@
+"""Analysis and synthesis transforms: pixels to latents and back, in floating point.
+
+                   ┌───────────── linear shortcut ────────────┐
+    x ─1×1─ blocks at 1/8 ─┴─ 2×2 stride 2 ─ blocks at 1/16 ─ 1×1 ─┴─(× gain)─ y        g_a
+    y ─(× gain)─┬─ 1×1 ─ blocks at 1/16 ─ 1×1 ─┬─ blocks at 1/8 ─ 1×1 ─ x̂               g_s
+                └─────── linear shortcut ──────┘
+
+No layer runs at full resolution, which is why they are fast on a CPU. The linear path starts as a
+two-stage Karhunen–Loève transform (see `training.initialisation`), and everything beside it as
+zero: an untrained model is a linear block-transform codec, and the shortcut stays for good, so the
+number of latents does not depend on the width of the blocks.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from codec.model.config import ModelConfig
+from codec.model.layers import (
+    Block,
+    Depthwise3x3,
+    Linear32,
+    QualityTable,
+    depth_to_space,
+    space_to_depth,
+)
+
+
+class AnalysisTransform(nn.Module):
+    """g_a: pixels N×H×W×3 in [0,1], H and W multiples of 16, to scaled latents N×H/16×W/16×M."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.embed = Linear32(8 * 8 * 3, config.width_8)
+        self.scale_8 = QualityTable(config.width_8, 1.0)
+        self.blocks_8 = nn.Sequential(*(Block(config.width_8) for _ in range(config.blocks_8)))
+        self.shortcut = Linear32(4 * config.width_8, config.latents)
+        self.down = nn.Linear(4 * config.width_8, config.width_16)
+        self.scale_16 = QualityTable(config.width_16, 1.0)
+        self.blocks_16 = nn.Sequential(*(Block(config.width_16) for _ in range(config.blocks_16)))
+        self.latents = nn.Linear(config.width_16, config.latents)
+        self.log_gain = QualityTable(config.latents)
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        x = self.embed(space_to_depth(x, 8))
+        x = space_to_depth(self.blocks_8(x * self.scale_8(level)), 2)
+        y = self.shortcut(x)
+        x = self.blocks_16(self.down(x) * self.scale_16(level))
+        return (y + self.latents(x)) * torch.exp(self.log_gain(level))
+
+
+class SynthesisTransform(nn.Module):
+    """g_s: quantized latents N×h×w×M to pixels N×16h×16w×3, nominally in [0,1], not clamped."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.log_gain = QualityTable(config.latents)
+        self.shortcut = Linear32(config.latents, 4 * config.width_8)
+        self.latents = nn.Linear(config.latents, config.width_16)
+        self.blocks_16 = nn.Sequential(*(Block(config.width_16) for _ in range(config.blocks_16)))
+        self.scale_16 = QualityTable(config.width_16, 1.0)
+        self.up = nn.Linear(config.width_16, 4 * config.width_8)
+        self.blocks_8 = nn.Sequential(*(Block(config.width_8) for _ in range(config.blocks_8)))
+        self.scale_8 = QualityTable(config.width_8, 1.0)
+        self.pixels = Linear32(config.width_8, 8 * 8 * 3)
+
+    def forward(self, y_hat: Tensor, level: Tensor) -> Tensor:
+        y = y_hat * torch.exp(self.log_gain(level))
+        x = self.blocks_16(self.latents(y)) * self.scale_16(level)
+        x = depth_to_space(self.shortcut(y) + self.up(x), 2)
+        x = self.blocks_8(x) * self.scale_8(level)
+        return depth_to_space(self.pixels(x), 8)
+
+
+class HyperAnalysisTransform(nn.Module):
+    """h_a: normalised latents N×h×w×M to hyper-latents N×⌈h/4⌉×⌈w/4⌉×C, before rounding."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width = config.hyper_width
+        self.squeeze = nn.Linear(config.latents, width)
+        self.spatial_16 = Depthwise3x3(width)
+        self.down_32 = nn.Linear(4 * width, width)
+        self.spatial_32 = Depthwise3x3(width)
+        self.down_64 = nn.Linear(4 * width, config.hyper_latents)
+
+    def forward(self, y: Tensor) -> Tensor:
+        h, w = y.shape[1:3]
+        y = F.pad(y, (0, 0, 0, -w % 4, 0, -h % 4))
+        x = self.spatial_16(F.leaky_relu(self.squeeze(y), 0.125))
+        x = F.leaky_relu(self.down_32(space_to_depth(x, 2)), 0.125)
+        x = space_to_depth(self.spatial_32(x), 2)
+        z: Tensor = self.down_64(x)
+        return z

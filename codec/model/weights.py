@@ -1,0 +1,138 @@
+"""Models on disk: safetensors with float16 transforms, integer entropy networks, integer tables.
+
+The file's SHA-256 names the model; its first six bytes stand in every file coded with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from codec.entropy_coder import Table, TableSet
+from codec.model.config import QUALITY_ANCHORS, ModelConfig
+from codec.model.entropy_model import SCALES, EntropyModel
+from codec.model.exact import ACTIVATION_BITS, WEIGHT_BITS, ExactLayer
+from codec.model.layers import QualityTable
+from codec.model.network import Model
+
+ARCHITECTURE = "klt-hyperprior-context4"
+"""Names the structure of the networks; a model of another architecture is refused."""
+
+_FLOAT_PARTS = ("analysis", "synthesis", "hyper_analysis")
+_ENTROPY = "entropy_model."
+
+
+class InvalidWeights(ValueError):
+    """A weights file that does not hold a usable model; the message says why."""
+
+
+def _grid_bits(entropy: EntropyModel) -> dict[str, int]:
+    """Fractional bits of each stored tensor of the entropy model."""
+    bits = {"scale": 0}
+    for name, module in entropy.named_modules():
+        if isinstance(module, ExactLayer):
+            bits[f"{name}.weight"] = WEIGHT_BITS
+            bits[f"{name}.bias"] = WEIGHT_BITS + ACTIVATION_BITS
+        elif isinstance(module, QualityTable):
+            bits[f"{name}.table"] = ACTIVATION_BITS
+    return bits
+
+
+def _smallest_integers(x: Tensor) -> Tensor:
+    fits = bool((x.abs() < 2**15).all())
+    return x.to(torch.int16 if fits else torch.int32)
+
+
+def serialise(model: Model, tables: list[Table], metadata: dict[str, Any]) -> bytes:
+    """The bytes of a weights file. The entropy model must be frozen; tables are scales, then
+    hyper-latents by anchor and channel."""
+    if not model.entropy_model.frozen:
+        raise ValueError("freeze the entropy model first")
+    tensors: dict[str, Tensor] = {}
+    for part in _FLOAT_PARTS:
+        for name, value in getattr(model, part).state_dict().items():
+            tensors[f"{part}.{name}"] = value.to(torch.float16).contiguous().cpu()
+    state = model.entropy_model.state_dict()
+    for name, bits in _grid_bits(model.entropy_model).items():
+        integers = _smallest_integers(state[name].double() * 2.0**bits)
+        tensors[_ENTROPY + name] = integers.contiguous().cpu()
+    frequencies = np.concatenate([table.frequencies for table in tables])
+    tensors["tables.frequencies"] = torch.from_numpy(frequencies.astype(np.int32))
+    tensors["tables.lowest"] = torch.tensor([t.lowest for t in tables], dtype=torch.int32)
+    tensors["tables.size"] = torch.tensor([t.frequencies.size for t in tables], dtype=torch.int32)
+    header = {
+        "architecture": ARCHITECTURE,
+        "config": json.dumps(model.config.as_dict(), sort_keys=True),
+        "metadata": json.dumps(metadata, sort_keys=True),
+    }
+    return save_tensors(tensors, header)
+
+
+def read_metadata(data: bytes) -> dict[str, Any]:
+    """Architecture, configuration and metadata, without building the model."""
+    try:
+        length = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8 : 8 + length])["__metadata__"]
+        return {
+            "architecture": header["architecture"],
+            "config": json.loads(header["config"]),
+            "metadata": json.loads(header["metadata"]),
+        }
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
+        raise InvalidWeights(f"not a weights file of this package: {error}") from None
+
+
+def model_id(data: bytes) -> bytes:
+    """The first six bytes of the file's SHA-256."""
+    return hashlib.sha256(data).digest()[:6]
+
+
+def deserialise(data: bytes) -> tuple[Model, TableSet]:
+    """The model, frozen and proven exact, and its tables; raises `InvalidWeights`."""
+    header = read_metadata(data)
+    if header["architecture"] != ARCHITECTURE:
+        raise InvalidWeights(f"architecture {header['architecture']!r} is not known")
+    try:
+        model = Model(ModelConfig.from_dict(header["config"]))
+        tensors = load_tensors(data)
+        for part in _FLOAT_PARTS:
+            own = {
+                name.removeprefix(part + "."): value.float()
+                for name, value in tensors.items()
+                if name.startswith(part + ".")
+            }
+            getattr(model, part).load_state_dict(own)
+        entropy = model.entropy_model.double()
+        state = {
+            name: tensors[_ENTROPY + name].double() * 2.0**-bits
+            for name, bits in _grid_bits(entropy).items()
+        }
+        entropy.load_state_dict(state)
+        entropy.freeze()
+        tables = _read_tables(tensors)
+    except Exception as error:  # safetensors has its own exception type, torch raises RuntimeError
+        raise InvalidWeights(f"weights cannot be loaded: {error}") from None
+    if len(tables) != SCALES + QUALITY_ANCHORS * model.config.hyper_latents:
+        raise InvalidWeights(f"{len(tables)} tables do not fit the model")
+    if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
+        raise InvalidWeights("a weight is not finite")
+    return model.requires_grad_(False).eval(), TableSet(tables)
+
+
+def _read_tables(tensors: dict[str, Tensor]) -> list[Table]:
+    sizes = tensors["tables.size"].numpy().astype(np.int64)
+    ends = np.cumsum(sizes)
+    frequencies = tensors["tables.frequencies"].numpy().astype(np.int64)
+    if ends[-1] != frequencies.size:
+        raise InvalidWeights("tables do not cover their frequencies")
+    return [
+        Table(int(lowest), frequencies[end - size : end])
+        for lowest, size, end in zip(tensors["tables.lowest"], sizes, ends, strict=True)
+    ]

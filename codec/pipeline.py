@@ -1,0 +1,249 @@
+"""From pixels to files and back: the one place where all parts meet.
+
+    pixels ─ windows ─ analysis ─ latents of tiles ─ payloads ─ container      (encode)
+    container ─ payloads ─ latents of tiles ─ windows ─ synthesis ─ pixels      (decode)
+
+Analysis runs in float64 although float32 would be accurate enough: threads, batch size, CPU and
+library change the last bits of a float sum, and in float32 that turns a few symbols of a picture
+over. In float64 they would have to lie within 1e-12 of a tie, so that files come out the same.
+Synthesis runs in float32; pixels may differ by one level between machines.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+import torch
+import zstandard
+from torch import Tensor
+
+from codec import container, tiling
+from codec.container import Header
+from codec.entropy_coder import TableSet
+from codec.errors import ChecksumMismatch, FormatError
+from codec.image import Pixels
+from codec.latent_codec import decode_latents, encode_latents
+from codec.model.config import PIXELS_PER_LATENT
+from codec.model.network import Model
+from codec.tiling import Box
+
+_T = TypeVar("_T")
+
+TILE_SIZE = 1024
+"""Pixels along a tile that the encoder writes. The halo costs a third more work at this size."""
+
+_BATCH_PIXELS = 1 << 21
+"""Windows of equal shape run together up to this many pixels: bounds the memory of activations."""
+
+
+class Pipeline:
+    """A loaded model on a device, its transforms in the precisions that they run in."""
+
+    def __init__(self, model: Model, tables: TableSet, model_id: bytes, device: torch.device) -> None:
+        self.model = model.to(device)
+        self.model.analysis.double()
+        self.model.hyper_analysis.double()
+        self.tables = tables
+        self.model_id = model_id
+        self.device = device
+        self.halo = model.config.halo
+
+    def encode(self, images: Sequence[Pixels], level: int, tile_size: int = TILE_SIZE) -> list[bytes]:
+        """One file for each picture, in order."""
+        jobs = _Jobs(self.halo, tile_size)
+        padded = [_pad(pixels) for pixels in images]
+        for index, pixels in enumerate(images):
+            jobs.add(index, pixels.shape[0], pixels.shape[1])
+        entries: list[list[tuple[bytes, int]]] = [[(b"", 0)] * count for count in jobs.tile_counts]
+        levels = torch.tensor([level], device=self.device)
+        for batch in jobs.batches():
+            inner, x = batch[0].inner, self._windows(padded, batch)
+            n = levels.expand(len(batch))
+            y = self._analyse(x, n)[:, inner.slices[0], inner.slices[1]]
+            payloads, _ = encode_latents(self.model, self.tables, y, n)
+            for job, payload in zip(batch, payloads, strict=True):
+                entries[job.picture][job.tile] = (payload.data, payload.symbols_crc)
+        return [
+            self._assemble(pixels, level, tile_size, entry)
+            for pixels, entry in zip(images, entries, strict=True)
+        ]
+
+    def _windows(self, padded: Sequence[Pixels], batch: Sequence[_Job]) -> Tensor:
+        boxes = [job.window.scaled(PIXELS_PER_LATENT).slices for job in batch]
+        arrays = [padded[job.picture][box] for job, box in zip(batch, boxes, strict=True)]
+        x = torch.from_numpy(np.stack(arrays)).to(self.device)
+        return x.expand(-1, -1, -1, 3).to(torch.float64) / 255
+
+    @torch.no_grad()
+    def _analyse(self, x: Tensor, level: Tensor) -> Tensor:
+        y: Tensor = self.model.analysis(x, level)
+        return y
+
+    def _assemble(
+        self, pixels: Pixels, level: int, tile_size: int, entries: list[tuple[bytes, int]]
+    ) -> bytes:
+        height, width, channels = pixels.shape
+        stored = _store(pixels, tile_size, sum(len(data) for data, _ in entries))
+        header = Header(
+            width=width,
+            height=height,
+            channels=channels,
+            stored=stored is not None,
+            model_id=bytes(container.MODEL_ID_BYTES) if stored else self.model_id,
+            level=0 if stored else level,
+            tile_size=tile_size,
+            tiles=tuple(container.make_tile(data, crc) for data, crc in stored or entries),
+        )
+        return container.pack(header, [data for data, _ in stored or entries])
+
+    def decode(self, files: Sequence[tuple[Header, Sequence[memoryview]]]) -> list[Pixels]:
+        """The pictures of parsed files, none of them stored, all coded with this model."""
+        latents = self._decode_all_latents(files)
+        pictures = [
+            np.empty((header.height, header.width, header.channels), np.uint8) for header, _ in files
+        ]
+        for index, (header, _) in enumerate(files):
+            jobs = _Jobs(self.halo, header.tile_size)
+            jobs.add(index, header.height, header.width)
+            levels = torch.tensor([header.level], device=self.device)
+            for batch in jobs.batches():
+                self._synthesise(batch, latents[index], levels, pictures[index])
+            latents[index] = latents[index].new_empty(0)
+        return pictures
+
+    def _decode_all_latents(
+        self, files: Sequence[tuple[Header, Sequence[memoryview]]]
+    ) -> list[Tensor]:
+        """y_hat of every picture, h×w×M float32."""
+        channels = self.model.config.latents
+        latents = []
+        groups: dict[tuple[int, int], list[tuple[int, int, Box]]] = defaultdict(list)
+        for index, (header, _) in enumerate(files):
+            size = tiling.latent_size(header.height, header.width)
+            latents.append(torch.empty(*size, channels, device=self.device))
+            for tile, box in enumerate(tiling.tiles(header.height, header.width, header.tile_size)):
+                groups[box.height, box.width].append((index, tile, box))
+        for (height, width), members in groups.items():
+            for batch in _chunks(members, height * width * PIXELS_PER_LATENT**2):
+                y_hat = decode_latents(
+                    self.model,
+                    self.tables,
+                    [files[index][1][tile] for index, tile, _ in batch],
+                    [files[index][0].tiles[tile].content_crc for index, tile, _ in batch],
+                    torch.tensor([files[index][0].level for index, _, _ in batch], device=self.device),
+                    (height, width),
+                )
+                for values, (index, _, box) in zip(y_hat, batch, strict=True):
+                    latents[index][box.slices] = values.float()
+        return latents
+
+    @torch.no_grad()
+    def _synthesise(
+        self, batch: Sequence[_Job], latents: Tensor, level: Tensor, picture: Pixels
+    ) -> None:
+        y_hat = torch.stack([latents[job.window.slices] for job in batch])
+        x_hat = self.model.synthesis(y_hat, level.expand(len(batch)))
+        # Hostile latents can overflow; whatever comes of it must still be a picture.
+        x_hat = torch.nan_to_num(x_hat).clamp(0, 1) * 255
+        if picture.shape[2] == 1:
+            x_hat = x_hat.mean(-1, keepdim=True)
+        pixels = x_hat.round().to(torch.uint8).cpu().numpy()
+        for values, job in zip(pixels, batch, strict=True):
+            inner = job.inner.scaled(PIXELS_PER_LATENT).slices
+            box = job.box.scaled(PIXELS_PER_LATENT)
+            target = picture[box.slices]
+            target[...] = values[inner][: target.shape[0], : target.shape[1]]
+
+
+class _Job:
+    """One tile of one picture and the window that its transforms see."""
+
+    def __init__(self, picture: int, tile: int, box: Box, window: Box) -> None:
+        self.picture = picture
+        self.tile = tile
+        self.box = box
+        self.window = window
+        self.inner = box.relative_to(window)
+
+
+class _Jobs:
+    """Tiles of pictures, batched where their windows have the same shape."""
+
+    def __init__(self, halo: int, tile_size: int) -> None:
+        self.halo = halo
+        self.tile_size = tile_size
+        self.tile_counts: list[int] = []
+        self.groups: dict[tuple[int, int, Box], list[_Job]] = defaultdict(list)
+
+    def add(self, picture: int, height: int, width: int) -> None:
+        boxes = tiling.tiles(height, width, self.tile_size)
+        self.tile_counts.append(len(boxes))
+        for tile, box in enumerate(boxes):
+            job = _Job(picture, tile, box, tiling.window(box, self.halo, height, width))
+            self.groups[job.window.height, job.window.width, job.inner].append(job)
+
+    def batches(self) -> Iterator[list[_Job]]:
+        for (height, width, _), jobs in self.groups.items():
+            yield from _chunks(jobs, height * width * PIXELS_PER_LATENT**2)
+
+
+def _chunks(items: list[_T], pixels_each: int) -> Iterable[list[_T]]:
+    size = max(1, _BATCH_PIXELS // pixels_each)
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _pad(pixels: Pixels) -> Pixels:
+    """Repeat the last row and column up to a multiple of a latent's pixels."""
+    height, width = pixels.shape[:2]
+    bottom, right = -height % PIXELS_PER_LATENT, -width % PIXELS_PER_LATENT
+    return np.pad(pixels, ((0, bottom), (0, right), (0, 0)), mode="edge")
+
+
+def _store(pixels: Pixels, tile_size: int, limit: int) -> list[tuple[bytes, int]] | None:
+    """Payloads of the pixels themselves if, together, they take fewer than `limit` bytes.
+
+    A tile is a zstd frame, or raw where that is not smaller. Flat graphics and noise end up here:
+    they come back exactly, and no file is larger than the raw pixels and a header.
+    """
+    height, width, _ = pixels.shape
+    # A fast attempt tells whether the slow one is worth its time.
+    quick = len(zstandard.ZstdCompressor(level=1).compress(pixels.tobytes()))
+    if quick > 1.5 * limit + 64 and pixels.nbytes > limit:
+        return None
+    entries = []
+    for box in tiling.tiles(height, width, tile_size):
+        raw = pixels[box.scaled(PIXELS_PER_LATENT).slices].tobytes()
+        packed = zstandard.ZstdCompressor(level=19).compress(raw)
+        entries.append((min(packed, raw, key=len), zlib.crc32(raw)))
+    return entries if sum(len(data) for data, _ in entries) < limit else None
+
+
+def decode_stored(header: Header, payloads: Sequence[memoryview]) -> Pixels:
+    """The picture of a file whose tiles hold pixels."""
+    picture = np.empty((header.height, header.width, header.channels), np.uint8)
+    boxes = tiling.tiles(header.height, header.width, header.tile_size)
+    for index, (box, payload, tile) in enumerate(zip(boxes, payloads, header.tiles, strict=True)):
+        target = picture[box.scaled(PIXELS_PER_LATENT).slices]
+        raw = _unpack_stored(bytes(payload), target.nbytes, index)
+        if zlib.crc32(raw) != tile.content_crc:
+            raise ChecksumMismatch(f"tile {index} unpacks to other pixels than were stored")
+        target[...] = np.frombuffer(raw, np.uint8).reshape(target.shape)
+    return picture
+
+
+def _unpack_stored(payload: bytes, size: int, index: int) -> bytes:
+    if len(payload) == size:
+        return payload
+    if len(payload) > size:
+        raise FormatError(f"tile {index} is longer than its pixels")
+    try:
+        # The frame must state the size: `max_output_size` is ignored when it does.
+        if zstandard.get_frame_parameters(payload).content_size != size:
+            raise FormatError(f"tile {index} states another size than its pixels have")
+        return zstandard.ZstdDecompressor().decompress(payload, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise FormatError(f"tile {index} is not a zstd frame: {error}") from None

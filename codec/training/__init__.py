@@ -1,0 +1,1 @@
+"""Training. Nothing outside this folder but the command line imports it."""

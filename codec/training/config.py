@@ -1,0 +1,70 @@
+"""Training configuration: one TOML file per model size."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from codec.model.config import ModelConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """How a model is trained. `lambdas` are those of quality 0 and 100."""
+
+    name: str
+    model: ModelConfig
+    crop: int = 256
+    batch: int = 8
+    learning_rate: float = 1e-3
+    linear_rate: float = 0.1
+    """Factor on the learning rate of the linear path."""
+    warmup_steps: int = 200
+    decay: float = 0.35
+    clip: float = 1.0
+    ema: float = 0.999
+    lambdas: tuple[float, float] = (0.0006, 0.2)
+
+    def __post_init__(self) -> None:
+        if self.crop < 64 or self.crop % 64:
+            raise ValueError(f"crop must be a positive multiple of 64, not {self.crop}")
+        if self.batch < 1 or not 0 < self.decay <= 1 or not 0 < self.ema < 1:
+            raise ValueError("batch must be positive, decay in (0, 1], ema in (0, 1)")
+        if len(self.lambdas) != 2 or not 0 < self.lambdas[0] < self.lambdas[1]:
+            raise ValueError("lambdas must be two increasing positive numbers")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainingConfig:
+        """From the tables of a TOML file; `ValueError` names unknown keys."""
+        unknown = set(values) - {"name", "model", "training"}
+        training = dict(values.get("training", {}))
+        unknown |= set(training) - {field.name for field in dataclasses.fields(cls)} | (
+            {"name", "model"} & set(training)
+        )
+        if unknown:
+            raise ValueError(f"unknown configuration keys: {', '.join(sorted(unknown))}")
+        if "lambdas" in training:
+            training["lambdas"] = tuple(training["lambdas"])
+        model = ModelConfig.from_dict(values.get("model", {}))
+        return cls(name=str(values.get("name", "unnamed")), model=model, **training)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The inverse of `from_dict`, for checkpoints and metadata."""
+        training = dataclasses.asdict(self)
+        return {"name": training.pop("name"), "model": training.pop("model"), "training": training}
+
+
+def load_config(source: str | Path) -> TrainingConfig:
+    """A TOML file, or the name of one that ships in `codec/configs`."""
+    path = Path(source)
+    if path.suffix == ".toml":
+        text = path.read_text(encoding="utf-8")
+    else:
+        shipped = resources.files("codec") / "configs" / f"{source}.toml"
+        if not shipped.is_file():
+            raise ValueError(f"no configuration named {source!r}")
+        text = shipped.read_text(encoding="utf-8")
+    return TrainingConfig.from_dict(tomllib.loads(text))

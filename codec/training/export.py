@@ -1,0 +1,110 @@
+"""From a checkpoint to the file that ships: frozen networks, fitted tables, measured figures."""
+
+from __future__ import annotations
+
+import copy
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from codec import container
+from codec.latent_codec import quantize_latents
+from codec.model.config import MAX_LEVEL
+from codec.model.network import Model
+from codec.model.weights import deserialise, model_id, serialise
+from codec.pipeline import Pipeline
+from codec.training.config import TrainingConfig
+from codec.training.data import CropSampler, list_images, split, validation_images
+from codec.training.tables import collect_histograms, fit_tables
+
+QUALITIES = (0, 25, 50, 75, 100)
+
+
+@torch.no_grad()
+def freeze(model: Model) -> tuple[Model, dict[str, float]]:
+    """A copy as it will be loaded: transforms rounded to float16, the entropy model exact.
+
+    Also returns the bound on the sums of every exact layer.
+    """
+    model = copy.deepcopy(model).requires_grad_(False).eval()
+    for part in (model.analysis, model.synthesis, model.hyper_analysis):
+        for parameter in part.parameters():
+            parameter.copy_(parameter.to(torch.float16))
+    bounds = model.entropy_model.double().freeze()
+    model.analysis.double()
+    model.hyper_analysis.double()
+    return model, bounds
+
+
+def export(
+    model: Model,
+    data: Path,
+    *,
+    training: dict[str, Any],
+    batches: int = 300,
+    batch: int = 4,
+) -> tuple[bytes, list[dict[str, float]]]:
+    """Bytes of the weights file and its validation table; `training` goes into the metadata."""
+    device = next(model.parameters()).device
+    files, held_out = split(list_images(data))
+    frozen, bounds = freeze(model)
+    sampler = CropSampler(files, 256, device, seed=2)
+    tables = fit_tables(*collect_histograms(frozen, sampler, batches, batch))
+    draft = serialise(frozen, tables, {})
+    rows = validate_real(draft, held_out, device)
+    metadata = {
+        "training": training,
+        "validation": rows,
+        "largest_exact_sum": max(bounds.values()),
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+    return serialise(frozen, tables, metadata), rows
+
+
+def validate_real(
+    weights: bytes, files: list[Path], device: torch.device
+) -> list[dict[str, float]]:
+    """Mean figures of held-out pictures at five qualities, from real files and decoded pixels.
+
+    `bpp` counts every byte of the file; `estimated_bpp` is the information content of the symbols
+    under the tables, which payloads must meet within 1 %.
+    """
+    model, tables = deserialise(weights)
+    pipeline = Pipeline(model, tables, model_id(weights), device)
+    images = list(validation_images(files))
+    rows = []
+    for quality in QUALITIES:
+        level = round(quality * MAX_LEVEL / 100)
+        total = {"bpp": 0.0, "payload_bpp": 0.0, "estimated_bpp": 0.0, "psnr": 0.0}
+        for image in images:
+            pixels = image.shape[0] * image.shape[1]
+            data = pipeline.encode([image], level)[0]
+            header, payloads = container.unpack(data)
+            decoded = pipeline.decode([(header, payloads)])[0]
+            total["bpp"] += 8 * len(data) / pixels
+            total["payload_bpp"] += 8 * sum(map(len, payloads)) / pixels
+            total["estimated_bpp"] += _estimated_bits(pipeline, image, level) / pixels
+            mse = np.square(image.astype(np.float64) - decoded).mean()
+            total["psnr"] += 10 * math.log10(255**2 / max(mse, 1e-9))
+        rows.append({"quality": quality, **{k: v / len(images) for k, v in total.items()}})
+    return rows
+
+
+@torch.no_grad()
+def _estimated_bits(pipeline: Pipeline, image: np.ndarray, level: int) -> float:
+    x = torch.from_numpy(image)[None].to(pipeline.device, torch.float64) / 255
+    levels = torch.tensor([level], device=pipeline.device)
+    coded, _ = quantize_latents(pipeline.model, pipeline.model.analysis(x, levels), levels)
+    bits = 0.0
+    for symbols, indexes in zip(coded[0].symbols, coded[0].indexes, strict=True):
+        for index in np.unique(indexes):
+            bits += pipeline.tables.tables[index].bits(symbols[indexes == index])
+    return bits
+
+
+def describe_training(config: TrainingConfig, step: int, minutes: float) -> dict[str, Any]:
+    """What the metadata says about how a model came to be."""
+    return {"config": config.as_dict(), "steps": step, "minutes": round(minutes, 1)}

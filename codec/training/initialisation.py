@@ -1,0 +1,84 @@
+"""The start of training: a linear codec from two Karhunen–Loève transforms.
+
+PCA of 8×8×3 patches gives the first layer, PCA of 2×2 groups of its features the second; synthesis
+is the transpose, and the quality gains follow from rate–distortion theory. Training then begins
+where a block-transform codec stands.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from codec.model.config import QUALITY_ANCHORS
+from codec.model.entropy_model import SCALE_MIN, SCALES, scale_index
+from codec.model.network import Model
+
+
+def principal_components(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Columns of components and their standard deviations, largest first, of centred rows."""
+    variances, components = torch.linalg.eigh(x.T @ x / len(x))
+    return components.flip(1), variances.flip(0).clamp_min(1e-12).sqrt()
+
+
+def quantization_step(lambdas: Tensor) -> Tensor:
+    """The optimal uniform step of orthonormal coefficients of pixels in [0,1].
+
+    At high rate a step Δ (in levels of 0…255) costs λ·Δ²/36 − log2 Δ per coefficient, which is
+    least at Δ² = 18 / (λ ln 2).
+    """
+    return torch.sqrt(18 / (lambdas * math.log(2))) / 255
+
+
+@torch.no_grad()
+def initialise_with_klt(model: Model, crops: Tensor, lambdas: tuple[float, float]) -> None:
+    """Set the linear path, gains and entropy offsets of `model` from N×S×S×3 uint8 crops."""
+    config = model.config
+    c8, c16, m = config.width_8, config.width_16, config.latents
+    x = crops.double().cpu() / 255
+    n, side = x.shape[:2]
+    # (row and column of the 16-block), (which 8×8 of it), (pixels of the 8×8)
+    x = x.reshape(n, side // 16, 2, 8, side // 16, 2, 8, 3).permute(0, 1, 4, 2, 5, 3, 6, 7)
+    x = x.reshape(-1, 4, 192)
+    mean = x.mean((0, 1))
+    first, deviation_8 = principal_components((x - mean).reshape(-1, 192))
+    first, deviation_8 = first[:, :c8], deviation_8[:c8]
+    features = ((x - mean) @ first).reshape(len(x), 4 * c8)
+    second, deviation_16 = principal_components(features)
+    tiled = deviation_8.repeat(4)
+
+    analysis, synthesis = model.analysis, model.synthesis
+    analysis.embed.weight.copy_((first / deviation_8).T)
+    analysis.embed.bias.copy_(-(mean @ first) / deviation_8)
+    analysis.shortcut.weight.copy_((second[:, :m] * tiled[:, None]).T)
+    analysis.shortcut.bias.zero_()
+    analysis.down.weight.copy_((second * tiled[:, None] / deviation_16)[:, :c16].T)
+    analysis.down.bias.zero_()
+    analysis.latents.weight.zero_()
+    analysis.latents.bias.zero_()
+
+    synthesis.shortcut.weight.copy_(second[:, :m] / tiled[:, None])
+    synthesis.shortcut.bias.zero_()
+    synthesis.latents.weight.zero_()
+    synthesis.latents.bias.zero_()
+    whitened = torch.arange(min(c16, m))
+    synthesis.latents.weight[whitened, whitened] = (1 / deviation_16[whitened]).float()
+    synthesis.up.weight.zero_()
+    synthesis.up.bias.zero_()
+    synthesis.pixels.weight.copy_(first * deviation_8)
+    synthesis.pixels.bias.copy_(mean)
+
+    low, high = lambdas
+    anchors = torch.linspace(0, 1, QUALITY_ANCHORS, dtype=torch.float64)
+    log_gain = -torch.log(quantization_step(low * (high / low) ** anchors))
+    analysis.log_gain.table.copy_(log_gain[:, None].expand(-1, m))
+    synthesis.log_gain.table.copy_(-log_gain[:, None].expand(-1, m))
+
+    entropy = model.entropy_model
+    middle = deviation_16[:m] * torch.exp(log_gain[QUALITY_ANCHORS // 2])
+    entropy.scale.copy_(torch.exp2(torch.round(torch.log2(middle.clamp_min(1)))))
+    scales = deviation_16[None, :m] * torch.exp(log_gain[:, None])
+    offset = scale_index(scales.clamp_min(SCALE_MIN)).clamp(0, SCALES - 1)
+    entropy.index_offset.table.copy_(offset)

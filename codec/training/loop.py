@@ -1,0 +1,265 @@
+"""The training loop: a constant-rate trunk, a decay at the end, checkpoints, a log.
+
+The schedule is a function of the minutes trained, not of steps, so the same command does its best
+on any machine. When the decay begins the trunk is saved beside the checkpoint: a later run with
+more minutes goes on from there, so interrupted hours add up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from codec.model.config import MAX_LEVEL
+from codec.model.layers import Linear32
+from codec.model.network import Model
+from codec.training.config import TrainingConfig
+from codec.training.data import CropSampler, list_images, split, validation_images
+from codec.training.initialisation import initialise_with_klt
+from codec.training.loss import psnr, rate_distortion
+
+CHECKPOINT = "checkpoint.pt"
+TRUNK = "trunk.pt"
+LOG = "log.jsonl"
+VALIDATION_LEVELS = (0, 256, 512, 768, 1024)
+
+Report = Callable[[dict[str, Any]], None]
+
+
+def parameter_groups(model: Model, linear_rate: float) -> list[dict[str, Any]]:
+    """The optimiser's groups: the linear path, which starts near its optimum, moves more slowly."""
+    linear = [p for m in model.modules() if isinstance(m, Linear32) for p in m.parameters()]
+    known = {id(parameter) for parameter in linear}
+    others = [p for p in model.parameters() if id(p) not in known]
+    return [
+        {"params": others, "rate_factor": 1.0},
+        {"params": linear, "rate_factor": linear_rate},
+    ]
+
+
+class Trainer:
+    """Model, optimiser, averaged weights and progress: all that a checkpoint holds."""
+
+    def __init__(self, config: TrainingConfig, device: torch.device) -> None:
+        self.config = config
+        self.device = device
+        self.model = Model(config.model).to(device)
+        self.average = Model(config.model).to(device).requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(
+            parameter_groups(self.model, config.linear_rate), betas=(0.9, 0.99), weight_decay=0.0
+        )
+        self.step = 0
+        self.minutes = 0.0
+
+    def start_from(self, state: dict[str, Tensor]) -> None:
+        """Set the model and its average to trained weights; the optimiser starts afresh."""
+        self.model.load_state_dict(state)
+        self.average.load_state_dict(state)
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint; an interruption leaves the previous one."""
+        temporary = path.with_suffix(".tmp")
+        state = {
+            "config": self.config.as_dict(),
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "minutes": self.minutes,
+        }
+        torch.save(state, temporary)
+        os.replace(temporary, path)
+
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint of the same configuration; `ValueError` if the model differs."""
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        if TrainingConfig.from_dict(state["config"]).model != self.config.model:
+            raise ValueError(f"{path} holds a model of another shape")
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+        self.minutes = state["minutes"]
+
+    def learning_rate(self, budget: float) -> float:
+        """Warm-up by steps, then constant, then a cosine to 2 % over the last share of the time."""
+        config = self.config
+        rate = config.learning_rate * min(1.0, (self.step + 1) / config.warmup_steps)
+        progress = (self.minutes / budget - (1 - config.decay)) / config.decay
+        if progress > 0:
+            rate *= 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+        return rate
+
+    def train_step(self, pixels: Tensor, budget: float) -> dict[str, float]:
+        """One optimiser step on N×S×S×3 uint8; a step that is not finite is skipped."""
+        x = pixels.to(torch.float32) / 255
+        level = torch.randint(0, MAX_LEVEL + 1, (len(x),), device=self.device)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            output = self.model(x, level)
+        loss = rate_distortion(output, x, level, self.config.lambdas)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        rate = self.learning_rate(budget)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["rate_factor"]
+        if torch.isfinite(norm):
+            self.optimizer.step()
+        self.step += 1
+        # A short memory at first: the average must not drag the start along.
+        keep = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(
+            list(self.average.parameters()), list(self.model.parameters()), 1 - keep
+        )
+        return {
+            "loss": float(loss.total.detach()),
+            "bpp": float(loss.bpp.mean()),
+            "hyper_bpp": float(loss.hyper_bpp.mean()),
+            "mse": float(loss.mse.mean()),
+            "gradient_norm": float(norm),
+        }
+
+
+@torch.no_grad()
+def validate(model: Model, files: list[Path], lambdas: tuple[float, float]) -> list[dict[str, float]]:
+    """Mean bpp, PSNR and loss of held-out pictures at five qualities, from estimated bits."""
+    device = next(model.parameters()).device
+    images = [torch.from_numpy(image)[None].to(device) for image in validation_images(files)]
+    rows = []
+    for level in VALIDATION_LEVELS:
+        levels = torch.tensor([level], device=device)
+        total = bpp = decibels = hyper = 0.0
+        for image in images:
+            x = image.to(torch.float32) / 255
+            output = model(x, levels, noise=False)
+            output.x_hat = (output.x_hat.clamp(0, 1) * 255).round() / 255
+            loss = rate_distortion(output, x, levels, lambdas)
+            total += float(loss.total)
+            bpp += float(loss.bpp)
+            hyper += float(loss.hyper_bpp)
+            decibels += psnr(float(loss.mse))
+        n = len(images)
+        row = {"level": level, "loss": total / n, "bpp": bpp / n, "hyper_bpp": hyper / n}
+        rows.append({**row, "psnr": decibels / n})
+    return rows
+
+
+def open_run(
+    config: TrainingConfig,
+    out: Path,
+    minutes: float,
+    resume: bool,
+    init: dict[str, Tensor] | None,
+    device: torch.device,
+    crops: CropSampler,
+) -> Trainer:
+    """A fresh trainer, or one resumed from the newest state that still fits the schedule."""
+    trainer = Trainer(config, device)
+    if resume:
+        for name in (CHECKPOINT, TRUNK):
+            if not (out / name).exists():
+                continue
+            trainer.load(out / name)
+            # A decay begun for a smaller budget is left behind: go on from the trunk instead.
+            if name == TRUNK or trainer.minutes <= (1 - config.decay) * minutes:
+                return trainer
+            if not (out / TRUNK).exists() or _trunk_is_ours(out, config, minutes):
+                return trainer
+        raise ValueError(f"nothing to resume in {out}")
+    if (out / CHECKPOINT).exists():
+        raise ValueError(f"{out} already holds a run: pass --resume, or choose another folder")
+    if init is not None:
+        trainer.start_from(init)
+    else:
+        initialise_with_klt(trainer.model, crops.batch(128), config.lambdas)
+        trainer.average.load_state_dict(trainer.model.state_dict())
+    return trainer
+
+
+def _trunk_is_ours(out: Path, config: TrainingConfig, minutes: float) -> bool:
+    """Whether the saved trunk marks the start of the decay of this very budget."""
+    state = torch.load(out / TRUNK, map_location="cpu", weights_only=True)
+    return bool(abs(state["minutes"] - (1 - config.decay) * minutes) < 0.02 * minutes + 0.5)
+
+
+def train(
+    data: Path,
+    out: Path,
+    config: TrainingConfig,
+    *,
+    minutes: float,
+    resume: bool = False,
+    init: dict[str, Tensor] | None = None,
+    device: torch.device | None = None,
+    seed: int = 0,
+    report: Report = lambda entry: None,
+    log_every: int = 100,
+    save_minutes: float = 5.0,
+    validate_minutes: float = 15.0,
+) -> Model:
+    """Train for `minutes` in all (earlier runs counted); returns the averaged model.
+
+    `report` receives every log entry, a dict, as it is written to `out/log.jsonl`.
+    """
+    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(seed)
+    training, held_out = split(list_images(data))
+    sampler = CropSampler(training, config.crop, device, seed)
+    trainer = open_run(config, out, minutes, resume, init, device, sampler)
+    # Another seed after a resume, or the run would see the same crops again.
+    sampler.generator.manual_seed(seed + trainer.step)
+    torch.manual_seed(seed + trainer.step)
+
+    with contextlib.ExitStack() as stack:
+        log = stack.enter_context((out / LOG).open("a", encoding="utf-8"))
+
+        def write(entry: dict[str, Any]) -> None:
+            log.write(json.dumps(entry) + "\n")
+            log.flush()
+            report(entry)
+
+        sums: dict[str, float] = {}
+        start, offset = time.monotonic(), trainer.minutes
+        saved = validated = trainer.minutes
+        window = time.monotonic()
+        in_decay = trainer.minutes > (1 - config.decay) * minutes
+        while trainer.minutes < minutes:
+            if not in_decay and trainer.minutes >= (1 - config.decay) * minutes:
+                trainer.save(out / TRUNK)
+                in_decay = True
+            for key, value in trainer.train_step(sampler.batch(config.batch), minutes).items():
+                sums[key] = sums.get(key, 0.0) + value
+            trainer.minutes = offset + (time.monotonic() - start) / 60
+            if trainer.step % log_every == 0:
+                means = {key: value / log_every for key, value in sums.items()}
+                speed = log_every * config.batch / (time.monotonic() - window)
+                write({
+                    "step": trainer.step,
+                    "minutes": round(trainer.minutes, 3),
+                    "learning_rate": trainer.learning_rate(minutes),
+                    **means,
+                    "psnr": psnr(means.pop("mse")),
+                    "patches_per_second": speed,
+                })
+                sums, window = {}, time.monotonic()
+            if trainer.minutes - saved >= save_minutes:
+                trainer.save(out / CHECKPOINT)
+                saved = trainer.minutes
+            if trainer.minutes - validated >= validate_minutes:
+                validated = trainer.minutes
+                rows = validate(trainer.average, held_out, config.lambdas)
+                write({"step": trainer.step, "minutes": trainer.minutes, "validation": rows})
+        trainer.save(out / CHECKPOINT)
+        rows = validate(trainer.average, held_out, config.lambdas)
+        write({"step": trainer.step, "minutes": trainer.minutes, "validation": rows})
+    return trainer.average
