@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import io
 import os
+import struct
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -15,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codec import container, registry
+from codec import container, limits, registry
 from codec.container import Header
-from codec.errors import InvalidImage
+from codec.errors import InvalidImage, LimitExceeded
 from codec.files import write_atomically
 from codec.image import from_pixels, to_pixels
 
@@ -253,39 +255,58 @@ def decode(
     `dst` is replaced whole or not at all. Raises as `decompress`; `ValueError` for an extension
     that Pillow cannot write, `OSError` if a file cannot be opened or written.
     """
+    check_suffix(Path(dst).suffix)
     data = Path(src).read_bytes()
     write_atomically(dst, image_bytes(decompress(data, device=device), Path(dst).suffix))
 
 
 def read_image(src: Any) -> Any:
-    """A PIL image from a path or binary file, decoded; `InvalidImage` if it is none."""
+    """A PIL image from a path or binary file, upright as its EXIF says; `InvalidImage` if it is none."""
     import PIL.Image
+    import PIL.ImageOps
 
     try:
         with PIL.Image.open(src) as image:
-            container.check_size(image.height, image.width)
+            limits.check_size(image.height, image.width)
             image.load()
-            return image
-    except (FileNotFoundError, PermissionError, IsADirectoryError):
-        raise
+            return PIL.ImageOps.exif_transpose(image)
+    except PIL.UnidentifiedImageError:
+        raise InvalidImage("not a picture that Pillow can read") from None
     except PIL.Image.DecompressionBombError as error:
-        raise InvalidImage(str(error)) from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InvalidImage(f"not a picture that Pillow can read: {error}") from None
+        raise LimitExceeded(str(error)) from None
+    except OSError as error:
+        if error.errno is not None:  # the file system's, not the decoder's
+            raise
+        raise InvalidImage(f"the picture cannot be read: {error}") from None
+    except (SyntaxError, ValueError, EOFError, struct.error) as error:
+        raise InvalidImage(f"the picture cannot be read: {error}") from None
 
 
-def image_bytes(pixels: NDArray[np.uint8], suffix: str) -> bytes:
-    """`pixels` as a picture file of the format of `suffix`; `ValueError` if there is none."""
-    import io
+_SAVE_OPTIONS: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "WEBP": {"lossless": True},
+}
+"""Writing a decoded picture should not lose more: lossless or nearly so."""
 
+
+def check_suffix(suffix: str) -> str:
+    """Pillow's name of the format with the extension `suffix`; `ValueError` if it writes none."""
     import PIL.Image
 
     PIL.Image.init()
     name = PIL.Image.registered_extensions().get(suffix.lower())
     if name is None or name not in PIL.Image.SAVE:
-        raise ValueError(f"no picture format for the extension {suffix!r}")
+        raise ValueError(f"no picture format can be written for the extension {suffix!r}")
+    return name
+
+
+def image_bytes(pixels: NDArray[np.uint8], suffix: str) -> bytes:
+    """`pixels` as a picture file of the format of `suffix`; `ValueError` if there is none."""
+    import PIL.Image
+
+    name = check_suffix(suffix)
     out = io.BytesIO()
-    PIL.Image.fromarray(pixels).save(out, name)
+    PIL.Image.fromarray(pixels).save(out, name, **_SAVE_OPTIONS.get(name, {}))
     return out.getvalue()
 
 

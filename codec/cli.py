@@ -1,15 +1,248 @@
-"""The command line. Every import that costs time happens inside the command that needs it."""
+"""The command line. Imports that cost time happen inside the command that needs them.
+
+Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 something failed, 2 wrong use.
+"""
 
 from __future__ import annotations
 
-from codec.cli_train import export_command, train_command
+import dataclasses
+import io
+import json
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
 import click
 
+import codec
+from codec import api
+from codec.cli_train import export_command, train_command
+from codec.errors import CodecError
+from codec.files import write_atomically
 
-@click.group()
+_PATHS = click.argument("paths", nargs=-1, required=True, metavar="IN… [OUT]")
+_OUTPUT = click.option("-o", "--output", help="Output file, or folder for several inputs; - for stdout.")
+_FORCE = click.option("-f", "--force", is_flag=True, help="Overwrite existing files.")
+_DEVICE = click.option("--device", default=None, help="cpu (default) or cuda.")
+_THREADS = click.option("-T", "--threads", type=click.IntRange(1), help="CPU threads.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(codec.__version__, "-V", "--version", prog_name="codec")
 def main() -> None:
-    """A learned image codec."""
+    """A learned image codec: pictures to .cae files and back."""
+    # Pillow warns about large pictures; `codec.limits` refuses those that are too large.
+    warnings.simplefilter("ignore")
+
+
+@main.command()
+@_PATHS
+@_OUTPUT
+@click.option(
+    "-q", "--quality", type=click.FloatRange(0, 100), default=75.0, show_default=True,
+    help="0 (smallest) to 100 (best).",
+)
+@click.option("-m", "--model", help="Shipped model or .safetensors file.")
+@_FORCE
+@_DEVICE
+@_THREADS
+def compress(
+    paths: tuple[str, ...], output: str | None, quality: float, model: str | None, force: bool,
+    device: str | None, threads: int | None,
+) -> None:
+    """Compress pictures.
+
+    Each IN becomes IN with the extension .cae. The last argument is the output if it ends in .cae,
+    or is - or a folder and follows an input. - reads stdin and writes stdout.
+    """
+    jobs = _plan(paths, output, lambda name: name.endswith(api.EXTENSION), api.EXTENSION)
+    worker = _codec(model, device, threads)
+
+    def convert(source: str, target: str) -> bytes:
+        file = io.BytesIO(_read(source)) if source == "-" else source
+        return worker.compress(api.read_image(file), quality=quality)
+
+    _run(jobs, convert, force)
+
+
+@main.command()
+@_PATHS
+@_OUTPUT
+@click.option("--format", "suffix", default="png", show_default=True, help="Where no OUT says it.")
+@click.option("-m", "--model", help="Weights file, if the model does not ship.")
+@_FORCE
+@_DEVICE
+@_THREADS
+def decompress(
+    paths: tuple[str, ...], output: str | None, suffix: str, model: str | None, force: bool,
+    device: str | None, threads: int | None,
+) -> None:
+    """Decompress .cae files into pictures.
+
+    Each IN becomes a PNG beside it. The last argument is the output if it does not end in .cae and
+    follows an input. - reads stdin and writes stdout.
+    """
+    suffix = "." + suffix.lower().lstrip(".")
+    try:
+        api.check_suffix(suffix)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--format") from None
+    jobs = _plan(paths, output, lambda name: not name.endswith(api.EXTENSION), suffix)
+    worker = _codec(model, device, threads)
+
+    def convert(source: str, target: str) -> bytes:
+        kind = suffix if target == "-" else Path(target).suffix
+        api.check_suffix(kind)
+        return api.image_bytes(worker.decompress(_read(source)), kind)
+
+    _run(jobs, convert, force)
+
+
+@main.command()
+@click.argument("paths", nargs=-1, required=True, metavar="FILE…")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def info(paths: tuple[str, ...], as_json: bool) -> None:
+    """Say what files hold, from their headers alone."""
+
+    def show(path: str) -> None:
+        data = _read(path)
+        about = codec.inspect(data)
+        fields = {"file": path, **dataclasses.asdict(about)}
+        fields["bits_per_pixel"] = round(about.bits_per_pixel, 4)
+        if as_json:
+            click.echo(json.dumps(fields))
+            return
+        kind = "gray" if about.channels == 1 else "RGB"
+        how = "lossless" if about.lossless else f"quality {about.quality:g}, model {about.model}"
+        tiles = f"{about.tiles} tile{'s' if about.tiles > 1 else ''}"
+        click.echo(
+            f"{path}: {about.width}×{about.height} {kind}, {how}, {about.bytes} bytes "
+            f"({about.bits_per_pixel:.3f} bpp), {tiles}, format {about.format_version}"
+        )
+
+    _each(paths, show)
+
+
+@main.command()
+@click.argument("paths", nargs=-1, required=True, metavar="FILE…")
+def verify(paths: tuple[str, ...]) -> None:
+    """Check files against their checksums, without decoding them."""
+
+    def check(path: str) -> None:
+        codec.verify(_read(path))
+        click.echo(f"{path}: ok")
+
+    _each(paths, check)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def models(as_json: bool) -> None:
+    """List the models that ship with this package."""
+    for entry in codec.models():
+        if as_json:
+            click.echo(json.dumps(entry))
+        else:
+            mark = " (default)" if entry["default"] else ""
+            click.echo(f"{entry['name']}{mark}: id {entry['id']}, {entry['bytes'] / 1e6:.1f} MB")
 
 
 main.add_command(train_command)
 main.add_command(export_command)
+
+
+def _codec(model: str | None, device: str | None, threads: int | None) -> api.Codec:
+    try:
+        return api.Codec(model=model, device=device, threads=threads)
+    except (CodecError, ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _plan(
+    paths: Sequence[str], output: str | None, is_output: Callable[[str], bool], suffix: str
+) -> list[tuple[str, str]]:
+    """Input and output of each conversion; usage errors end the program with exit code 2."""
+    inputs = list(paths)
+    if output is None and len(inputs) > 1:
+        last = inputs[-1]
+        if last == "-" or Path(last).is_dir() or (len(inputs) == 2 and is_output(last)):
+            output = inputs.pop()
+    folder = output is not None and output != "-" and Path(output).is_dir()
+    if output is not None and len(inputs) > 1 and not folder:
+        raise click.UsageError(f"{len(inputs)} inputs need a folder as output, not {output!r}")
+    if inputs.count("-") > 1:
+        raise click.UsageError("stdin can be read only once")
+    jobs = []
+    for source in inputs:
+        if output is not None and not folder:
+            target = output
+        elif source == "-":
+            if folder:
+                raise click.UsageError("stdin needs the name of a file as output")
+            target = "-"
+        else:
+            name = Path(source).with_suffix(suffix)
+            target = str(Path(output or "") / name.name if folder else name)
+        jobs.append((source, target))
+    targets = [target for _, target in jobs if target != "-"]
+    double = next((target for target in targets if targets.count(target) > 1), None)
+    if double is not None:
+        raise click.UsageError(f"two inputs would be written to {double!r}")
+    return jobs
+
+
+def _run(
+    jobs: list[tuple[str, str]], convert: Callable[[str, str], bytes], force: bool
+) -> None:
+    def work(job: tuple[str, str]) -> None:
+        source, target = job
+        if target == "-":
+            if sys.stdout.isatty():
+                raise click.UsageError("binary data is not written to a terminal")
+        elif Path(target).exists() and not force:
+            raise FileExistsError(f"{target} exists already: pass -f to overwrite it")
+        data = convert(source, target)
+        if target == "-":
+            out = sys.stdout.buffer
+            out.write(data)
+            out.flush()
+        else:
+            write_atomically(target, data)
+
+    _each(_with_progress(jobs), work, name=lambda job: job[0])
+
+
+def _with_progress(jobs: list[tuple[str, str]]) -> Iterable[tuple[str, str]]:
+    if len(jobs) < 2 or not sys.stderr.isatty():
+        return jobs
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(jobs, description="files", console=Console(stderr=True))
+
+
+def _each(items: Iterable[Any], work: Callable[[Any], None], name: Callable[[Any], str] = str) -> None:
+    """Do `work` for every item; failures are one line each, and the exit code is then 1."""
+    failed = False
+    for item in items:
+        try:
+            work(item)
+        except BrokenPipeError:
+            raise
+        except (CodecError, OSError, ValueError) as error:
+            failed = True
+            text = str(error)
+            if isinstance(error, OSError) and error.strerror:
+                about = str(error.filename or "")
+                text = error.strerror + (f": {about}" if about not in ("", name(item)) else "")
+            click.echo(f"codec: {name(item)}: {' '.join(text.split())}", err=True)
+    if failed:
+        sys.exit(1)
+
+
+def _read(path: str) -> bytes:
+    if path == "-":
+        return sys.stdin.buffer.read()
+    return Path(path).read_bytes()

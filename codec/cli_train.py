@@ -103,13 +103,15 @@ def validation_table(rows: list[dict[str, float]], title: str) -> Any:
 def export_command(run: Path, output: Path, data: Path, batches: int) -> None:
     """Turn the run in folder RUN into the weights file OUTPUT."""
     import torch
+    from rich.console import Console
 
     from codec.files import write_atomically
     from codec.training.config import TrainingConfig
     from codec.training.export import describe_training, export
     from codec.training.loop import CHECKPOINT, Trainer
-    from rich.console import Console
 
+    if not (run / CHECKPOINT).exists():
+        raise click.ClickException(f"{run} holds no {CHECKPOINT}")
     state = torch.load(run / CHECKPOINT, map_location="cpu", weights_only=True)
     config = TrainingConfig.from_dict(state["config"])
     trainer = Trainer(config, torch.device("cpu"))

@@ -65,14 +65,6 @@ class Header:
         return self.level * 100 / MAX_LEVEL
 
 
-def check_size(height: int, width: int) -> None:
-    """Raise `LimitExceeded` for a picture that is too large."""
-    if max(height, width) > limits.MAX_SIDE:
-        raise LimitExceeded(f"side of {max(height, width)} pixels is over {limits.MAX_SIDE}")
-    if height * width > limits.MAX_PIXELS:
-        raise LimitExceeded(f"{height * width} pixels are over the limit of {limits.MAX_PIXELS}")
-
-
 def write_varint(value: int) -> bytes:
     """Unsigned LEB128: seven bits a byte, lowest first, shortest form."""
     out = bytearray()
@@ -183,7 +175,7 @@ def _parse_body(reader: _Reader) -> Header:
     width, height = reader.varint(), reader.varint()
     if not width or not height:
         raise FormatError(f"picture of {width}×{height} pixels")
-    check_size(height, width)
+    limits.check_size(height, width)
     model_id, level = bytes(MODEL_ID_BYTES), 0
     if not stored:
         model_id, level = reader.take(MODEL_ID_BYTES), reader.varint()

@@ -73,7 +73,7 @@ class TableSet:
         self._models = [_model(table.frequencies) for table in self.tables]
         self._digit = _model(_DIGIT)
 
-    def groups(self, indexes: NDArray[np.integer[Any]]) -> tuple[NDArray[np.intp], list[tuple[int, int, int]]]:
+    def groups(self, indexes: NDArray[np.uint16]) -> tuple[NDArray[np.intp], list[tuple[int, int, int]]]:
         """A stable order that groups equal indexes, and (index, start, end) of each group."""
         order = np.argsort(indexes, kind="stable")
         counts = np.bincount(indexes, minlength=len(self.tables))
@@ -117,7 +117,7 @@ class Encoder:
 
     def finish(self) -> bytes:
         """The payload: little-endian 32-bit words."""
-        return self._coder.get_compressed().astype("<u4").tobytes()
+        return bytes(self._coder.get_compressed().astype("<u4").tobytes())
 
 
 class Decoder:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.container import check_size
 from codec.errors import InvalidImage
+from codec.limits import check_size
 
 Pixels = NDArray[np.uint8]
 """H×W×C uint8, C-contiguous; C is 1 (gray) or 3 (RGB)."""

@@ -52,7 +52,8 @@ def inside(size: tuple[int, int], device: torch.device) -> Tensor:
     rows = torch.arange(2 * -(-size[0] // 2), device=device) < size[0]
     columns = torch.arange(2 * -(-size[1] // 2), device=device) < size[1]
     grid = rows[:, None] & columns[None, :]
-    return grid.unflatten(0, (-1, 2)).unflatten(2, (-1, 2)).permute(1, 3, 0, 2).flatten(0, 1)
+    mask: Tensor = grid.unflatten(0, (-1, 2)).unflatten(2, (-1, 2)).permute(1, 3, 0, 2).flatten(0, 1)
+    return mask
 
 
 def _to_indexes(index: Tensor) -> NDArray[np.uint16]:
@@ -62,7 +63,7 @@ def _to_indexes(index: Tensor) -> NDArray[np.uint16]:
 def _crc(arrays: Sequence[Symbols]) -> int:
     crc = 0
     for array in arrays:
-        crc = zlib.crc32(np.ascontiguousarray(array, dtype="<i4"), crc)
+        crc = zlib.crc32(array.astype("<i4").tobytes(), crc)
     return crc
 
 
@@ -123,8 +124,8 @@ def decode_latents(
     symbols_crcs: Sequence[int],
     level: Tensor,
     size: tuple[int, int],
-) -> Tensor:
-    """y_hat, N×h×w×M float64, of N payloads of tiles of `size` latents.
+) -> tuple[Tensor, list[list[Symbols]]]:
+    """y_hat, N×h×w×M float64, of N payloads of tiles of `size` latents, and each tile's symbols.
 
     Raises `FormatError` for a payload that cannot be decoded and `ChecksumMismatch` for one that
     decodes to other symbols than were coded.
@@ -158,7 +159,7 @@ def decode_latents(
         decoder.finish()
         if _crc(tile) != crc:
             raise ChecksumMismatch("tile decodes to other symbols than were coded")
-    return y_hat
+    return y_hat, decoded
 
 
 def _check_range(symbols: Symbols) -> None:

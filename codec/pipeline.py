@@ -129,7 +129,7 @@ class Pipeline:
                 groups[box.height, box.width].append((index, tile, box))
         for (height, width), members in groups.items():
             for batch in _chunks(members, height * width * PIXELS_PER_LATENT**2):
-                y_hat = decode_latents(
+                y_hat, _ = decode_latents(
                     self.model,
                     self.tables,
                     [files[index][1][tile] for index, tile, _ in batch],

@@ -2,9 +2,10 @@
 
 A layer works in two modes. While training it is an ordinary float layer. After `freeze()`
 
-- weights are integer multiples of 2^-12 and biases of 2^-20, activations of 2^-8;
-- every activation is clamped to ±128 (training does not: trained ones stay far below), so a product is a multiple of 2^-20 and a sum of them is
-  below 2^53 · 2^-20 as long as Σ|w| · 128 + |b| < 2^33, which `freeze()` proves for each output;
+- weights are integer multiples of 2^-12, biases of 2^-20 and activations of 2^-8;
+- every activation is clamped to ±128 (not while training, where they stay far below), so a product
+  is a multiple of 2^-20, and a sum of them is below 2^53 · 2^-20 as long as Σ|w| · 128 + |b| < 2^33,
+  which `freeze()` proves for each output (and asks for 2^4 more);
 - then float64 represents every partial sum exactly, and the order of summation, fused
   multiply-adds, threads, batch size or device cannot change it.
 

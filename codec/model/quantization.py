@@ -46,5 +46,5 @@ class _Clamp(torch.autograd.Function):
 
 def soft_clamp(x: Tensor, low: float, high: float) -> Tensor:
     """`x` clamped to [low, high]; values outside can be pulled back by the gradient."""
-    out: Tensor = _Clamp.apply(x, low, high)
+    out: Tensor = _Clamp.apply(x, low, high)  # type: ignore[no-untyped-call]
     return out

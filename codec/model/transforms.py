@@ -46,9 +46,10 @@ class AnalysisTransform(nn.Module):
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         x = self.embed(space_to_depth(x, 8))
         x = space_to_depth(self.blocks_8(x * self.scale_8(level)), 2)
-        y = self.shortcut(x)
+        shortcut = self.shortcut(x)
         x = self.blocks_16(self.down(x) * self.scale_16(level))
-        return (y + self.latents(x)) * torch.exp(self.log_gain(level))
+        y: Tensor = (shortcut + self.latents(x)) * torch.exp(self.log_gain(level))
+        return y
 
 
 class SynthesisTransform(nn.Module):

@@ -69,22 +69,19 @@ def serialise(model: Model, tables: list[Table], metadata: dict[str, Any]) -> by
     tensors["tables.size"] = torch.tensor([t.frequencies.size for t in tables], dtype=torch.int32)
     header = {
         "architecture": ARCHITECTURE,
-        "config": json.dumps(model.config.as_dict(), sort_keys=True),
-        "metadata": json.dumps(metadata, sort_keys=True),
+        "config": model.config.as_dict(),
+        "metadata": metadata,
     }
-    return save_tensors(tensors, header)
+    # One entry: safetensors writes several in random order, and the hash must not depend on it.
+    return save_tensors(tensors, {"codec": json.dumps(header, sort_keys=True)})
 
 
 def read_metadata(data: bytes) -> dict[str, Any]:
     """Architecture, configuration and metadata, without building the model."""
     try:
         length = int.from_bytes(data[:8], "little")
-        header = json.loads(data[8 : 8 + length])["__metadata__"]
-        return {
-            "architecture": header["architecture"],
-            "config": json.loads(header["config"]),
-            "metadata": json.loads(header["metadata"]),
-        }
+        header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["codec"])
+        return {key: header[key] for key in ("architecture", "config", "metadata")}
     except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise InvalidWeights(f"not a weights file of this package: {error}") from None
 

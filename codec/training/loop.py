@@ -59,6 +59,7 @@ class Trainer:
         )
         self.step = 0
         self.minutes = 0.0
+        self.skipped = 0
 
     def start_from(self, state: dict[str, Tensor]) -> None:
         """Set the model and its average to trained weights; the optimiser starts afresh."""
@@ -107,12 +108,16 @@ class Trainer:
             output = self.model(x, level)
         loss = rate_distortion(output, x, level, self.config.lambdas)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()  # type: ignore[no-untyped-call]
+        loss.total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         rate = self.learning_rate(budget)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["rate_factor"]
-        if torch.isfinite(norm):
+        if not torch.isfinite(norm):
+            self.skipped += 1
+            if self.skipped > 100:
+                raise ValueError("training diverged: 100 steps without a finite gradient")
+        else:
             self.optimizer.step()
         self.step += 1
         # A short memory at first: the average must not drag the start along.

@@ -59,8 +59,8 @@ def _count(histogram: Histogram, values: NDArray[np.int32], rows: NDArray[np.int
 def to_frequencies(weights: NDArray[np.float64]) -> NDArray[np.int64]:
     """Positive integers that sum to 2^24, proportional to `weights` but never below 1."""
     total = (1 << PRECISION) - weights.size
-    frequencies = np.floor(weights / weights.sum() * total).astype(np.int64) + 1
-    frequencies[np.argmax(frequencies)] += (1 << PRECISION) - frequencies.sum()
+    frequencies: NDArray[np.int64] = np.floor(weights / weights.sum() * total).astype(np.int64) + 1
+    frequencies[np.argmax(frequencies)] += (1 << PRECISION) - int(frequencies.sum())
     return frequencies
 
 

@@ -1,0 +1,103 @@
+"""`make demo`: compress the sample photographs, decode them, show a table and pictures.
+
+    python -m bench.demo [--out demo]
+
+JPEG is Pillow's, optimised, progressive and 4:2:0, at the largest quality that is no larger than our file.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from rich.console import Console
+from rich.table import Table
+
+import codec
+from bench.metrics import ms_ssim, psnr
+from codec.training.data import list_images, read_rgb
+
+SAMPLES = Path(__file__).parent / "samples"
+QUALITIES = (10, 40, 75)
+
+
+def jpeg_of_size(image: NDArray[np.uint8], size: int) -> tuple[bytes, int]:
+    """The best JPEG of at most `size` bytes and its quality; quality 0 if none is small enough."""
+    best = b""
+    low, high = 0, 96
+    while low + 1 < high:
+        quality = (low + high) // 2
+        out = io.BytesIO()
+        Image.fromarray(image).save(out, "JPEG", quality=quality, optimize=True, progressive=True)
+        if out.tell() <= size:
+            low, best = quality, out.getvalue()
+        else:
+            high = quality
+    if not best:
+        out = io.BytesIO()
+        Image.fromarray(image).save(out, "JPEG", quality=1, optimize=True, progressive=True)
+        best = out.getvalue()
+    return best, low
+
+
+def side_by_side(pictures: list[tuple[str, NDArray[np.uint8]]]) -> Image.Image:
+    """Pictures of equal size in a row, each with a caption."""
+    height, width = pictures[0][1].shape[:2]
+    sheet = Image.new("RGB", (width * len(pictures), height + 28), "white")
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size=16)
+    for column, (caption, pixels) in enumerate(pictures):
+        sheet.paste(Image.fromarray(pixels), (column * width, 28))
+        draw.text((column * width + 6, 4), caption, fill="black", font=font)
+    return sheet
+
+
+@click.command()
+@click.option("--out", default="demo", type=click.Path(file_okay=False, path_type=Path))
+def main(out: Path) -> None:
+    """Compress the sample photographs at three qualities and compare with JPEG of the same size."""
+    console = Console()
+    worker = codec.Codec()
+    out.mkdir(parents=True, exist_ok=True)
+    table = Table(title=f"codec {codec.__version__}, model {worker.model} {worker.model_id}")
+    for name in ("photograph", "quality", "bytes", "bpp", "PSNR", "MS-SSIM", "encode", "decode",
+                 "JPEG bytes", "JPEG PSNR", "JPEG MS-SSIM"):
+        table.add_column(name, justify="left" if name == "photograph" else "right")
+    worker.decompress(worker.compress(np.zeros((64, 64, 3), np.uint8)))  # warm up before timing
+    for path in list_images(SAMPLES):
+        image = read_rgb(path)
+        pixels = image.shape[0] * image.shape[1]
+        for quality in QUALITIES:
+            start = time.perf_counter()
+            data = worker.compress(image, quality=quality)
+            middle = time.perf_counter()
+            decoded = worker.decompress(data)
+            end = time.perf_counter()
+            jpeg, jpeg_quality = jpeg_of_size(image, len(data))
+            theirs = np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
+            name = f"{path.stem}-q{quality}"
+            (out / f"{name}{codec.api.EXTENSION}").write_bytes(data)
+            Image.fromarray(decoded).save(out / f"{name}.png")
+            side_by_side([
+                ("original", image),
+                (f"codec, {len(data):,} bytes, {psnr(image, decoded):.2f} dB", decoded),
+                (f"JPEG, {len(jpeg):,} bytes, {psnr(image, theirs):.2f} dB", theirs),
+            ]).save(out / f"{name}-compare.png")
+            table.add_row(
+                path.stem, str(quality), f"{len(data):,}", f"{8 * len(data) / pixels:.3f}",
+                f"{psnr(image, decoded):.2f}", f"{ms_ssim(image, decoded):.4f}",
+                f"{middle - start:.2f} s", f"{end - middle:.2f} s",
+                f"{len(jpeg):,}" + ("" if jpeg_quality else " (smallest)"),
+                f"{psnr(image, theirs):.2f}", f"{ms_ssim(image, theirs):.4f}",
+            )
+    console.print(table)
+    console.print(f"Files and comparisons are in {out}/: look at {out}/*-compare.png")
+
+
+if __name__ == "__main__":
+    main()

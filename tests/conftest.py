@@ -1,0 +1,59 @@
+"""A tiny model, made in seconds, so that thousands of pictures fit into a test run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import codec
+from codec import pipeline
+from codec.model.config import ModelConfig
+from codec.model.network import Model
+from codec.model.weights import serialise
+from codec.training.data import CropSampler, list_images
+from codec.training.export import freeze
+from codec.training.initialisation import initialise_with_klt
+from codec.training.tables import collect_histograms, fit_tables
+from tests.pictures import SAMPLES
+
+TINY = ModelConfig(
+    width_8=16, width_16=16, blocks_8=1, blocks_16=1, latents=24,
+    hyper_latents=4, hyper_width=8, context_width=16, context_blocks=1,
+)
+
+
+def tiny_model() -> tuple[Model, CropSampler]:
+    """An untrained KLT codec whose blocks are not the identity, and a source of crops."""
+    torch.manual_seed(0)
+    sampler = CropSampler(list_images(SAMPLES), 64, torch.device("cpu"))
+    model = Model(TINY)
+    initialise_with_klt(model, sampler.batch(64), (0.0006, 0.2))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.01 * torch.randn_like(parameter))
+    return model, sampler
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights file of the tiny model."""
+    model, sampler = tiny_model()
+    frozen, _ = freeze(model)
+    tables = fit_tables(*collect_histograms(frozen, sampler, batches=4, batch=8))
+    path: Path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    path.write_bytes(serialise(frozen, tables, {}))
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_weights: Path) -> codec.Codec:
+    """A codec with the tiny model."""
+    return codec.Codec(model=tiny_weights)
+
+
+@pytest.fixture
+def never_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code latents even where storing the pixels would be smaller."""
+    monkeypatch.setattr(pipeline, "_store", lambda *args: None)

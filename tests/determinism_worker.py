@@ -1,0 +1,71 @@
+"""Run in a process of its own by `test_determinism`: digests of files and of decoded symbols.
+
+    python -m tests.determinism_worker THREADS MKLDNN(0|1) PREPARED.json
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from codec import container, tiling
+from codec.api import Codec
+from codec.latent_codec import decode_latents
+from tests.pictures import textured
+
+SHAPES = [(1, 1), (33, 47), (64, 64), (240, 176), (97, 400), (512, 768)]
+QUALITIES = (10, 80)
+
+
+def symbols_digest(worker: Codec, data: bytes) -> str:
+    """SHA-256 of all symbols of a file, tile by tile, as little-endian int32."""
+    header, payloads = container.unpack(data)
+    pipeline = worker._pipeline
+    digest = hashlib.sha256()
+    boxes = tiling.tiles(header.height, header.width, header.tile_size)
+    for box, payload, tile in zip(boxes, payloads, header.tiles, strict=True):
+        level = torch.tensor([header.level])
+        size = (box.height, box.width)
+        _, symbols = decode_latents(
+            pipeline.model, pipeline.tables, [payload], [tile.content_crc], level, size
+        )
+        for array in symbols[0]:
+            digest.update(array.astype("<i4").tobytes())
+    return digest.hexdigest()
+
+
+def main() -> None:
+    threads, mkldnn, prepared = int(sys.argv[1]), sys.argv[2] == "1", Path(sys.argv[3])
+    torch.set_num_threads(threads)
+    torch.backends.mkldnn.set_flags(mkldnn)
+    from codec import pipeline as module
+
+    module._store = lambda *args: None
+    worker = Codec()
+    result: dict[str, list[str]] = {"files": [], "batch": [], "symbols": [], "prepared": []}
+    for shape in SHAPES:
+        for quality in QUALITIES:
+            images = [textured(*shape, seed) for seed in range(3)]
+            single = worker.compress(images[0], quality=quality)
+            batch = worker.compress_batch(images, quality=quality)
+            result["files"].append(hashlib.sha256(single).hexdigest())
+            result["batch"] += [hashlib.sha256(data).hexdigest() for data in batch]
+            result["symbols"].append(symbols_digest(worker, single))
+    if prepared.exists():
+        # Files written by another process decode to the symbols that they hold.
+        for text in json.loads(prepared.read_text()):
+            result["prepared"].append(symbols_digest(worker, bytes.fromhex(text)))
+    else:
+        images = [textured(*shape) for shape in SHAPES]
+        files = [worker.compress(image, quality=q) for image in images for q in QUALITIES]
+        prepared.write_text(json.dumps([data.hex() for data in files]))
+        result["prepared"] = [symbols_digest(worker, data) for data in files]
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""`encode`, `decode` and atomic writing."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import codec
+from codec import files
+from codec.training.data import read_rgb
+from tests.pictures import textured
+
+
+def test_encode_and_decode(tmp_path: Path) -> None:
+    source, packed, back = (tmp_path / name for name in ("a.png", "a.cae", "b.png"))
+    Image.fromarray(textured(40, 30)).save(source)
+    codec.encode(source, packed, quality=40)
+    codec.decode(packed, back)
+    expected = codec.decompress(codec.compress(read_rgb(source), quality=40))
+    assert np.array_equal(read_rgb(back), expected)
+    codec.decode(str(packed), str(tmp_path / "c.jpg"))
+    assert read_rgb(tmp_path / "c.jpg").shape == (40, 30, 3)
+
+
+def test_errors_leave_nothing_behind(tmp_path: Path) -> None:
+    text = tmp_path / "text.png"
+    text.write_text("not a picture")
+    with pytest.raises(codec.InvalidImage):
+        codec.encode(text, tmp_path / "out.cae")
+    with pytest.raises(FileNotFoundError):
+        codec.encode(tmp_path / "missing.png", tmp_path / "out.cae")
+    with pytest.raises(codec.FormatError):
+        codec.decode(text, tmp_path / "out.png")
+    with pytest.raises(ValueError, match="xyz"):
+        codec.decode(text, tmp_path / "out.xyz")
+    assert [path.name for path in tmp_path.iterdir()] == ["text.png"]
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(b"old")
+    for error in (OSError(28, "No space left on device"), KeyboardInterrupt()):
+
+        def fail(descriptor: int, error: BaseException = error) -> None:
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", fail)
+            with pytest.raises(type(error)):
+                files.write_atomically(target, b"new")
+        assert target.read_bytes() == b"old"
+        assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_permissions_and_links(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    link = tmp_path / "link"
+    files.write_atomically(target, b"1")
+    mask = os.umask(0)
+    os.umask(mask)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o666 & ~mask
+    target.chmod(0o640)
+    link.symlink_to(target)
+    files.write_atomically(link, b"2")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"2"
+    assert stat.S_IMODE(target.stat().st_mode) == 0o640
+
+
+def test_a_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        files.write_atomically(tmp_path / "no" / "file", b"")

@@ -1,0 +1,62 @@
+"""Files of every released version still decode to the same symbols; none may go missing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import codec
+from codec import registry
+from tests.determinism_worker import symbols_digest
+from tests.make_goldens import GOLDEN, picture_digest, pictures
+
+# Every release adds its folders here: a golden that is deleted fails the test.
+RELEASED = sorted(path.name for path in GOLDEN.iterdir() if path.is_dir())
+CASES = [
+    (folder, name)
+    for folder in RELEASED
+    for name in json.loads((GOLDEN / folder / "expected.json").read_text())
+]
+
+
+def test_the_default_model_has_goldens() -> None:
+    default = next(entry for entry in registry.entries() if entry.default)
+    assert f"v1-{default.id.hex()}" in RELEASED
+
+
+@pytest.fixture(scope="module")
+def worker() -> codec.Codec:
+    return codec.Codec()
+
+
+@pytest.mark.parametrize(("folder", "name"), CASES)
+def test_golden(folder: str, name: str, worker: codec.Codec) -> None:
+    expected: dict[str, Any] = json.loads((GOLDEN / folder / "expected.json").read_text())[name]
+    data = Path(GOLDEN / folder / f"{name}.cae").read_bytes()
+    assert len(data) == expected["bytes"]
+    codec.verify(data)
+    info = codec.inspect(data)
+    assert info.lossless == expected["lossless"]
+    if info.model is not None and info.model != worker.model_id:
+        shipped = {entry.id.hex() for entry in registry.entries()}
+        if info.model not in shipped:
+            with pytest.raises(codec.UnknownModel, match=info.model):
+                worker.decompress(data)
+            return
+    picture = worker.decompress(data)
+    assert list(picture.shape) == expected["shape"]
+    if info.lossless:
+        assert picture_digest(picture) == expected["picture"]
+    else:
+        assert symbols_digest(worker, data) == expected["symbols"]
+        assert abs(float(picture.mean()) - expected["mean"]) < 0.1
+
+
+@pytest.mark.parametrize("name", sorted(pictures()))
+def test_the_encoder_still_writes_them(name: str, worker: codec.Codec) -> None:
+    image, quality = pictures()[name]
+    folder = GOLDEN / f"v1-{worker.model_id}"
+    assert worker.compress(image, quality=quality) == (folder / f"{name}.cae").read_bytes()

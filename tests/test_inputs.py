@@ -1,0 +1,128 @@
+"""Wrong arguments and pictures that cannot be taken: named errors that say what is wrong."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import codec
+from codec import limits
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        (np.zeros((4, 4), np.float32), "float32"),
+        (np.zeros((4, 4), np.int64), "int64"),
+        (np.zeros((4, 4), bool), "bool"),
+        (np.zeros((4, 4), np.uint16), "uint16"),
+        (np.zeros((4, 4), object), "object"),
+        (np.zeros((4, 4), np.complex64), "complex64"),
+        (np.zeros((0, 4), np.uint8), "empty"),
+        (np.zeros((4, 0, 3), np.uint8), "empty"),
+        (np.zeros((4, 4, 1), np.uint8), "4×4×1"),
+        (np.zeros((4, 4, 4), np.uint8), "4×4×4"),
+        (np.zeros((1, 4, 4, 3), np.uint8), "1×4×4×3"),
+        (np.zeros(4, np.uint8), "4"),
+        (np.uint8(3), "uint8"),
+        (np.array(3, np.uint8), "no dimensions"),
+        (torch.zeros(4, 4, dtype=torch.uint8), "C×H×W"),
+        (torch.zeros(4, 4, 3, dtype=torch.uint8), "1 or 3 channels"),
+        (torch.zeros(3, 4, 4, dtype=torch.int32), "int32"),
+        (torch.full((3, 4, 4), math.nan), "[0,1]"),
+        (torch.full((3, 4, 4), 1.01), "[0,1]"),
+        (torch.full((3, 4, 4), -math.inf), "[0,1]"),
+        (torch.zeros(3, 0, 4), "empty"),
+        (Image.new("RGBA", (4, 4)), "RGBA"),
+        (Image.new("CMYK", (4, 4)), "CMYK"),
+        (Image.new("I;16", (4, 4)), "I;16"),
+        (Image.new("F", (4, 4)), "mode F"),
+        (Image.new("LA", (4, 4)), "LA"),
+        ("picture.png", "str"),
+        (None, "NoneType"),
+        ([[1, 2], [3, 4]], "list"),
+    ],
+)
+def test_refused_pictures(tiny: codec.Codec, image: Any, says: str) -> None:
+    with pytest.raises(codec.InvalidImage) as caught:
+        tiny.compress(image)
+    assert says in str(caught.value)
+
+
+def test_transparent_palette_is_refused(tiny: codec.Codec) -> None:
+    image = Image.new("P", (4, 4))
+    image.info["transparency"] = 0
+    with pytest.raises(codec.InvalidImage, match="transparency"):
+        tiny.compress(image)
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("1", 1), ("L", 1), ("P", 3), ("RGB", 3)])
+def test_converted_modes(tiny: codec.Codec, mode: str, channels: int) -> None:
+    image = Image.effect_mandelbrot((60, 40), (-2, -1, 1, 1), 20).convert("RGB").convert(mode)
+    data = tiny.compress(image)
+    assert codec.inspect(data).channels == channels
+    assert tiny.decompress(data).shape == ((40, 60) if channels == 1 else (40, 60, 3))
+
+
+def test_too_large_is_refused_before_anything_is_done(tiny: codec.Codec) -> None:
+    row = np.zeros((1, 1), np.uint8)
+    with pytest.raises(codec.LimitExceeded):
+        tiny.compress(np.broadcast_to(row, (1, limits.MAX_SIDE + 1)))
+    with pytest.raises(codec.LimitExceeded):
+        tiny.compress(np.broadcast_to(row, (1 << 15, 1 << 14)))
+
+
+@pytest.mark.parametrize("quality", [-0.1, 100.1, math.nan, math.inf])
+def test_quality_out_of_range(tiny: codec.Codec, quality: float) -> None:
+    with pytest.raises(ValueError, match="quality"):
+        tiny.compress(np.zeros((2, 2), np.uint8), quality=quality)
+
+
+@pytest.mark.parametrize("quality", ["75", None, True, 1j])
+def test_quality_of_the_wrong_type(tiny: codec.Codec, quality: Any) -> None:
+    with pytest.raises(TypeError, match="quality"):
+        tiny.compress(np.zeros((2, 2), np.uint8), quality=quality)
+
+
+@pytest.mark.parametrize("quality", [50, 50.0, np.float32(50), np.int64(50)])
+def test_quality_takes_any_number(tiny: codec.Codec, quality: Any) -> None:
+    image = np.zeros((2, 2), np.uint8)
+    assert tiny.compress(image, quality=quality) == tiny.compress(image, quality=50)
+
+
+@pytest.mark.parametrize("data", ["text", None, 5, np.zeros(4, np.uint8)])
+def test_data_must_be_bytes(data: Any) -> None:
+    for function in (codec.decompress, codec.inspect, codec.verify):
+        with pytest.raises(TypeError, match="bytes"):
+            function(data)
+
+
+def test_bytes_like_data_is_taken(tiny: codec.Codec) -> None:
+    image = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    data = tiny.compress(image)
+    for other in (bytearray(data), memoryview(data)):
+        assert np.array_equal(tiny.decompress(other), tiny.decompress(data))  # type: ignore[arg-type]
+
+
+def test_codec_arguments() -> None:
+    with pytest.raises(codec.UnknownModel, match="nonesuch"):
+        codec.Codec(model="nonesuch")
+    with pytest.raises(ValueError, match="threads"):
+        codec.Codec(threads=0)
+    with pytest.raises(TypeError, match="threads"):
+        codec.Codec(threads=2.0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="device"):
+        codec.Codec(device="abacus")
+    with pytest.raises(FileNotFoundError):
+        codec.Codec(model="missing.safetensors")
+
+
+def test_threads_are_restored(tiny_weights: Any) -> None:
+    before = torch.get_num_threads()
+    codec.Codec(model=tiny_weights, threads=before + 1).compress(np.zeros((8, 8), np.uint8))
+    assert torch.get_num_threads() == before

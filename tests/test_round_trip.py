@@ -1,0 +1,184 @@
+"""Whatever the picture: the same shape comes back, close to what went in."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+import codec
+from bench.metrics import psnr
+from codec import container
+from codec.training.data import read_rgb
+from tests.pictures import SAMPLES, noise, textured
+
+
+@pytest.mark.usefixtures("never_stored")
+@pytest.mark.parametrize("height", range(1, 34))
+def test_every_small_size(tiny: codec.Codec, height: int) -> None:
+    images = [textured(height, width, width) for width in range(1, 34)]
+    for image, data in zip(images, tiny.compress_batch(images, quality=90), strict=True):
+        decoded = tiny.decompress(data)
+        assert decoded.shape == image.shape
+        assert decoded.dtype == np.uint8
+        assert not codec.inspect(data).lossless
+
+
+@pytest.mark.usefixtures("never_stored")
+@pytest.mark.parametrize("shape", [(1, 1500), (1500, 1), (1, 63), (64, 1), (65, 2)])
+def test_thin_pictures(tiny: codec.Codec, shape: tuple[int, int]) -> None:
+    image = textured(*shape)
+    assert tiny.decompress(tiny.compress(image)).shape == image.shape
+
+
+@pytest.mark.usefixtures("never_stored")
+@pytest.mark.parametrize("height", [127, 128, 129])
+@pytest.mark.parametrize("width", [127, 128, 129])
+def test_tile_edges(tiny: codec.Codec, height: int, width: int) -> None:
+    image = textured(height, width)
+    pipeline = tiny._pipeline
+    whole, tiled = (pipeline.encode([image], 700, size)[0] for size in (1024, 128))
+    expected_tiles = (1 + (height > 128)) * (1 + (width > 128))
+    assert codec.inspect(tiled).tiles == expected_tiles
+    a, b = (pipeline.decode([container.unpack(data)])[0] for data in (whole, tiled))
+    assert b.shape == image.shape
+    # Only the entropy model's predictions stop at a tile's edge: rounding differs, pictures hardly.
+    assert abs(psnr(image, a) - psnr(image, b)) < 0.3
+
+
+def test_tiles_leave_no_seam(tiny: codec.Codec) -> None:
+    """Windows with a halo give the latents that the whole picture gives."""
+    import torch
+
+    from codec import tiling
+
+    image = textured(208, 272)
+    pipeline = tiny._pipeline
+    level = torch.tensor([512])
+    x = torch.from_numpy(image)[None].double() / 255
+    with torch.no_grad():
+        whole = pipeline.model.analysis(x, level)[0]
+        for box in tiling.tiles(208, 272, 64):
+            window = tiling.window(box, pipeline.halo, 208, 272)
+            part = pipeline.model.analysis(x[:, *window.scaled(16).slices], level)[0]
+            inner = part[box.relative_to(window).slices]
+            assert torch.allclose(inner, whole[box.slices], atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_constants_are_exact_and_tiny(tiny: codec.Codec, value: int) -> None:
+    image = np.full((300, 200, 3), value, np.uint8)
+    data = tiny.compress(image, quality=50)
+    assert len(data) < 100
+    assert codec.inspect(data).lossless
+    assert np.array_equal(tiny.decompress(data), image)
+
+
+@pytest.mark.usefixtures("never_stored")
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_constants_through_the_transforms(tiny: codec.Codec, value: int) -> None:
+    image = np.full((100, 90, 3), value, np.uint8)
+    assert tiny.decompress(tiny.compress(image, quality=90)).shape == image.shape
+
+
+@pytest.mark.parametrize("quality", [0, 50, 100])
+def test_noise_never_grows_beyond_raw(tiny: codec.Codec, quality: float) -> None:
+    image = noise(97, 101)
+    data = tiny.compress(image, quality=quality)
+    assert len(data) <= image.nbytes + 40
+    assert tiny.decompress(data).shape == image.shape
+
+
+def test_gray(tiny: codec.Codec) -> None:
+    image = textured(120, 90)[:, :, 1]
+    data = tiny.compress(image, quality=95)
+    decoded = tiny.decompress(data)
+    assert decoded.shape == image.shape
+    assert codec.inspect(data).channels == 1
+    assert psnr(image, decoded) > 20
+
+
+def test_hot_pixel_and_checkerboard(tiny: codec.Codec) -> None:
+    hot = np.zeros((50, 50, 3), np.uint8)
+    hot[25, 25] = 255
+    checker = np.indices((50, 50)).sum(0)[:, :, None].repeat(3, -1) % 2 * 255
+    for image in (hot, checker.astype(np.uint8)):
+        assert tiny.decompress(tiny.compress(image)).shape == image.shape
+
+
+@pytest.mark.usefixtures("never_stored")
+def test_a_batch_of_mixed_sizes_gives_the_same_files(tiny: codec.Codec) -> None:
+    images = [textured(60, 80), textured(33, 20), textured(60, 80, 1), textured(200, 130)]
+    batch = tiny.compress_batch(images, quality=60)
+    assert batch == [tiny.compress(image, quality=60) for image in images]
+    singles = [tiny.decompress(data) for data in batch]
+    for one, many in zip(singles, tiny.decompress_batch(batch), strict=True):
+        assert np.array_equal(one, many)
+
+
+def test_an_empty_batch(tiny: codec.Codec) -> None:
+    assert tiny.compress_batch([]) == []
+    assert tiny.decompress_batch([]) == []
+
+
+def test_the_input_is_not_modified_and_its_layout_does_not_matter(tiny: codec.Codec) -> None:
+    image = textured(70, 50)
+    before = image.copy()
+    expected = tiny.compress(image)
+    layouts: list[NDArray[np.uint8]] = [
+        np.asfortranarray(image),
+        np.flip(np.flip(image, 0).copy(), 0),
+        np.repeat(image, 2, axis=1)[:, ::2],
+    ]
+    read_only = image.copy()
+    read_only.flags.writeable = False
+    for other in [*layouts, read_only]:
+        assert tiny.compress(other) == expected
+    assert np.array_equal(image, before)
+
+
+# What follows runs on the model that ships.
+
+
+@pytest.fixture(scope="module")
+def photograph() -> NDArray[np.uint8]:
+    return read_rgb(SAMPLES / "brushes.jpg")
+
+
+def test_quality_is_monotone_in_rate_and_psnr(photograph: NDArray[np.uint8]) -> None:
+    image = photograph[:256, :320]
+    points = []
+    for quality in range(0, 101, 10):
+        data = codec.compress(image, quality=quality)
+        points.append((len(data), psnr(image, codec.decompress(data))))
+    assert points == sorted(points)
+    rates, decibels = zip(*points, strict=True)
+    assert all(a < b for a, b in itertools.pairwise(rates))
+    assert all(a < b for a, b in itertools.pairwise(decibels))
+
+
+def test_a_photograph_has_at_most_forty_bytes_of_overhead() -> None:
+    image = np.concatenate([read_rgb(SAMPLES / name) for name in ("brushes.jpg", "mountains.jpg")], 1)
+    image = image[:480, :768]
+    image = np.concatenate([image, image[:32]])
+    assert image.shape == (512, 768, 3)
+    info = codec.inspect(codec.compress(image, quality=50))
+    assert not info.lossless
+    assert info.header_bytes <= 40
+
+
+def test_every_kind_of_input_gives_the_same_file(photograph: NDArray[np.uint8]) -> None:
+    import torch
+
+    image = photograph[:80, :100]
+    expected = codec.compress(image, quality=40)
+    tensor = torch.from_numpy(image.copy()).permute(2, 0, 1)
+    for other in (Image.fromarray(image), tensor, tensor.float() / 255, tensor.double() / 255):
+        assert codec.compress(other, quality=40) == expected
+
+
+def test_photographs_keep_their_quality(photograph: NDArray[np.uint8]) -> None:
+    assert psnr(photograph, codec.decompress(codec.compress(photograph, quality=100))) > 35

@@ -1,0 +1,210 @@
+"""Training on the sample photographs: the loss falls, a killed run goes on, export works."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+import codec
+from codec.cli import main
+from codec.training.config import TrainingConfig, load_config
+from codec.training.data import CropSampler, list_images, split
+from codec.training.loop import CHECKPOINT, LOG, TRUNK, Trainer, train
+from tests.pictures import SAMPLES, textured
+
+TOML = """
+name = "smoke"
+[model]
+width_8 = 24
+width_16 = 32
+blocks_8 = 1
+blocks_16 = 1
+latents = 32
+hyper_latents = 8
+hyper_width = 16
+context_width = 32
+context_blocks = 1
+[training]
+crop = 64
+batch = 8
+learning_rate = 2e-3
+warmup_steps = 20
+decay = 0.5
+"""
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> Path:
+    path = tmp_path / "smoke.toml"
+    path.write_text(TOML)
+    return path
+
+
+def losses(out: Path) -> list[float]:
+    entries = [json.loads(line) for line in (out / LOG).read_text().splitlines()]
+    return [entry["loss"] for entry in entries if "loss" in entry]
+
+
+def test_train_resume_export(tmp_path: Path, config_file: Path) -> None:
+    out = tmp_path / "run"
+    config = load_config(config_file)
+    entries: list[dict[str, Any]] = []
+    train(SAMPLES, out, config, minutes=0.3, log_every=20, report=entries.append, save_minutes=0.05)
+    first = losses(out)
+    assert len(first) >= 4
+    assert sum(first[-2:]) < 0.97 * sum(first[:2])
+    rows = entries[-1]["validation"]
+    assert [row["level"] for row in rows] == [0, 256, 512, 768, 1024]
+    assert all(math.isfinite(value) for row in rows for value in row.values())
+    assert all(a["psnr"] < b["psnr"] for a, b in itertools.pairwise(rows))
+    assert (out / TRUNK).exists()
+
+    # More minutes: the decay is left behind, training goes on from the trunk.
+    steps = torch.load(out / TRUNK, weights_only=True)["step"]
+    with pytest.raises(ValueError, match="already holds a run"):
+        train(SAMPLES, out, config, minutes=0.4)
+    train(SAMPLES, out, config, minutes=0.4, resume=True, log_every=20)
+    trainer = Trainer(config, torch.device("cpu"))
+    trainer.load(out / CHECKPOINT)
+    assert trainer.step > steps
+    assert trainer.minutes >= 0.4
+
+    weights = tmp_path / "smoke.safetensors"
+    arguments = ["export", str(out), str(weights), "--data", str(SAMPLES), "--batches", "8"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    worker = codec.Codec(model=weights)
+    image = textured(70, 90)
+    assert worker.decompress(worker.compress(image)).shape == image.shape
+
+
+def test_a_killed_run_goes_on(tmp_path: Path, config_file: Path) -> None:
+    config = load_config(config_file)
+    out = tmp_path / "run"
+
+    class Killed(Exception):
+        pass
+
+    def kill(entry: dict[str, Any]) -> None:
+        if entry["step"] >= 40:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(SAMPLES, out, config, minutes=5, log_every=20, report=kill, save_minutes=0)
+    before = torch.load(out / CHECKPOINT, weights_only=True)
+    resumed: list[int] = []
+
+    def note(entry: dict[str, Any]) -> None:
+        resumed.append(entry["step"])
+        raise Killed
+
+    with pytest.raises(Killed):
+        train(SAMPLES, out, config, minutes=5, resume=True, log_every=20, report=note)
+    assert resumed == [before["step"] // 20 * 20 + 20]
+
+
+def test_checkpoints_hold_everything(tmp_path: Path, config_file: Path) -> None:
+    config = load_config(config_file)
+    sampler = CropSampler(list_images(SAMPLES), 64, torch.device("cpu"))
+    one, other = (Trainer(config, torch.device("cpu")) for _ in range(2))
+    one.train_step(sampler.batch(2), 1.0)
+    one.save(tmp_path / "state.pt")
+    other.load(tmp_path / "state.pt")
+    batch = sampler.batch(2)
+    results = []
+    for trainer in (one, other):
+        torch.manual_seed(3)
+        results.append(trainer.train_step(batch, 1.0))
+    assert results[0] == results[1]
+
+
+def test_the_schedule(config_file: Path) -> None:
+    trainer = Trainer(load_config(config_file), torch.device("cpu"))
+    assert trainer.learning_rate(10) == pytest.approx(2e-3 / 20)
+    trainer.step = 100
+    assert trainer.learning_rate(10) == 2e-3
+    trainer.minutes = 5.0
+    assert trainer.learning_rate(10) == 2e-3
+    trainer.minutes = 7.5
+    assert trainer.learning_rate(10) == pytest.approx(2e-3 * 0.51)
+    trainer.minutes = 10
+    assert trainer.learning_rate(10) == pytest.approx(2e-3 * 0.02)
+
+
+def test_the_split_is_stable() -> None:
+    files = [Path(f"{index}.jpg") for index in range(1000)]
+    kept, held_out = split(files)
+    assert not set(kept) & set(held_out)
+    assert len(kept) + len(held_out) == 1000
+    assert 20 < len(held_out) < 90
+    assert set(split(files[:500])[1]) == set(held_out) & set(files[:500])
+
+
+def test_crops_come_from_the_pictures() -> None:
+    import numpy as np
+
+    from codec.training.data import read_rgb
+
+    files = list_images(SAMPLES)
+    sampler = CropSampler(files, 64, torch.device("cpu"), seed=5)
+    batch = sampler.batch(6)
+    assert batch.shape == (6, 64, 64, 3)
+    assert batch.dtype == torch.uint8
+    windows = [
+        np.lib.stride_tricks.sliding_window_view(read_rgb(path), (64, 64), axis=(0, 1)) for path in files
+    ]
+    for crop in batch.numpy():
+        variants = [np.rot90(turned, k) for turned in (crop, crop[::-1]) for k in range(4)]
+        corners = [v[0, 0] for v in variants]
+        found = False
+        for view in windows:
+            for variant, corner in zip(variants, corners, strict=True):
+                for row, column in np.argwhere((view[..., 0, 0] == corner).all(-1)):
+                    if np.array_equal(view[row, column].transpose(1, 2, 0), variant):
+                        found = True
+        assert found
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[model]\nwidth = 3", "width"),
+        ("[training]\nspeed = 3", "speed"),
+        ("[training]\nname = 'x'", "name"),
+        ("[model]\nlatents = 30", "multiple of 4"),
+        ("[model]\nlatents = 800", "widths"),
+        ("[training]\ncrop = 100", "crop"),
+        ("[training]\nlambdas = [2, 1]", "lambdas"),
+        ("other = 1", "other"),
+        ("not toml", "Expected"),
+    ],
+)
+def test_bad_configurations(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=says):
+        load_config(path)
+    arguments = ["train", "--data", str(SAMPLES), "--out", str(tmp_path / "run"), "--config", str(path)]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert "Traceback" not in result.output
+
+
+def test_shipped_configurations_load() -> None:
+    config = load_config("medium")
+    assert TrainingConfig.from_dict(config.as_dict()) == config
+    with pytest.raises(ValueError, match="nonesuch"):
+        load_config("nonesuch")
+
+
+def test_training_without_pictures(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["train", "--data", str(tmp_path), "--out", str(tmp_path / "run")])
+    assert result.exit_code == 1
+    assert "no pictures" in result.output

@@ -1,0 +1,104 @@
+"""Weights files: what is written is what is loaded, and bad ones are refused by name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load, save
+
+import codec
+from codec import registry
+from codec.model.weights import InvalidWeights, deserialise, model_id, read_metadata, serialise
+
+
+def test_shipped_models_load_and_are_registered() -> None:
+    for entry in registry.entries():
+        data = entry.read()
+        assert len(data) <= 10_000_000
+        assert model_id(data) == entry.id
+        assert registry.by_id(entry.id) is entry
+        model, _ = deserialise(data)  # proves every bound
+        assert model.entropy_model.frozen
+        metadata = read_metadata(data)["metadata"]
+        assert metadata["training"]["minutes"] >= 100
+        assert [row["quality"] for row in metadata["validation"]] == [0, 25, 50, 75, 100]
+        for row in metadata["validation"]:
+            assert abs(row["payload_bpp"] / row["estimated_bpp"] - 1) < 0.01
+
+
+def test_each_model_has_a_card() -> None:
+    folder = Path(codec.__file__).parent / "weights"
+    for entry in registry.entries():
+        card = (folder / entry.file).with_suffix(".md").read_text(encoding="utf-8")
+        assert entry.id.hex() in card
+        assert "codec train" in card
+
+
+def test_serialising_again_gives_the_same_bytes(tiny_weights: Path) -> None:
+    data = tiny_weights.read_bytes()
+    model, tables = deserialise(data)
+    assert serialise(model, list(tables.tables), {}) == data
+
+
+def rebuilt(data: bytes, change: str, value: torch.Tensor) -> bytes:
+    tensors = load(data)
+    tensors[change] = value
+    length = int.from_bytes(data[:8], "little")
+    return save(tensors, json.loads(data[8 : 8 + length])["__metadata__"])
+
+
+def test_bad_weights_are_refused(tiny_weights: Path, tmp_path: Path) -> None:
+    data = tiny_weights.read_bytes()
+    tensors = load(data)
+    some = "entropy_model.adapt.1.weight"
+    nan = torch.full_like(tensors["analysis.embed.weight"], float("nan"))
+    frequencies = tensors["tables.frequencies"].clone()
+    frequencies[0] += 1
+    cases = [
+        b"",
+        b"junk" * 100,
+        data[:-5],
+        (2**63).to_bytes(8, "little") + data[8:],
+        data.replace(b"klt-hyperprior-context4", b"klt-hyperprior-context5"),
+        rebuilt(data, some, torch.full((16, 32), 2**30, dtype=torch.int32)),
+        rebuilt(data, some, tensors[some][:, :-1].contiguous()),
+        rebuilt(data, "analysis.embed.weight", nan),
+        rebuilt(data, "tables.frequencies", frequencies),
+        rebuilt(data, "tables.size", tensors["tables.size"][:-1].contiguous()),
+    ]
+    for case in cases:
+        with pytest.raises(InvalidWeights):
+            deserialise(case)
+        path = tmp_path / "bad.safetensors"
+        path.write_bytes(case)
+        with pytest.raises(codec.UnknownModel):
+            codec.Codec(model=path)
+
+
+def test_pickles_are_not_opened(tmp_path: Path) -> None:
+    path = tmp_path / "evil.safetensors"
+    canary = tmp_path / "canary"
+
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (Path.touch, (str(canary),))
+
+    torch.save({"x": Evil()}, path)
+    with pytest.raises(codec.UnknownModel):
+        codec.Codec(model=path)
+    assert not canary.exists()
+
+
+def test_a_file_names_its_model(tiny: codec.Codec) -> None:
+    from tests.pictures import textured
+
+    data = tiny.compress(textured(50, 60), quality=20)
+    assert codec.inspect(data).model == tiny.model_id
+    with pytest.raises(codec.UnknownModel, match=tiny.model_id):
+        codec.decompress(data)
+    shipped = codec.compress(textured(50, 60), quality=20)
+    assert np.array_equal(tiny.decompress(shipped), codec.decompress(shipped))
