@@ -20,9 +20,17 @@ from codec.entropy_coder import Decoder, Encoder, Symbols, TableSet
 from codec.errors import ChecksumMismatch, FormatError
 from codec.model.config import LATENTS_PER_HYPER_LATENT, QUALITY_ANCHORS, STEPS_PER_ANCHOR
 from codec.model.entropy_model import SCALES, step_values
-from codec.model.exact import LIMIT
+from codec.model.exact import LIMIT, round_to_grid
 from codec.model.network import Model
 from codec.model.quantization import SYMBOL_LIMIT, quantize
+
+
+LATENT_BITS = 10
+"""The encoder rounds what the float transforms give it to multiples of 2^-10 before anything else.
+
+Predicted means lie on a grid, and the latents of flat areas are zero but for float noise: without
+this, their difference would often be a tie that the noise breaks, differently on each machine.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,11 +91,12 @@ def quantize_latents(model: Model, y: Tensor, level: Tensor) -> tuple[list[Coded
     """
     size = (y.shape[1], y.shape[2])
     entropy = model.entropy_model
-    z_hat = quantize(model.hyper_analysis(entropy.normalise(y))).clamp(-LIMIT, LIMIT)
+    y = round_to_grid(y, LATENT_BITS)
+    z = round_to_grid(model.hyper_analysis(entropy.normalise(y)), LATENT_BITS)
+    z_hat = quantize(z).clamp(-LIMIT, LIMIT)
     mask = inside(size, y.device)
-    z = z_hat.to(torch.int32).cpu().numpy()
     coded = []
-    for n, picture in enumerate(z):
+    for n, picture in enumerate(z_hat.to(torch.int32).cpu().numpy()):
         positions = picture.shape[0] * picture.shape[1]
         indexes = hyper_indexes(int(level[n]), positions, picture.shape[2])
         coded.append(CodedSymbols([picture.reshape(-1)], [indexes]))

@@ -17,7 +17,7 @@ from codec.api import Codec
 from codec.latent_codec import decode_latents
 from tests.pictures import textured
 
-SHAPES = [(1, 1), (33, 47), (64, 64), (240, 176), (97, 400), (512, 768)]
+SHAPES = [(1, 1), (33, 47), (64, 64), (240, 176), (97, 400), (300, 520)]
 QUALITIES = (10, 80)
 
 

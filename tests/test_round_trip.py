@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -182,3 +183,14 @@ def test_every_kind_of_input_gives_the_same_file(photograph: NDArray[np.uint8]) 
 
 def test_photographs_keep_their_quality(photograph: NDArray[np.uint8]) -> None:
     assert psnr(photograph, codec.decompress(codec.compress(photograph, quality=100))) > 35
+
+
+def test_one_pixel_does_not_change_the_model(tiny_weights: Path) -> None:
+    """One position once shared memory with a bias, and every call added to it."""
+    worker = codec.Codec(model=tiny_weights)
+    image = np.full((1, 1, 3), 77, np.uint8)
+    before = [p.clone() for p in worker._pipeline.model.parameters()]
+    assert worker.compress(image) == worker.compress(image)
+    worker.decompress(worker.compress(image))
+    for old, new in zip(before, worker._pipeline.model.parameters(), strict=True):
+        assert bool((old == new).all())

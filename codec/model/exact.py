@@ -10,7 +10,7 @@ A layer works in two modes. While training it is an ordinary float layer. After 
   multiply-adds, threads, batch size or device cannot change it.
 
 Nothing else is allowed here: no exp, sigmoid, division or normalisation. Rounding is to nearest,
-ties to even. See DESIGN: Ballé, Johnston, Minnen, "Integer networks for data compression with
+ties to even. See Ballé, Johnston, Minnen, "Integer networks for data compression with
 latent-variable models", ICLR 2019.
 """
 

@@ -80,7 +80,7 @@ def depthwise_by_shifts(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """`Depthwise3x3` as nine shifted multiply-adds: torch has no fast float64 kernel for it."""
     h, w = x.shape[1:3]
     padded = F.pad(x, (0, 0, 1, 1, 1, 1))
-    out = bias.expand_as(x).contiguous()
+    out = bias.repeat(*x.shape[:3], 1)  # a copy even for one pixel, where expand would share memory
     for i in range(3):
         for j in range(3):
             out.addcmul_(padded[:, i : i + h, j : j + w], weight[i, j])
