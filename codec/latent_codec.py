@@ -24,7 +24,6 @@ from codec.model.exact import LIMIT, round_to_grid
 from codec.model.network import Model
 from codec.model.quantization import SYMBOL_LIMIT, quantize
 
-
 LATENT_BITS = 10
 """The encoder rounds what the float transforms give it to multiples of 2^-10 before anything else.
 
