@@ -30,28 +30,33 @@ def _minutes(ctx: click.Context, param: click.Parameter, value: float) -> float:
     help="Training time in all, earlier runs counted.",
 )
 @click.option("--resume", is_flag=True, help="Go on from the run in --out.")
+@click.option(
+    "--init", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Start from this exported weights file.",
+)
 @click.option("--device", default=None, help="cpu or cuda; the GPU where there is one.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=None, help="CPU threads.")
 def train_command(
-    data: Path, out: Path, config: str, minutes: float, resume: bool, device: str | None,
-    seed: int, threads: int | None,
+    data: Path, out: Path, config: str, minutes: float, resume: bool, init: Path | None,
+    device: str | None, seed: int, threads: int | None,
 ) -> None:
     """Train a model; a killed run goes on with --resume."""
     import torch
 
     from codec.training.config import load_config
-    from codec.training.loop import train
+    from codec.training.loop import initial_state, train
 
     if threads is not None:
         torch.set_num_threads(threads)
     try:
         settings = load_config(config)
         where = None if device is None else torch.device(device)
+        state = None if init is None else initial_state(init.read_bytes())
         with _progress(minutes) as report:
-            train(data, out, settings, minutes=minutes, resume=resume, device=where, seed=seed,
-                  report=report)
-    except (ValueError, OSError) as error:
+            train(data, out, settings, minutes=minutes, resume=resume, init=state, device=where,
+                  seed=seed, report=report)
+    except (ValueError, OSError, RuntimeError) as error:
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
         raise click.ClickException("interrupted; go on with --resume") from None

@@ -14,9 +14,10 @@ from click.testing import CliRunner
 
 import codec
 from codec.cli import main
+from codec.model.network import Model
 from codec.training.config import TrainingConfig, load_config
 from codec.training.data import CropSampler, list_images, split
-from codec.training.loop import CHECKPOINT, LOG, TRUNK, Trainer, train
+from codec.training.loop import CHECKPOINT, LOG, TRUNK, Trainer, initial_state, train, validate
 from tests.pictures import SAMPLES, textured
 
 TOML = """
@@ -52,11 +53,15 @@ def losses(out: Path) -> list[float]:
     return [entry["loss"] for entry in entries if "loss" in entry]
 
 
+def psnr_at_512(model: Model) -> float:
+    return validate(model, list_images(SAMPLES), (0.0006, 0.2))[2]["psnr"]
+
+
 def test_train_resume_export(tmp_path: Path, config_file: Path) -> None:
     out = tmp_path / "run"
     config = load_config(config_file)
     entries: list[dict[str, Any]] = []
-    train(SAMPLES, out, config, minutes=0.3, log_every=20, report=entries.append, save_minutes=0.05)
+    train(SAMPLES, out, config, minutes=0.4, log_every=10, report=entries.append, save_minutes=0.05)
     first = losses(out)
     assert len(first) >= 4
     assert sum(first[-2:]) < 0.97 * sum(first[:2])
@@ -69,17 +74,20 @@ def test_train_resume_export(tmp_path: Path, config_file: Path) -> None:
     # More minutes: the decay is left behind, training goes on from the trunk.
     steps = torch.load(out / TRUNK, weights_only=True)["step"]
     with pytest.raises(ValueError, match="already holds a run"):
-        train(SAMPLES, out, config, minutes=0.4)
-    train(SAMPLES, out, config, minutes=0.4, resume=True, log_every=20)
+        train(SAMPLES, out, config, minutes=0.5)
+    train(SAMPLES, out, config, minutes=0.5, resume=True, log_every=10)
     trainer = Trainer(config, torch.device("cpu"))
     trainer.load(out / CHECKPOINT)
     assert trainer.step > steps
-    assert trainer.minutes >= 0.4
+    assert trainer.minutes >= 0.5
 
     weights = tmp_path / "smoke.safetensors"
     arguments = ["export", str(out), str(weights), "--data", str(SAMPLES), "--batches", "8"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
+    # Training can go on from the exported file.
+    again = train(SAMPLES, tmp_path / "again", config, minutes=0.01, init=initial_state(weights.read_bytes()))
+    assert psnr_at_512(again) == pytest.approx(psnr_at_512(trainer.average), abs=0.5)
     worker = codec.Codec(model=weights)
     image = textured(70, 90)
     assert worker.decompress(worker.compress(image)).shape == image.shape

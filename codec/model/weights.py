@@ -25,7 +25,8 @@ from codec.model.network import Model
 ARCHITECTURE = "klt-hyperprior-context4"
 """Names the structure of the networks; a model of another architecture is refused."""
 
-_FLOAT_PARTS = ("analysis", "synthesis", "hyper_analysis")
+_FLOAT_PARTS = ("analysis", "synthesis", "hyper_analysis", "hyper_prior")
+# The hyper-prior is used in training only, and ships so that training can go on from the file.
 _ENTROPY = "entropy_model."
 
 

@@ -30,7 +30,7 @@ def freeze(model: Model) -> tuple[Model, dict[str, float]]:
     Also returns the bound on the sums of every exact layer.
     """
     model = copy.deepcopy(model).requires_grad_(False).eval()
-    for part in (model.analysis, model.synthesis, model.hyper_analysis):
+    for part in (model.analysis, model.synthesis, model.hyper_analysis, model.hyper_prior):
         for parameter in part.parameters():
             parameter.copy_(parameter.to(torch.float16))
     bounds = model.entropy_model.double().freeze()

@@ -22,6 +22,7 @@ from torch import Tensor
 from codec.model.config import MAX_LEVEL
 from codec.model.layers import Linear32
 from codec.model.network import Model
+from codec.model.weights import deserialise
 from codec.training.config import TrainingConfig
 from codec.training.data import CropSampler, list_images, split, validation_images
 from codec.training.initialisation import initialise_with_klt
@@ -156,6 +157,11 @@ def validate(model: Model, files: list[Path], lambdas: tuple[float, float]) -> l
         row = {"level": level, "loss": total / n, "bpp": bpp / n, "hyper_bpp": hyper / n}
         rows.append({**row, "psnr": decibels / n})
     return rows
+
+
+def initial_state(weights: bytes) -> dict[str, Tensor]:
+    """The parameters in an exported weights file, to go on training from; `InvalidWeights`."""
+    return deserialise(weights)[0].float().state_dict()
 
 
 def open_run(
