@@ -61,10 +61,8 @@ def initialise_with_klt(model: Model, crops: Tensor, lambdas: tuple[float, float
 
     synthesis.shortcut.weight.copy_(second[:, :m] / tiled[:, None])
     synthesis.shortcut.bias.zero_()
-    synthesis.latents.weight.zero_()
+    synthesis.latents.weight.copy_(torch.diag(1 / deviation_16)[:c16, :m])
     synthesis.latents.bias.zero_()
-    whitened = torch.arange(min(c16, m))
-    synthesis.latents.weight[whitened, whitened] = (1 / deviation_16[whitened]).float()
     synthesis.up.weight.zero_()
     synthesis.up.bias.zero_()
     synthesis.pixels.weight.copy_(first * deviation_8)
