@@ -7,7 +7,6 @@ import dataclasses
 import functools
 import io
 import os
-import struct
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -19,11 +18,13 @@ from numpy.typing import NDArray
 
 from codec import container, limits, registry
 from codec.container import Header
-from codec.errors import InvalidImage, LimitExceeded
+from codec.errors import CodecError, InvalidImage, LimitExceeded
 from codec.files import write_atomically
 from codec.image import from_pixels, to_pixels
 
 if TYPE_CHECKING:
+    import torch
+
     from codec.pipeline import Pipeline
 
 Image = Any
@@ -60,6 +61,10 @@ class Info:
         return 8 * self.bytes / (self.width * self.height)
 
 
+_RUNNING = threading.RLock()
+"""Held during calls: torch's number of threads belongs to the whole process."""
+
+
 def quality_level(quality: float) -> int:
     """The level 0…1024 that files store; `ValueError` unless 0 ≤ quality ≤ 100."""
     if isinstance(quality, bool) or not isinstance(quality, (int, float, np.integer, np.floating)):
@@ -94,7 +99,6 @@ class Codec:
             raise ValueError(f"threads must be at least 1, not {threads}")
         self.device = device or "cpu"
         self.threads = threads
-        self._lock = threading.RLock()
         name, data = registry.find(None if model is None else os.fspath(model))
         self.model = name
         self._pipeline = _load_pipeline(name, data, self.device)
@@ -120,7 +124,7 @@ class Codec:
         """One file for each picture; sizes may differ, and files do not depend on the batch."""
         level = quality_level(quality)
         pixels = [to_pixels(image) for image in images]
-        with self._lock, self._thread_limit():
+        with self._running():
             return self._pipeline.encode(pixels, level)
 
     def decompress_batch(self, files: Sequence[bytes]) -> list[NDArray[np.uint8]]:
@@ -130,7 +134,7 @@ class Codec:
         by_model: dict[bytes, list[int]] = defaultdict(list)
         for index, (header, _) in enumerate(parsed):
             by_model[b"" if header.stored else header.model_id].append(index)
-        with self._lock, self._thread_limit():
+        with self._running():
             pipelines = {key: self._pipeline_for(key) for key in by_model if key}
             for key, indexes in by_model.items():
                 chosen = [parsed[index] for index in indexes]
@@ -151,33 +155,48 @@ class Codec:
         return self._others[model_id]
 
     @contextlib.contextmanager
-    def _thread_limit(self) -> Iterator[None]:
-        if self.threads is None:
-            yield
-            return
+    def _running(self) -> Iterator[None]:
+        """One call at a time, with this codec's threads; lack of memory gets a name."""
         import torch
 
-        before = torch.get_num_threads()
-        torch.set_num_threads(self.threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
+        with _RUNNING:
+            before = torch.get_num_threads()
+            if self.threads is not None:
+                torch.set_num_threads(self.threads)
+            try:
+                yield
+            except (MemoryError, RuntimeError) as error:
+                # torch raises a plain RuntimeError when the CPU allocator fails.
+                out_of_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+                if not out_of_memory and "not enough memory" not in str(error):
+                    raise
+                raise LimitExceeded("the picture needs more memory than there is") from None
+            finally:
+                if self.threads is not None:
+                    torch.set_num_threads(before)
 
 
-def _load_pipeline(name: str, data: bytes, device: str) -> Pipeline:
+def check_device(device: str) -> torch.device:
+    """The torch device of a name; `ValueError` unless it is a CPU or a GPU that is there."""
     import torch
-
-    from codec.errors import UnknownModel
-    from codec.model.weights import InvalidWeights, deserialise, model_id
-    from codec.pipeline import Pipeline
 
     try:
         where = torch.device(device)
     except RuntimeError as error:
         raise ValueError(f"device {device!r} is not known: {error}") from None
-    if where.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device 'cuda' was asked for, but torch sees no GPU")
+    if where.type not in ("cpu", "cuda"):
+        raise ValueError(f"device {device!r} is not supported: use cpu or cuda")
+    if where.type == "cuda" and (where.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device {device!r} was asked for, but torch does not see it")
+    return where
+
+
+def _load_pipeline(name: str, data: bytes, device: str) -> Pipeline:
+    from codec.errors import UnknownModel
+    from codec.model.weights import InvalidWeights, deserialise, model_id
+    from codec.pipeline import Pipeline
+
+    where = check_device(device)
     try:
         model, tables = deserialise(data)
     except InvalidWeights as error:
@@ -223,11 +242,12 @@ def decompress(data: bytes, *, device: str | None = None) -> NDArray[np.uint8]:
     Raises `FormatError` (`Truncated`, `ChecksumMismatch`, `UnsupportedVersion`, `UnknownModel`) or
     `LimitExceeded`, whatever the bytes; `TypeError` if `data` is not bytes.
     """
-    header, payloads = container.unpack(_as_bytes(data))
+    # Stored pictures need no weights.
+    header, _ = container.parse_header(_as_bytes(data))
     if header.stored:
         from codec.pipeline import decode_stored
 
-        return from_pixels(decode_stored(header, payloads))
+        return from_pixels(decode_stored(*container.unpack(_as_bytes(data))))
     return _codec(None, device).decompress(data)
 
 
@@ -270,6 +290,8 @@ def read_image(src: Any) -> Any:
             limits.check_size(image.height, image.width)
             image.load()
             return PIL.ImageOps.exif_transpose(image)
+    except (CodecError, MemoryError):
+        raise
     except PIL.UnidentifiedImageError:
         raise InvalidImage("not a picture that Pillow can read") from None
     except PIL.Image.DecompressionBombError as error:
@@ -278,7 +300,7 @@ def read_image(src: Any) -> Any:
         if error.errno is not None:  # the file system's, not the decoder's
             raise
         raise InvalidImage(f"the picture cannot be read: {error}") from None
-    except (SyntaxError, ValueError, EOFError, struct.error) as error:
+    except Exception as error:  # Pillow's decoders raise whatever their libraries do
         raise InvalidImage(f"the picture cannot be read: {error}") from None
 
 

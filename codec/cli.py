@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -183,6 +184,8 @@ def _plan(
                 raise click.UsageError("stdin needs the name of a file as output")
             target = "-"
         else:
+            if not Path(source).name:
+                raise click.UsageError(f"{source!r} is not the name of a file")
             name = Path(source).with_suffix(suffix)
             target = str(Path(output or "") / name.name if folder else name)
         jobs.append((source, target))
@@ -201,7 +204,7 @@ def _run(
         if target == "-":
             if sys.stdout.isatty():
                 raise click.UsageError("binary data is not written to a terminal")
-        elif Path(target).exists() and not force:
+        elif os.path.lexists(target) and not force:
             raise FileExistsError(f"{target} exists already: pass -f to overwrite it")
         data = convert(source, target)
         if target == "-":
@@ -231,9 +234,9 @@ def _each(items: Iterable[Any], work: Callable[[Any], None], name: Callable[[Any
             work(item)
         except BrokenPipeError:
             raise
-        except (CodecError, OSError, ValueError) as error:
+        except (CodecError, OSError, ValueError, RuntimeError, MemoryError) as error:
             failed = True
-            text = str(error)
+            text = str(error) or type(error).__name__
             if isinstance(error, OSError) and error.strerror:
                 about = str(error.filename or "")
                 text = error.strerror + (f": {about}" if about not in ("", name(item)) else "")

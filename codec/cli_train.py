@@ -6,9 +6,17 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from codec import api
+
+if TYPE_CHECKING:
+    import torch
+
+WEIGHTS = "model.safetensors"
+"""What `codec train` leaves in its folder when it is done."""
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -41,7 +49,7 @@ def train_command(
     data: Path, out: Path, config: str, minutes: float, resume: bool, init: Path | None,
     device: str | None, seed: int, threads: int | None,
 ) -> None:
-    """Train a model; a killed run goes on with --resume."""
+    """Train a model and export it to OUT/model.safetensors; a killed run goes on with --resume."""
     import torch
 
     from codec.training.config import load_config
@@ -51,12 +59,13 @@ def train_command(
         torch.set_num_threads(threads)
     try:
         settings = load_config(config)
-        where = None if device is None else torch.device(device)
+        where = None if device is None else api.check_device(device)
         state = None if init is None else initial_state(init.read_bytes())
         with _progress(minutes) as report:
             train(data, out, settings, minutes=minutes, resume=resume, init=state, device=where,
                   seed=seed, report=report)
-    except (ValueError, OSError, RuntimeError) as error:
+        _export(out, out / WEIGHTS, data, where or torch.device("cpu"), batches=300)
+    except (ValueError, TypeError, OSError, RuntimeError) as error:
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
         raise click.ClickException("interrupted; go on with --resume") from None
@@ -105,8 +114,23 @@ def validation_table(rows: list[dict[str, float]], title: str) -> Any:
 @click.argument("output", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--data", required=True, type=FOLDER, help="The training pictures: tables are fitted to them.")
 @click.option("--batches", default=300, show_default=True, type=click.IntRange(1))
-def export_command(run: Path, output: Path, data: Path, batches: int) -> None:
+@click.option("--device", default=None, help="cpu (default) or cuda.")
+def export_command(run: Path, output: Path, data: Path, batches: int, device: str | None) -> None:
     """Turn the run in folder RUN into the weights file OUTPUT."""
+    import torch
+
+    from codec.training.loop import CHECKPOINT
+
+    if not (run / CHECKPOINT).exists():
+        raise click.ClickException(f"{run} holds no {CHECKPOINT}")
+    try:
+        where = torch.device("cpu") if device is None else api.check_device(device)
+        _export(run, output, data, where, batches)
+    except Exception as error:  # a damaged checkpoint raises whatever pickle does
+        raise click.ClickException(f"{type(error).__name__}: {error}") from None
+
+
+def _export(run: Path, output: Path, data: Path, device: torch.device, batches: int) -> None:
     import torch
     from rich.console import Console
 
@@ -115,13 +139,14 @@ def export_command(run: Path, output: Path, data: Path, batches: int) -> None:
     from codec.training.export import describe_training, export
     from codec.training.loop import CHECKPOINT, Trainer
 
-    if not (run / CHECKPOINT).exists():
-        raise click.ClickException(f"{run} holds no {CHECKPOINT}")
     state = torch.load(run / CHECKPOINT, map_location="cpu", weights_only=True)
     config = TrainingConfig.from_dict(state["config"])
-    trainer = Trainer(config, torch.device("cpu"))
+    trainer = Trainer(config, device)
     trainer.load(run / CHECKPOINT)
     description = describe_training(config, trainer.step, trainer.minutes)
-    weights, rows = export(trainer.average, data, training=description, batches=batches)
+    weights, rows = export(
+        trainer.average, data, training=description, lambdas=config.lambdas, crop=config.crop,
+        batches=batches,
+    )
     write_atomically(output, weights)
-    Console().print(validation_table(rows, f"real files, {len(weights)} bytes of weights"))
+    Console().print(validation_table(rows, f"real files; {len(weights):,} bytes in {output}"))

@@ -165,6 +165,8 @@ class Decoder:
         for place in range(_ESCAPE_DIGITS):
             digits = self._decode(self._set._digit, pending.size).astype(np.int64)
             values[pending] |= (digits & 127) << (7 * place)
+            if place and not digits.all():
+                raise FormatError("an escaped symbol is not in its shortest form")
             pending = pending[digits >= 128]
             if not pending.size:
                 return values

@@ -9,8 +9,9 @@
         ├── UnsupportedVersion … they need a newer version of this package
         └── UnknownModel       … they need a model that is not installed
 
-Nothing else leaves `decompress`, `inspect` or `verify`, whatever the bytes. Wrong arguments raise
-`TypeError` or `ValueError`, trouble with files `OSError`, as everywhere in Python.
+`LimitExceeded` also stands for too little memory. Nothing else leaves `decompress`, `inspect` or
+`verify`, whatever the bytes. Wrong arguments raise `TypeError` or `ValueError`, trouble with files
+`OSError`, as everywhere in Python.
 """
 
 
@@ -23,7 +24,7 @@ class InvalidImage(CodecError):
 
 
 class LimitExceeded(CodecError):
-    """A picture or file is larger than the limits allow; nothing was allocated for it."""
+    """A picture or file is larger than the limits, or the memory, allow."""
 
 
 class FormatError(CodecError):

@@ -8,13 +8,26 @@ import tempfile
 from pathlib import Path
 
 
+def _read_umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+# Reading it means setting it, which other threads would notice: once, at import.
+_UMASK = _read_umask()
+
+
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Write `data` beside `path`, then rename it there; on any failure nothing is left behind.
 
     A symbolic link is followed: the file that it points to is replaced. An existing file keeps its
-    permissions.
+    permissions. A device or pipe is not replaced but written to.
     """
     target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        target.write_bytes(data)  # a folder raises IsADirectoryError
+        return
     handle, name = tempfile.mkstemp(prefix=".codec-", suffix=".tmp", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -32,6 +45,4 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
 def _mode_for(target: Path) -> int:
     with contextlib.suppress(OSError):
         return target.stat().st_mode & 0o7777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
+    return 0o666 & ~_UMASK

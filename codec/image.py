@@ -85,5 +85,8 @@ def _from_pillow(image: Any) -> NDArray[np.uint8]:
         what = f"mode {image.mode}" + (" with transparency" if mode else "")
         raise InvalidImage(f"PIL images of {what} are not supported: convert to L or RGB first")
     _check_shape(image.height, image.width)
-    array: NDArray[np.uint8] = np.asarray(image.convert(mode))
+    try:
+        array: NDArray[np.uint8] = np.asarray(image.convert(mode))
+    except (OSError, SyntaxError, ValueError) as error:  # an image is read when it is first used
+        raise InvalidImage(f"the picture cannot be read: {error}") from None
     return array[:, :, None] if array.ndim == 2 else array

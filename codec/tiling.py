@@ -80,15 +80,3 @@ def window(box: Box, halo: int, height: int, width: int) -> Box:
         min(box.bottom + halo, rows),
         min(box.right + halo, columns),
     )
-
-
-def tiles_touching(all_tiles: list[Box], box: Box) -> list[int]:
-    """Indexes of the tiles that overlap `box` (latents)."""
-    return [
-        index
-        for index, tile in enumerate(all_tiles)
-        if tile.top < box.bottom
-        and box.top < tile.bottom
-        and tile.left < box.right
-        and box.left < tile.right
-    ]

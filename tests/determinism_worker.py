@@ -38,6 +38,21 @@ def symbols_digest(worker: Codec, data: bytes) -> str:
     return digest.hexdigest()
 
 
+def batch_digests(worker: Codec, files: list[bytes]) -> list[str]:
+    """`symbols_digest` of files of one tile each and one size, decoded as one batch."""
+    parsed = [container.unpack(data) for data in files]
+    header = parsed[0][0]
+    _, symbols = decode_latents(
+        worker._pipeline.model,
+        worker._pipeline.tables,
+        [payloads[0] for _, payloads in parsed],
+        [header.tiles[0].content_crc for header, _ in parsed],
+        torch.tensor([header.level for header, _ in parsed]),
+        tiling.latent_size(header.height, header.width),
+    )
+    return [hashlib.sha256(b"".join(a.astype("<i4").tobytes() for a in tile)).hexdigest() for tile in symbols]
+
+
 def main() -> None:
     threads, mkldnn, prepared = int(sys.argv[1]), sys.argv[2] == "1", Path(sys.argv[3])
     torch.set_num_threads(threads)
@@ -64,6 +79,11 @@ def main() -> None:
         files = [worker.compress(image, quality=q) for image in images for q in QUALITIES]
         prepared.write_text(json.dumps([data.hex() for data in files]))
         result["prepared"] = [symbols_digest(worker, data) for data in files]
+    # Three files in one batch through the networks of the decoder.
+    files = worker.compress_batch([textured(200, 130, seed) for seed in range(3)], quality=30)
+    together = batch_digests(worker, files)
+    assert together == [symbols_digest(worker, data) for data in files]
+    result["decoded in a batch"] = together
     print(json.dumps(result))
 
 

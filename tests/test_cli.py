@@ -143,6 +143,8 @@ def test_unwritable_format(photo: Path, model: list[str]) -> None:
         ["compress", "-", "-", "-o", "."],
         ["compress", "a/x.png", "b/x.png", "-o", "."],
         ["compress", "a.png", "-T", "0"],
+        ["compress", "."],
+        ["compress", ""],
         ["nonesuch"],
         ["info"],
     ],
@@ -155,7 +157,16 @@ def test_wrong_use(args: list[str]) -> None:
 
 def test_unknown_model_and_device(photo: Path, model: list[str]) -> None:
     fails(run("compress", photo, "-m", "nonesuch"), 1, "nonesuch")
-    fails(run("compress", photo, "--device", "abacus", *model), 1, "abacus")
+    for device in ("abacus", "meta", "mps", "cuda:99"):
+        fails(run("compress", photo, "--device", device, *model), 1, device)
+    arguments = ["--data", photo.parent, "--out", photo.parent / "run", "--device", "meta"]
+    fails(run("train", *arguments), 1, "meta")
+
+
+def test_export_of_a_bad_run(tmp_path: Path) -> None:
+    fails(run("export", tmp_path, tmp_path / "x.safetensors", "--data", tmp_path), 1, "checkpoint")
+    (tmp_path / "checkpoint.pt").write_bytes(b"junk")
+    fails(run("export", tmp_path, tmp_path / "x.safetensors", "--data", tmp_path), 1, "Error")
 
 
 def test_models_and_version() -> None:

@@ -213,6 +213,24 @@ def test_stored_tiles_that_lie(tiny: codec.Codec, stored: bytes) -> None:
             codec.decompress(data)
 
 
+def test_lack_of_memory_has_a_name(tiny: codec.Codec, small: bytes) -> None:
+    """A small file may declare a large picture; a process with little memory says so by name."""
+    header, payloads = container.unpack(small)
+    tile = header.tiles[0]
+    big = Header(**{**header.__dict__, "width": 16384, "height": 16384, "tile_size": 4096,
+                    "tiles": (tile,) * 16})
+    data = container.pack(big, [bytes(payloads[0])] * 16)
+    import torch
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "empty", fail)
+        with pytest.raises(codec.LimitExceeded, match="memory"):
+            tiny.decompress(data)
+
+
 def test_one_damaged_tile_is_named(tiny: codec.Codec) -> None:
     data = bytearray(tiny._pipeline.encode([noise(200, 200)], 100, 64)[0])
     header, position = container.parse_header(bytes(data))

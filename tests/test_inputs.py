@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,14 @@ def test_transparent_palette_is_refused(tiny: codec.Codec) -> None:
     image = Image.new("P", (4, 4))
     image.info["transparency"] = 0
     with pytest.raises(codec.InvalidImage, match="transparency"):
+        tiny.compress(image)
+
+
+def test_a_truncated_file_opened_by_the_caller(tiny: codec.Codec, tmp_path: Path) -> None:
+    path = tmp_path / "cut.png"
+    Image.effect_noise((64, 64), 50).save(path)
+    path.write_bytes(path.read_bytes()[:500])
+    with Image.open(path) as image, pytest.raises(codec.InvalidImage, match="cannot be read"):
         tiny.compress(image)
 
 

@@ -17,7 +17,7 @@ from codec.cli import main
 from codec.model.network import Model
 from codec.training.config import TrainingConfig, load_config
 from codec.training.data import CropSampler, list_images, split
-from codec.training.loop import CHECKPOINT, LOG, TRUNK, Trainer, initial_state, train, validate
+from codec.training.loop import CHECKPOINT, LOG, TRUNK, Trainer, initial_state, open_run, train, validate
 from tests.pictures import SAMPLES, textured
 
 TOML = """
@@ -71,7 +71,7 @@ def test_train_resume_export(tmp_path: Path, config_file: Path) -> None:
     assert all(a["psnr"] < b["psnr"] for a, b in itertools.pairwise(rows))
     assert (out / TRUNK).exists()
 
-    # More minutes: the decay is left behind, training goes on from the trunk.
+    # More minutes: training goes on from the trunk.
     steps = torch.load(out / TRUNK, weights_only=True)["step"]
     with pytest.raises(ValueError, match="already holds a run"):
         train(SAMPLES, out, config, minutes=0.5)
@@ -107,15 +107,48 @@ def test_a_killed_run_goes_on(tmp_path: Path, config_file: Path) -> None:
     with pytest.raises(Killed):
         train(SAMPLES, out, config, minutes=5, log_every=20, report=kill, save_minutes=0)
     before = torch.load(out / CHECKPOINT, weights_only=True)
-    resumed: list[int] = []
+    resumed: list[dict[str, Any]] = []
 
     def note(entry: dict[str, Any]) -> None:
-        resumed.append(entry["step"])
+        resumed.append(entry)
         raise Killed
 
     with pytest.raises(Killed):
         train(SAMPLES, out, config, minutes=5, resume=True, log_every=20, report=note)
-    assert resumed == [before["step"] // 20 * 20 + 20]
+    assert resumed[0]["step"] == before["step"] // 20 * 20 + 20
+    assert resumed[0]["loss"] == pytest.approx(losses(out)[1], rel=0.3)
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "trunk", "budget", "resumed_at"),
+    [
+        ((50, None), None, 120, 50),  # killed in the trunk
+        ((50, None), 39, 120, 50),  # … of a longer run that went on from an older trunk
+        ((90, 120), 78, 120, 90),  # killed in the decay: the decay goes on
+        ((120, 120), 78, 240, 78),  # finished, now more minutes: the decay is left behind
+        ((90, 120), 78, 100, 78),  # another budget, another decay
+    ],
+)
+def test_where_a_run_resumes(
+    tmp_path: Path, config_file: Path, checkpoint: tuple[float, float | None], trunk: float | None,
+    budget: float, resumed_at: float,
+) -> None:
+    config = load_config(config_file)
+    cpu = torch.device("cpu")
+    states: list[tuple[str, tuple[float | None, float | None]]]
+    states = [(CHECKPOINT, checkpoint), (TRUNK, (trunk, None))]
+    for name, state in states:
+        trainer = Trainer(config, cpu)
+        if state[0] is not None:
+            trainer.minutes, trainer.decay_budget = state[0], state[1]
+            trainer.save(tmp_path / name)
+    sampler = CropSampler(list_images(SAMPLES), 64, cpu)
+    trainer = open_run(config, tmp_path, budget, True, None, cpu, sampler)
+    assert trainer.minutes == resumed_at
+    with pytest.raises(ValueError, match="already holds"):
+        open_run(config, tmp_path, budget, False, None, cpu, sampler)
+    with pytest.raises(ValueError, match="nothing to resume"):
+        open_run(config, tmp_path / "other", budget, True, None, cpu, sampler)
 
 
 def test_checkpoints_hold_everything(tmp_path: Path, config_file: Path) -> None:
@@ -191,6 +224,10 @@ def test_crops_come_from_the_pictures() -> None:
         ("[training]\ncrop = 100", "crop"),
         ("[training]\nlambdas = [2, 1]", "lambdas"),
         ("other = 1", "other"),
+        ("[training]\ncrop = 'a'", "crop"),
+        ("[training]\nwarmup_steps = 0", "warmup_steps"),
+        ("[training]\nlambdas = 5", "lambdas"),
+        ("model = 3", "model"),
         ("not toml", "Expected"),
     ],
 )

@@ -47,6 +47,8 @@ def _grid_bits(entropy: EntropyModel) -> dict[str, int]:
 
 
 def _smallest_integers(x: Tensor) -> Tensor:
+    if not bool((x.abs() < 2**31).all()):
+        raise ValueError("a weight of the entropy networks does not fit 32 bits")
     fits = bool((x.abs() < 2**15).all())
     return x.to(torch.int16 if fits else torch.int32)
 
@@ -98,7 +100,7 @@ def deserialise(data: bytes) -> tuple[Model, TableSet]:
     if header["architecture"] != ARCHITECTURE:
         raise InvalidWeights(f"architecture {header['architecture']!r} is not known")
     try:
-        model = Model(ModelConfig.from_dict(header["config"]))
+        model = Model(ModelConfig.from_dict(header["config"])).float()
         tensors = load_tensors(data)
         for part in _FLOAT_PARTS:
             own = {
@@ -113,6 +115,8 @@ def deserialise(data: bytes) -> tuple[Model, TableSet]:
             for name, bits in _grid_bits(entropy).items()
         }
         entropy.load_state_dict(state)
+        if not bool((torch.frexp(entropy.scale)[0] == 0.5).all() and (entropy.scale >= 1).all()):
+            raise ValueError("scales must be powers of two")
         entropy.freeze()
         tables = _read_tables(tensors)
     except Exception as error:  # safetensors has its own exception type, torch raises RuntimeError

@@ -1,1 +1,1 @@
-"""Training. Nothing outside this folder but the command line imports it."""
+"""Training. Of the package only the command line imports it; tests and benchmarks may."""

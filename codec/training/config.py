@@ -29,6 +29,16 @@ class TrainingConfig:
     lambdas: tuple[float, float] = (0.0006, 0.2)
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value, kind = getattr(self, field.name), type(field.default)
+            if kind in (int, float) and (isinstance(value, bool) or not isinstance(value, (int, kind))):
+                raise ValueError(f"{field.name} must be a number, not {value!r}")
+        if not isinstance(self.lambdas, tuple) or not all(
+            isinstance(value, (int, float)) for value in self.lambdas
+        ):
+            raise ValueError(f"lambdas must be two numbers, not {self.lambdas!r}")
+        if self.warmup_steps < 1 or self.learning_rate <= 0 or self.clip <= 0:
+            raise ValueError("warmup_steps, learning_rate and clip must be positive")
         if self.crop < 64 or self.crop % 64:
             raise ValueError(f"crop must be a positive multiple of 64, not {self.crop}")
         if self.batch < 1 or not 0 < self.decay <= 1 or not 0 < self.ema < 1:
@@ -39,6 +49,9 @@ class TrainingConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainingConfig:
         """From the tables of a TOML file; `ValueError` names unknown keys."""
+        for table in ("model", "training"):
+            if not isinstance(values.get(table, {}), dict):
+                raise ValueError(f"{table} must be a table")
         unknown = set(values) - {"name", "model", "training"}
         training = dict(values.get("training", {}))
         unknown |= set(training) - {field.name for field in dataclasses.fields(cls)} | (
@@ -47,7 +60,8 @@ class TrainingConfig:
         if unknown:
             raise ValueError(f"unknown configuration keys: {', '.join(sorted(unknown))}")
         if "lambdas" in training:
-            training["lambdas"] = tuple(training["lambdas"])
+            listed = training["lambdas"]
+            training["lambdas"] = tuple(listed) if isinstance(listed, list | tuple) else listed
         model = ModelConfig.from_dict(values.get("model", {}))
         return cls(name=str(values.get("name", "unnamed")), model=model, **training)
 

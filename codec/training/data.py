@@ -29,7 +29,8 @@ def split(files: list[Path]) -> tuple[list[Path], list[Path]]:
     """Training and validation files."""
     held_out = [path for path in files if zlib.crc32(path.name.encode()) % VALIDATION_SHARE == 0]
     held_out = held_out or files[:1]
-    kept = [path for path in files if path not in set(held_out)] or files
+    chosen = set(held_out)
+    kept = [path for path in files if path not in chosen] or files
     return kept, held_out
 
 
@@ -82,6 +83,14 @@ class CropSampler:
         offsets = torch.where(swap[:, None, None], offsets.transpose(1, 2), offsets)
         offsets = offsets + self.starts[which][:, None, None]
         return self.pixels[offsets.to(self.device)]
+
+
+def usable_images(files: list[Path]) -> list[np.ndarray]:
+    """`validation_images`, of which there must be one; `ValueError` otherwise."""
+    images = list(validation_images(files))
+    if not images:
+        raise ValueError("no picture held out for validation is at least 64×64 pixels")
+    return images
 
 
 def validation_images(files: list[Path], side: int = 512, most: int = 24) -> Iterator[np.ndarray]:

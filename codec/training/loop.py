@@ -24,7 +24,7 @@ from codec.model.layers import Linear32
 from codec.model.network import Model
 from codec.model.weights import deserialise
 from codec.training.config import TrainingConfig
-from codec.training.data import CropSampler, list_images, split, validation_images
+from codec.training.data import CropSampler, list_images, split, usable_images
 from codec.training.initialisation import initialise_with_klt
 from codec.training.loss import psnr, rate_distortion
 
@@ -60,7 +60,8 @@ class Trainer:
         )
         self.step = 0
         self.minutes = 0.0
-        self.skipped = 0
+        self.skipped = 0  # steps in a row without a finite gradient
+        self.decay_budget: float | None = None  # minutes of the schedule whose decay has begun
 
     def start_from(self, state: dict[str, Tensor]) -> None:
         """Set the model and its average to trained weights; the optimiser starts afresh."""
@@ -77,13 +78,15 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "minutes": self.minutes,
+            "decay_budget": self.decay_budget,
         }
         torch.save(state, temporary)
         os.replace(temporary, path)
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint of the same configuration; `ValueError` if the model differs."""
-        state = torch.load(path, map_location=self.device, weights_only=True)
+        # To the CPU: AdamW's step counters belong there, the rest is copied to the device.
+        state = torch.load(path, map_location="cpu", weights_only=True)
         if TrainingConfig.from_dict(state["config"]).model != self.config.model:
             raise ValueError(f"{path} holds a model of another shape")
         self.model.load_state_dict(state["model"])
@@ -91,6 +94,7 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
         self.minutes = state["minutes"]
+        self.decay_budget = state.get("decay_budget")
 
     def learning_rate(self, budget: float) -> float:
         """Warm-up by steps, then constant, then a cosine to 2 % over the last share of the time."""
@@ -119,6 +123,7 @@ class Trainer:
             if self.skipped > 100:
                 raise ValueError("training diverged: 100 steps without a finite gradient")
         else:
+            self.skipped = 0
             self.optimizer.step()
         self.step += 1
         # A short memory at first: the average must not drag the start along.
@@ -139,7 +144,7 @@ class Trainer:
 def validate(model: Model, files: list[Path], lambdas: tuple[float, float]) -> list[dict[str, float]]:
     """Mean bpp, PSNR and loss of held-out pictures at five qualities, from estimated bits."""
     device = next(model.parameters()).device
-    images = [torch.from_numpy(image)[None].to(device) for image in validation_images(files)]
+    images = [torch.from_numpy(image)[None].to(device) for image in usable_images(files)]
     rows = []
     for level in VALIDATION_LEVELS:
         levels = torch.tensor([level], device=device)
@@ -176,16 +181,15 @@ def open_run(
     """A fresh trainer, or one resumed from the newest state that still fits the schedule."""
     trainer = Trainer(config, device)
     if resume:
-        for name in (CHECKPOINT, TRUNK):
-            if not (out / name).exists():
-                continue
-            trainer.load(out / name)
-            # A decay begun for a smaller budget is left behind: go on from the trunk instead.
-            if name == TRUNK or trainer.minutes <= (1 - config.decay) * minutes:
-                return trainer
-            if not (out / TRUNK).exists() or _trunk_is_ours(out, config, minutes):
-                return trainer
-        raise ValueError(f"nothing to resume in {out}")
+        if init is not None:
+            raise ValueError("a run is either resumed or started from other weights")
+        if not (out / CHECKPOINT).exists():
+            raise ValueError(f"nothing to resume in {out}")
+        trainer.load(out / CHECKPOINT)
+        # A decay begun for another budget is left behind: go on from where it began.
+        if trainer.decay_budget not in (None, minutes):
+            trainer.load(out / TRUNK)
+        return trainer
     if (out / CHECKPOINT).exists():
         raise ValueError(f"{out} already holds a run: pass --resume, or choose another folder")
     if init is not None:
@@ -194,12 +198,6 @@ def open_run(
         initialise_with_klt(trainer.model, crops.batch(128), config.lambdas)
         trainer.average.load_state_dict(trainer.model.state_dict())
     return trainer
-
-
-def _trunk_is_ours(out: Path, config: TrainingConfig, minutes: float) -> bool:
-    """Whether the saved trunk marks the start of the decay of this very budget."""
-    state = torch.load(out / TRUNK, map_location="cpu", weights_only=True)
-    return bool(abs(state["minutes"] - (1 - config.decay) * minutes) < 0.02 * minutes + 0.5)
 
 
 def train(
@@ -226,6 +224,7 @@ def train(
     torch.manual_seed(seed)
     training, held_out = split(list_images(data))
     sampler = CropSampler(training, config.crop, device, seed)
+    usable_images(held_out)
     trainer = open_run(config, out, minutes, resume, init, device, sampler)
     # Another seed after a resume, or the run would see the same crops again.
     sampler.generator.manual_seed(seed + trainer.step)
@@ -239,21 +238,28 @@ def train(
             log.flush()
             report(entry)
 
+        @stack.callback
+        def save_progress() -> None:  # also on Ctrl-C and errors
+            if trainer.step > saved_step:
+                trainer.save(out / CHECKPOINT)
+
+        saved_step = trainer.step
         sums: dict[str, float] = {}
         start, offset = time.monotonic(), trainer.minutes
         saved = validated = trainer.minutes
         window = time.monotonic()
-        in_decay = trainer.minutes > (1 - config.decay) * minutes
+        counted = 0
         while trainer.minutes < minutes:
-            if not in_decay and trainer.minutes >= (1 - config.decay) * minutes:
+            if trainer.decay_budget is None and trainer.minutes >= (1 - config.decay) * minutes:
                 trainer.save(out / TRUNK)
-                in_decay = True
+                trainer.decay_budget = minutes
+            counted += 1
             for key, value in trainer.train_step(sampler.batch(config.batch), minutes).items():
                 sums[key] = sums.get(key, 0.0) + value
             trainer.minutes = offset + (time.monotonic() - start) / 60
             if trainer.step % log_every == 0:
-                means = {key: value / log_every for key, value in sums.items()}
-                speed = log_every * config.batch / (time.monotonic() - window)
+                means = {key: value / counted for key, value in sums.items()}
+                speed = counted * config.batch / (time.monotonic() - window)
                 write({
                     "step": trainer.step,
                     "minutes": round(trainer.minutes, 3),
@@ -262,15 +268,16 @@ def train(
                     "psnr": psnr(means.pop("mse")),
                     "patches_per_second": speed,
                 })
-                sums, window = {}, time.monotonic()
+                sums, counted, window = {}, 0, time.monotonic()
             if trainer.minutes - saved >= save_minutes:
                 trainer.save(out / CHECKPOINT)
-                saved = trainer.minutes
+                saved, saved_step = trainer.minutes, trainer.step
             if trainer.minutes - validated >= validate_minutes:
                 validated = trainer.minutes
                 rows = validate(trainer.average, held_out, config.lambdas)
                 write({"step": trainer.step, "minutes": trainer.minutes, "validation": rows})
         trainer.save(out / CHECKPOINT)
+        saved_step = trainer.step
         rows = validate(trainer.average, held_out, config.lambdas)
         write({"step": trainer.step, "minutes": trainer.minutes, "validation": rows})
     return trainer.average
