@@ -104,7 +104,7 @@ class Encoder:
                 above = 2 * (distance - table.escape)
                 escaped.append(np.where(distance < 0, -2 * distance - 1, above))
                 position = np.where(outside, np.int32(table.escape), position)
-            self._coder.encode(np.ascontiguousarray(position), self._set._models[index])
+            self._encode(position, self._set._models[index])
         if escaped:
             self._put_digits(np.concatenate(escaped))
 
@@ -112,8 +112,11 @@ class Encoder:
         while values.size:
             more = values >= 128
             digits = (values & 127) + 128 * more
-            self._coder.encode(digits.astype(np.int32), self._set._digit)
+            self._encode(digits.astype(np.int32), self._set._digit)
             values = values[more] >> 7
+
+    def _encode(self, symbols: Symbols, model: Any) -> None:
+        self._coder.encode(symbols, model)
 
     def finish(self) -> bytes:
         """The payload: little-endian 32-bit words."""
