@@ -15,6 +15,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -64,10 +65,12 @@ def main(out: Path) -> None:
     console = Console()
     worker = codec.Codec()
     out.mkdir(parents=True, exist_ok=True)
-    table = Table(title=f"codec {codec.__version__}, model {worker.model} {worker.model_id}")
-    for name in ("photograph", "quality", "bytes", "bpp", "PSNR", "MS-SSIM", "encode", "decode",
-                 "JPEG bytes", "JPEG PSNR", "JPEG MS-SSIM"):
-        table.add_column(name, justify="left" if name == "photograph" else "right")
+    table = Table(
+        title=f"codec {codec.__version__}, model {worker.model} {worker.model_id}; ms: MS-SSIM",
+        box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False,
+    )
+    for name in ("photo", "q", "bytes", "bpp", "PSNR", "ms", "enc s", "dec s", "JPEG", "PSNR", "ms"):
+        table.add_column(name, justify="left" if name == "photo" else "right", no_wrap=True)
     worker.decompress(worker.compress(np.zeros((64, 64, 3), np.uint8)))  # warm up before timing
     for path in list_images(SAMPLES):
         image = read_rgb(path)
@@ -89,13 +92,14 @@ def main(out: Path) -> None:
                 (f"JPEG, {len(jpeg):,} bytes, {psnr(image, theirs):.2f} dB", theirs),
             ]).save(out / f"{name}-compare.png")
             table.add_row(
-                path.stem, str(quality), f"{len(data):,}", f"{8 * len(data) / pixels:.3f}",
-                f"{psnr(image, decoded):.2f}", f"{ms_ssim(image, decoded):.4f}",
-                f"{middle - start:.2f} s", f"{end - middle:.2f} s",
-                f"{len(jpeg):,}" + ("" if jpeg_quality else " (smallest)"),
-                f"{psnr(image, theirs):.2f}", f"{ms_ssim(image, theirs):.4f}",
+                path.stem, str(quality), f"{len(data):,}", f"{8 * len(data) / pixels:.2f}",
+                f"{psnr(image, decoded):.2f}", f"{ms_ssim(image, decoded):.3f}",
+                f"{middle - start:.2f}", f"{end - middle:.2f}",
+                f"{len(jpeg):,}" + ("" if jpeg_quality else "*"),
+                f"{psnr(image, theirs):.2f}", f"{ms_ssim(image, theirs):.3f}",
             )
     console.print(table)
+    console.print("JPEG: optimised, progressive, 4:2:0, at most our size (*: its smallest)")
     console.print(f"Files and comparisons are in {out}/: look at {out}/*-compare.png")
 
 

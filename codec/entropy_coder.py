@@ -49,10 +49,18 @@ class Table:
         return self.frequencies.size - 1
 
     def bits(self, symbols: Symbols) -> float:
-        """Information content of `symbols` under this table, without escaped distances' digits."""
+        """Information content of `symbols` under this table, escaped ones with their digits."""
         position = symbols.astype(np.int64) - self.lowest
-        position = np.where((position < 0) | (position > self.escape), self.escape, position)
-        return float(PRECISION * symbols.size - np.log2(self.frequencies[position]).sum())
+        outside = (position < 0) | (position >= self.escape)
+        distances = self.escaped_distance(position[outside])
+        digits = sum(int((distances >= 128**place).sum()) for place in range(1, _ESCAPE_DIGITS))
+        position = np.where(outside, self.escape, position)
+        bits = PRECISION * symbols.size - np.log2(self.frequencies[position]).sum()
+        return float(bits + 8 * (digits + distances.size))
+
+    def escaped_distance(self, position: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Of positions outside 0…escape-1: even numbers above the range, odd ones below it."""
+        return np.where(position < 0, -2 * position - 1, 2 * (position - self.escape))
 
 
 def _model(frequencies: NDArray[np.int64]) -> Any:
@@ -99,10 +107,7 @@ class Encoder:
             position = values[start:end] - np.int32(table.lowest)
             outside = (position < 0) | (position >= table.escape)
             if outside.any():
-                distance = position[outside].astype(np.int64)
-                # Above the range even numbers, below it odd ones.
-                above = 2 * (distance - table.escape)
-                escaped.append(np.where(distance < 0, -2 * distance - 1, above))
+                escaped.append(table.escaped_distance(position[outside].astype(np.int64)))
                 position = np.where(outside, np.int32(table.escape), position)
             self._encode(position, self._set._models[index])
         if escaped:

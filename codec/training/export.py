@@ -61,7 +61,8 @@ def export(
     rows = validate_real(draft, held_out, device)
     for row, trained in zip(rows, validate(model, held_out, lambdas), strict=True):
         row["training_estimate_bpp"] = trained["bpp"]
-        if abs(row["payload_bpp"] / row["estimated_bpp"] - 1) > 0.01:
+        # A coder ends on whole words: up to 64 bits of a picture of 512² are not the estimate's.
+        if abs(row["payload_bpp"] - row["estimated_bpp"]) > 0.01 * row["estimated_bpp"] + 64 / 512**2:
             raise ValueError(f"payloads miss the estimate by more than 1 % at quality {row['quality']}")
     names = "\n".join(path.name for path in files + held_out)
     metadata = {
