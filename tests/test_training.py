@@ -23,14 +23,14 @@ from tests.pictures import SAMPLES, textured
 TOML = """
 name = "smoke"
 [model]
-width_8 = 24
-width_16 = 32
+width_8 = 48
+width_16 = 64
 blocks_8 = 1
 blocks_16 = 1
-latents = 32
+latents = 96
 hyper_latents = 8
-hyper_width = 16
-context_width = 32
+hyper_width = 32
+context_width = 48
 context_blocks = 1
 [training]
 crop = 64
@@ -38,6 +38,7 @@ batch = 8
 learning_rate = 2e-3
 warmup_steps = 20
 decay = 0.5
+lambdas = [0.0006, 0.02]
 """
 
 
@@ -54,18 +55,22 @@ def losses(out: Path) -> list[float]:
 
 
 def psnr_at_512(model: Model) -> float:
-    return validate(model, list_images(SAMPLES), (0.0006, 0.2))[2]["psnr"]
+    return validate(model, list_images(SAMPLES), (0.0006, 0.02))[2]["psnr"]
 
 
 def test_train_resume_export(tmp_path: Path, config_file: Path) -> None:
     out = tmp_path / "run"
     config = load_config(config_file)
+    crops = CropSampler(split(list_images(SAMPLES))[0], config.crop, torch.device("cpu"))
     entries: list[dict[str, Any]] = []
     train(SAMPLES, out, config, minutes=0.4, log_every=10, report=entries.append, save_minutes=0.05)
-    first = losses(out)
-    assert len(first) >= 4
-    assert sum(first[-2:]) < 0.97 * sum(first[:2])
+    assert len(losses(out)) >= 4
     rows = entries[-1]["validation"]
+    # Held-out loss, for that of single batches is mostly the luck of the drawn qualities.
+    untrained = open_run(config, tmp_path / "no", 1, False, None, torch.device("cpu"), crops).average
+    before = validate(untrained, split(list_images(SAMPLES))[1], config.lambdas)
+    # Twenty seconds improve the low qualities; the high ones lie near the linear codec's optimum.
+    assert sum(row["loss"] for row in rows[:3]) < 0.96 * sum(row["loss"] for row in before[:3])
     assert [row["level"] for row in rows] == [0, 256, 512, 768, 1024]
     assert all(math.isfinite(value) for row in rows for value in row.values())
     assert all(a["psnr"] < b["psnr"] for a, b in itertools.pairwise(rows))
