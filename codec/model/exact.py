@@ -50,22 +50,20 @@ class ExactLayer(nn.Module):
 
     weight: nn.Parameter
     bias: nn.Parameter
+    fan_in_axes: tuple[int, ...]
+    """Axes of `weight` that are summed over for one output."""
 
     def __init__(self, activation: bool) -> None:
         super().__init__()
         self.activation = activation
         self.frozen = False
 
-    def fan_in_axes(self) -> tuple[int, ...]:
-        """Axes of `weight` that are summed over for one output."""
-        raise NotImplementedError
-
     @torch.no_grad()
     def freeze(self) -> float:
         """Round the parameters to their grids, prove exactness; returns the largest sum possible."""
         weight = round_to_grid(self.weight.double(), WEIGHT_BITS)
         bias = round_to_grid(self.bias.double(), WEIGHT_BITS + ACTIVATION_BITS)
-        bound = weight.abs().sum(self.fan_in_axes()) * LIMIT + bias.abs()
+        bound = weight.abs().sum(self.fan_in_axes) * LIMIT + bias.abs()
         largest = float(bound.max())
         if not largest < _EXACT_BELOW:  # also catches NaN
             raise InexactLayer(f"sums up to {largest:g} exceed {_EXACT_BELOW:g}")
@@ -84,13 +82,12 @@ class ExactLayer(nn.Module):
 class ExactLinear(ExactLayer):
     """A 1×1 convolution on N×H×W×C."""
 
+    fan_in_axes = (1,)
+
     def __init__(self, inputs: int, outputs: int, *, activation: bool = False) -> None:
         super().__init__(activation)
         self.weight = nn.Parameter(torch.randn(outputs, inputs) * inputs**-0.5)
         self.bias = nn.Parameter(torch.zeros(outputs))
-
-    def fan_in_axes(self) -> tuple[int, ...]:
-        return (1,)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.to_activation(F.linear(x, self.weight, self.bias))
@@ -99,15 +96,14 @@ class ExactLinear(ExactLayer):
 class ExactDepthwise3x3(ExactLayer):
     """A 3×3 convolution of each channel with itself, zeros beyond the edge."""
 
+    fan_in_axes = (0, 1)
+
     def __init__(self, channels: int, *, activation: bool = False) -> None:
         super().__init__(activation)
         self.weight = nn.Parameter(torch.randn(3, 3, channels) / 6)
         self.bias = nn.Parameter(torch.zeros(channels))
         with torch.no_grad():
             self.weight[1, 1] += 1
-
-    def fan_in_axes(self) -> tuple[int, ...]:
-        return (0, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.frozen:
@@ -122,13 +118,12 @@ class ExactDepthwise3x3(ExactLayer):
 class ExactHeads(ExactLayer):
     """Four linear maps side by side: 4×K×C inputs, one map for each of the leading four."""
 
+    fan_in_axes = (1,)
+
     def __init__(self, inputs: int, outputs: int, gain: float) -> None:
         super().__init__(activation=False)
         self.weight = nn.Parameter(torch.randn(4, inputs, outputs) * gain * inputs**-0.5)
         self.bias = nn.Parameter(torch.zeros(4, 1, outputs))
-
-    def fan_in_axes(self) -> tuple[int, ...]:
-        return (1,)
 
     def freeze(self) -> float:
         # The bias keeps its middle axis while the sum drops it: align the two for the bound.
