@@ -80,7 +80,8 @@ class Codec:
     Args:
         model: name of a shipped model, path of a `.safetensors` file, or None for the default.
             Files written with any shipped model are decoded whatever is chosen here.
-        device: "cpu", "cuda", …; None for the CPU. The exact path is meant to give the same symbols on either (not yet run on a GPU).
+        device: "cpu", "cuda", …; None for the CPU.
+            Symbols are meant to be the same on either; this has not been run on a GPU yet.
         threads: CPU threads to use during calls; None leaves torch's setting alone.
 
     Raises `UnknownModel` for an unknown name or damaged weights.
