@@ -47,12 +47,23 @@ def parameter_groups(model: Model, linear_rate: float) -> list[dict[str, Any]]:
     ]
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 itself: emulated, it is slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return True
+    about = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 and later
+    return any(about.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
 class Trainer:
     """Model, optimiser, averaged weights and progress: all that a checkpoint holds."""
 
     def __init__(self, config: TrainingConfig, device: torch.device) -> None:
         self.config = config
         self.device = device
+        self.mixed = has_bfloat16(device)
         self.model = Model(config.model).to(device)
         self.average = Model(config.model).to(device).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(
@@ -109,7 +120,7 @@ class Trainer:
         """One optimiser step on N×S×S×3 uint8; a step that is not finite is skipped."""
         x = pixels.to(torch.float32) / 255
         level = torch.randint(0, MAX_LEVEL + 1, (len(x),), device=self.device)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             output = self.model(x, level)
         loss = rate_distortion(output, x, level, self.config.lambdas)
         self.optimizer.zero_grad(set_to_none=True)
