@@ -2,22 +2,65 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-MIN_OVERLAP_DB = 2.0
+from . import ssimulacra2
+
+Pixels = NDArray[np.uint8]
+
+PSNR_OF_EQUALS = 100.0
+"""What identical pictures count as in a mean, where the PSNR itself would be infinite."""
+
+MS_SSIM_SIDE = 161
+"""The smallest side for five scales of an 11-pixel window."""
 
 
-def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A measure of distortion in which more is better."""
+
+    key: str
+    label: str
+    unit: str
+    min_overlap: float
+    """Curves that share less than this, in the metric's unit, get no BD-rate."""
+
+
+METRICS = (
+    Metric("psnr_rgb", "PSNR, RGB", "dB", 2.0),
+    Metric("psnr_y", "PSNR, luma", "dB", 2.0),
+    Metric("ms_ssim_db", "MS-SSIM", "dB", 2.0),
+    Metric("ssimulacra2", "SSIMULACRA2", "", 10.0),
+)
+
+
+def mse(a: Pixels, b: Pixels) -> float:
+    """Mean squared error over all samples, in squared levels of 0…255."""
+    return float(np.square(a.astype(np.float64) - b).mean())
+
+
+def psnr(a: Pixels, b: Pixels) -> float:
     """Decibels, one mean squared error over all samples, peak 255; infinite for equal pictures."""
-    mse = float(np.square(a.astype(np.float64) - b).mean())
-    return math.inf if mse == 0 else 10 * math.log10(255**2 / mse)
+    return _decibels(mse(a, b))
 
 
-def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+def _decibels(error: float) -> float:
+    return math.inf if error == 0 else 10 * math.log10(255**2 / error)
+
+
+def luma(image: Pixels) -> NDArray[np.float64]:
+    """Y' of BT.601, full range, not rounded: H×W float64 in 0…255."""
+    weights = np.array([0.299, 0.587, 0.114])
+    return np.asarray(image.astype(np.float64) @ weights)
+
+
+def ms_ssim(a: Pixels, b: Pixels) -> float:
     """MS-SSIM of two H×W×3 pictures (Wang et al. 2003), at least 161 pixels each way."""
     import torch
     from pytorch_msssim import ms_ssim as measure
@@ -26,24 +69,69 @@ def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     return float(measure(first, second, data_range=255))
 
 
-def bd_rate(
-    anchor_bpp: Sequence[float],
-    anchor_psnr: Sequence[float],
-    bpp: Sequence[float],
-    psnr_values: Sequence[float],
-) -> tuple[float | None, tuple[float, float]]:
-    """Bjøntegaard rate difference in percent (PCHIP over log rate), and the overlap in dB.
+def ms_ssim_db(value: float) -> float:
+    """−10·log10(1 − MS-SSIM), at most that of identical pictures."""
+    return min(_to_db(1 - value), PSNR_OF_EQUALS)
 
-    None if the curves share less than 2 dB.
+
+def _to_db(distance: float) -> float:
+    return math.inf if distance <= 0 else -10 * math.log10(distance)
+
+
+def measure(original: Pixels, decoded: Pixels) -> dict[str, float | None]:
+    """All measures of one decoded picture; None where its size does not allow one."""
+    error = mse(original, decoded)
+    luma_error = float(np.square(luma(original) - luma(decoded)).mean())
+    large = min(original.shape[:2]) >= MS_SSIM_SIDE
+    structure = ms_ssim(original, decoded) if large else None
+    scored = ssimulacra2.measurable(*original.shape[:2])
+    return {
+        "mse": error,
+        "psnr_rgb": min(_decibels(error), PSNR_OF_EQUALS),
+        "psnr_y": min(_decibels(luma_error), PSNR_OF_EQUALS),
+        "ms_ssim": structure,
+        "ms_ssim_db": None if structure is None else ms_ssim_db(structure),
+        "ssimulacra2": ssimulacra2.score(original, decoded) if scored else None,
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class BDRate:
+    """A Bjøntegaard rate difference, or why there is none."""
+
+    percent: float | None
+    low: float | None
+    high: float | None
+    """The range of the metric that both curves cover."""
+    note: str | None = None
+
+
+Curve = Sequence[tuple[float, float]]
+"""(bits per pixel, metric) of each setting."""
+
+
+def bd_rate(anchor: Curve, curve: Curve, min_overlap: float = 2.0) -> BDRate:
+    """Bits that `curve` needs beyond `anchor` at equal metric, in percent (negative: fewer).
+
+    Mean difference of log rate over the shared range of the metric, PCHIP interpolation
+    (Bjøntegaard, VCEG-M33, 2001). There is none where the curves share less than `min_overlap`, or
+    where one has fewer than four points or does not rise with its rate.
     """
     from bjontegaard import bd_rate as measure
 
-    low = max(min(anchor_psnr), min(psnr_values))
-    high = min(max(anchor_psnr), max(psnr_values))
-    if high - low < MIN_OVERLAP_DB:
-        return None, (low, high)
+    curves = [sorted(points) for points in (anchor, curve)]
+    if min(len(points) for points in curves) < 4:
+        return BDRate(None, None, None, "fewer than four points")
+    low = max(min(value for _, value in points) for points in curves)
+    high = min(max(value for _, value in points) for points in curves)
+    if high - low < min_overlap:
+        return BDRate(None, low, high, f"the curves share less than {min_overlap:g}")
+    for points in curves:
+        if any(after[1] <= before[1] for before, after in itertools.pairwise(points)):
+            return BDRate(None, low, high, "a curve does not rise with its rate")
+    (rates, values), (other_rates, other_values) = (zip(*points, strict=True) for points in curves)
     value = measure(
-        list(anchor_bpp), list(anchor_psnr), list(bpp), list(psnr_values),
+        list(rates), list(values), list(other_rates), list(other_values),
         method="pchip", require_matching_points=False, min_overlap=0,
     )
-    return float(value), (low, high)
+    return BDRate(float(value), low, high)

@@ -6,6 +6,7 @@ Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 something 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import io
 import json
 import os
@@ -148,6 +149,19 @@ def models(as_json: bool) -> None:
         else:
             mark = " (default)" if entry["default"] else ""
             click.echo(f"{entry['name']}{mark}: id {entry['id']}, {entry['bytes'] / 1e6:.1f} MB")
+
+
+@main.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def bench(arguments: tuple[str, ...]) -> None:
+    """Compare codecs on your own pictures (needs codec[bench])."""
+    try:
+        module = importlib.import_module("codec.bench.cli")  # in an installed wheel
+    except ModuleNotFoundError as error:
+        if error.name != "codec.bench":
+            raise click.ClickException(f"{error.name} is missing: pip install 'codec[bench]'") from None
+        module = importlib.import_module("bench.cli")  # in a checkout
+    module.bench_command.main(args=list(arguments), prog_name="codec bench")
 
 
 main.add_command(train_command)

@@ -50,10 +50,10 @@ def parameter_groups(model: Model, linear_rate: float) -> list[dict[str, Any]]:
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 itself: emulated, it is slower than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return True
-    about = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 and later
+    about: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 and later
     return any(about.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 

@@ -1,0 +1,288 @@
+"""Every codec of the benchmark behind two functions: encode(image, setting) and decode(data).
+
+A `Baseline` is a description; its `start` imports what it needs and returns the two functions, so that
+a missing package is found without touching the others. Both work in memory, on H×W×3 uint8.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+Encode = Callable[[Pixels, float], bytes]
+Decode = Callable[[bytes], Pixels]
+
+OURS = "codec"
+"""Names of this project's codec start with it: `codec-MODEL`, or `codec:FILE` for weights in a file."""
+
+FIVES = tuple(range(5, 100, 5))
+TENS = (1, 5, *range(10, 91, 10), 95)
+
+
+class Unavailable(Exception):
+    """A codec that cannot run here, and what to install."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Baseline:
+    """One codec with fixed options; what varies is its setting."""
+
+    name: str
+    label: str
+    settings: tuple[float, ...]
+    """From few bits to many. Lossless codecs have one, which means nothing."""
+    describe: str
+    """Options and the range of settings, for the report."""
+    start: Callable[[int], tuple[Encode, Decode]]
+    """Takes the number of threads; raises `Unavailable`."""
+    version: Callable[[], str]
+    """Of the library that does the work; raises `Unavailable`."""
+    lossless: bool = False
+
+    @property
+    def ours(self) -> bool:
+        return self.name.startswith(OURS)
+
+
+def all_baselines() -> list[Baseline]:
+    """Ours first (each shipped model), then the lossy, then the lossless ones."""
+    import codec
+
+    models = [_ours(entry["name"]) for entry in codec.models()]
+    return [*models, *_LOSSY, *_LOSSLESS]
+
+
+def default_names() -> list[str]:
+    """All but `jpeg-default`, which is there to check this instrument against a published curve."""
+    return [baseline.name for baseline in all_baselines() if baseline.name != "jpeg-default"]
+
+
+def find(name: str) -> Baseline:
+    """By name, or `codec:FILE` for a weights file that does not ship; `ValueError` if there is none."""
+    if name.startswith(f"{OURS}:"):
+        return _ours(name.removeprefix(f"{OURS}:"), name)
+    known = {baseline.name: baseline for baseline in all_baselines()}
+    if name not in known:
+        raise ValueError(f"no codec is named {name!r}; there are {', '.join(known)}")
+    return known[name]
+
+
+def _ours(model: str, name: str | None = None) -> Baseline:
+    def start(threads: int) -> tuple[Encode, Decode]:
+        import codec
+
+        worker = codec.Codec(model=model, threads=threads)
+        return lambda image, quality: worker.compress(image, quality=quality), worker.decompress
+
+    def version() -> str:
+        import codec
+        from codec.model.weights import model_id
+
+        data = Path(model).read_bytes() if name else None
+        if data is not None:
+            return f"codec {codec.__version__}, model {model_id(data).hex()}"
+        entry = next(entry for entry in codec.models() if entry["name"] == model)
+        return f"codec {codec.__version__}, model {entry['id']}"
+
+    return Baseline(
+        name=name or f"{OURS}-{model}", label=f"codec {Path(model).stem}",
+        settings=tuple(range(0, 101, 10)), describe="quality 0…100", start=start, version=version,
+    )
+
+
+def _pillow(
+    kind: str, save: Callable[[float], dict[str, Any]], threads_option: bool = False
+) -> Callable[[int], tuple[Encode, Decode]]:
+    """A format that Pillow writes; `save` turns the setting into the options of `Image.save`."""
+
+    def start(threads: int) -> tuple[Encode, Decode]:
+        from PIL import AvifImagePlugin, Image
+
+        Image.init()
+        if kind not in Image.SAVE:
+            raise Unavailable(f"this Pillow cannot write {kind}")
+        if threads_option:  # the decoder takes no argument: the module's default rules
+            AvifImagePlugin.DEFAULT_MAX_THREADS = threads
+        more = {"max_threads": threads} if threads_option else {}
+
+        def encode(image: Pixels, setting: float) -> bytes:
+            out = io.BytesIO()
+            Image.fromarray(image).save(out, kind, **save(setting), **more)
+            return out.getvalue()
+
+        def decode(data: bytes) -> Pixels:
+            with Image.open(io.BytesIO(data), formats=[kind]) as image:
+                return np.array(image.convert("RGB"))
+
+        return encode, decode
+
+    return start
+
+
+def _pillow_version(*libraries: str) -> Callable[[], str]:
+    def version() -> str:
+        import PIL
+        from PIL import features
+
+        parts = [f"{name} {features.version(feature)}" for name, _, feature in
+                 (library.partition("=") for library in libraries)]
+        return ", ".join([f"Pillow {PIL.__version__}", *parts])
+
+    return version
+
+
+def _jpeg(subsampling: str) -> Callable[[float], dict[str, Any]]:
+    return lambda quality: {
+        "quality": int(quality), "subsampling": subsampling, "optimize": True, "progressive": True,
+    }
+
+
+def _avif(subsampling: str) -> Callable[[float], dict[str, Any]]:
+    return lambda quality: {"quality": int(quality), "subsampling": subsampling, "speed": 6}
+
+
+def _imagecodecs() -> Any:
+    try:
+        import imagecodecs
+    except ImportError:
+        raise Unavailable("imagecodecs is not installed: pip install 'codec[bench]'") from None
+    if not imagecodecs.JPEGXL.available:
+        raise Unavailable("this imagecodecs has no JPEG XL")
+    return imagecodecs
+
+
+def _jpegxl(lossless: bool) -> Callable[[int], tuple[Encode, Decode]]:
+    def start(threads: int) -> tuple[Encode, Decode]:
+        library = _imagecodecs()
+
+        def encode(image: Pixels, distance: float) -> bytes:
+            how = {"lossless": True} if lossless else {"distance": distance}
+            return bytes(library.jpegxl_encode(image, effort=7, numthreads=threads, **how))
+
+        def decode(data: bytes) -> Pixels:
+            return np.asarray(library.jpegxl_decode(data, numthreads=threads))
+
+        return encode, decode
+
+    return start
+
+
+def _jpegxl_version() -> str:
+    library = _imagecodecs()
+    return f"imagecodecs {library.__version__}, {library.jpegxl_version()}"
+
+
+def _zstd(filtered: bool) -> Callable[[int], tuple[Encode, Decode]]:
+    """zstd on the pixels, or on rows filtered as PNG does; sizes lead as two 32-bit words."""
+
+    def start(threads: int) -> tuple[Encode, Decode]:
+        import zstandard
+
+        # Worker threads split large input into jobs; pictures below a few megabytes are one job.
+        coder = zstandard.ZstdCompressor(level=19, threads=threads if threads > 1 else 0)
+
+        def encode(image: Pixels, setting: float) -> bytes:
+            head = np.array(image.shape[:2], "<u4").tobytes()
+            return head + coder.compress(filter_rows(image) if filtered else image.tobytes())
+
+        def decode(data: bytes) -> Pixels:
+            height, width = (int(n) for n in np.frombuffer(data[:8], "<u4"))
+            raw = zstandard.ZstdDecompressor().decompress(data[8:])
+            if filtered:
+                return unfilter_rows(raw, height, width)
+            return np.frombuffer(raw, np.uint8).reshape(height, width, 3)
+
+        return encode, decode
+
+    return start
+
+
+def filter_rows(image: Pixels) -> bytes:
+    """Each row as the number of its filter and what the filter leaves, modulo 256.
+
+    The filters subtract nothing, the pixel to the left, the one above, or left + above − above left
+    (lossless JPEG's predictor 4): all can be undone a row at a time. The one with the smallest sum of
+    absolute differences is taken, as PNG recommends.
+    """
+    height, width, _ = image.shape
+    above = np.concatenate([np.zeros((1, width, 3), np.uint8), image[:-1]])
+    rise = image - above
+    candidates = np.stack([image, _from_left(image), rise, _from_left(rise)])
+    sums = np.abs(candidates.view(np.int8).astype(np.int16)).sum(axis=(2, 3), dtype=np.int64)
+    best = sums.argmin(axis=0)
+    rows = candidates[best, np.arange(height)].reshape(height, -1)
+    return np.concatenate([best[:, None].astype(np.uint8), rows], axis=1).tobytes()
+
+
+def _from_left(image: Pixels) -> Pixels:
+    return np.diff(image, axis=1, prepend=np.zeros((len(image), 1, 3), np.uint8))
+
+
+def unfilter_rows(raw: bytes, height: int, width: int) -> Pixels:
+    """The inverse of `filter_rows`."""
+    rows = np.frombuffer(raw, np.uint8).reshape(height, 1 + 3 * width)
+    image = np.zeros((height, width, 3), np.uint8)
+    above = np.zeros((width, 3), np.uint8)
+    for row, line in enumerate(rows):
+        kind, values = int(line[0]), line[1:].reshape(width, 3)
+        if kind in (1, 3):
+            values = np.cumsum(values, axis=0, dtype=np.uint8)
+        image[row] = values + above if kind in (2, 3) else values
+        above = image[row]
+    return image
+
+
+def _zstd_version() -> str:
+    import zstandard
+
+    number = ".".join(str(part) for part in zstandard.ZSTD_VERSION)
+    return f"zstandard {importlib.metadata.version('zstandard')}, zstd {number}"
+
+
+_TURBO = _pillow_version("libjpeg-turbo=libjpeg_turbo")
+_WEBP = _pillow_version("libwebp=webp")
+_AVIF = _pillow_version("libavif=avif")
+
+_LOSSY = [
+    Baseline("jpeg", "JPEG 4:2:0", FIVES, "quality 5…95, 4:2:0, optimised, progressive",
+             _pillow("JPEG", _jpeg("4:2:0")), _TURBO),
+    Baseline("jpeg-444", "JPEG 4:4:4", FIVES, "quality 5…95, 4:4:4, optimised, progressive",
+             _pillow("JPEG", _jpeg("4:4:4")), _TURBO),
+    Baseline("jpeg-default", "JPEG, Pillow's defaults", FIVES,
+             "quality 5…95, 4:2:0, neither optimised nor progressive",
+             _pillow("JPEG", lambda quality: {"quality": int(quality)}), _TURBO),
+    Baseline("webp", "WebP", TENS, "quality 1…95, method 6, 4:2:0",
+             _pillow("WEBP", lambda quality: {"quality": int(quality), "method": 6}), _WEBP),
+    Baseline("avif", "AVIF 4:4:4", TENS, "quality 1…95, speed 6, 4:4:4, default tuning",
+             _pillow("AVIF", _avif("4:4:4"), threads_option=True), _AVIF),
+    Baseline("avif-420", "AVIF 4:2:0", TENS, "quality 1…95, speed 6, 4:2:0, default tuning",
+             _pillow("AVIF", _avif("4:2:0"), threads_option=True), _AVIF),
+    Baseline("jpeg2000", "JPEG 2000", (300, 200, 120, 80, 50, 32, 20, 14, 10, 7, 5),
+             "compression ratio 300…5, 9/7 wavelet",
+             _pillow("JPEG2000", lambda ratio: {
+                 "quality_mode": "rates", "quality_layers": [ratio], "irreversible": True, "mct": 1,
+                 "no_jp2": True,
+             }), _pillow_version("OpenJPEG=jpg_2000")),
+    Baseline("jpegxl", "JPEG XL", (25, 17, 12, 9, 7, 5, 4, 3, 2, 1.5, 1, 0.5),
+             "distance 25…0.5, effort 7", _jpegxl(lossless=False), _jpegxl_version),
+]
+
+_LOSSLESS = [
+    Baseline("png", "PNG", (0,), "optimised (zlib level 9)",
+             _pillow("PNG", lambda _: {"optimize": True}), _pillow_version("zlib-ng=zlib_ng"), lossless=True),
+    Baseline("webp-lossless", "WebP lossless", (0,), "method 4, effort 80: Pillow's defaults",
+             _pillow("WEBP", lambda _: {"lossless": True}), _WEBP, lossless=True),
+    Baseline("jpegxl-lossless", "JPEG XL lossless", (0,), "effort 7",
+             _jpegxl(lossless=True), _jpegxl_version, lossless=True),
+    Baseline("zstd", "zstd, raw pixels", (0,), "level 19", _zstd(filtered=False), _zstd_version, lossless=True),
+    Baseline("zstd-filtered", "zstd, filtered rows", (0,), "level 19 on rows filtered as PNG does",
+             _zstd(filtered=True), _zstd_version, lossless=True),
+]

@@ -1,0 +1,44 @@
+"""What a benchmark ran on: figures mean little without it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+
+from .measure import cores
+
+_PACKAGES = ("torch", "numpy", "constriction", "zstandard", "pillow", "imagecodecs", "pytorch-msssim",
+             "ssimulacra2", "bjontegaard")
+
+
+def cpu() -> str:
+    """The processor's name."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine() or "unknown"
+
+
+def machine() -> str:
+    """Processor and cores: times of different machines are different measurements."""
+    return f"{cpu()}, {cores()} cores"
+
+
+def environment() -> dict[str, str | int]:
+    """Software and hardware, for the report."""
+    import codec
+
+    found: dict[str, str | int] = {"codec": codec.__version__}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return {
+        **found, "Python": platform.python_version(), "system": platform.system(),
+        "CPU": cpu(), "cores": cores(), "cores of the machine": os.cpu_count() or 1,
+    }

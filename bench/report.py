@@ -1,0 +1,128 @@
+"""The report: one HTML file that needs no network, from a summary of figures and some decoded pictures.
+
+Everything is inside the file: plotly, our style and script, the figures as JSON, the pictures as lossless WebP.
+Its content security policy lets only these two scripts run and nothing be fetched, so that a picture with a
+hostile name stays a name, and an offline report is certain to be offline.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+from PIL import Image
+from plotly.offline import get_plotlyjs
+
+from codec.files import write_atomically
+
+PARTS = Path(__file__).parent / "report"
+SCRIPTS = ("common.js", "plots.js", "tables.js", "compare.js", "report.js")  # one module, in this order
+WEBP_LIMIT = 16383  # pixels each way; larger pictures are embedded as PNG
+
+# What a page shows when a summary says less.
+EMPTY: dict[str, Any] = {
+    "title": "untitled", "created": None, "command": None, "environment": {}, "pictures": [], "skipped": [],
+    "metrics": [], "codecs": [], "bd_rate": {"anchors": [], "rows": []},
+}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One picture of a comparison: what a codec made of it, or the original."""
+
+    label: str
+    bytes: int | None  # None for the original
+    figures: dict[str, float | None]  # by key of metric
+    pixels: NDArray[np.uint8]  # H×W×3
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Versions of one picture to look at side by side; the original is the last."""
+
+    picture: str
+    images: list[Shown]
+
+
+def write_report(summary: dict[str, Any], comparisons: list[Comparison], path: Path) -> None:
+    """Write the page to `path`, whole or not at all. What is missing from `summary` is left out."""
+    summary = {**EMPTY, **summary}
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(PARTS), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    scripts = {"plotly": get_plotlyjs(), "script": "\n".join(_part(name) for name in SCRIPTS)}
+    page = environment.get_template("report.html.j2").render(
+        summary=summary,
+        date=_date(summary["created"]),
+        megapixels=sum((p.get("width") or 0) * (p.get("height") or 0) for p in summary["pictures"]) / 1e6,
+        style=Markup(_part("report.css")),
+        hashes=[_source_hash(text) for text in scripts.values()],
+        summary_json=_json(summary),
+        comparisons_json=_json([_embedded(comparison) for comparison in comparisons]),
+        has_comparisons=bool(comparisons),
+        **{name: Markup(text) for name, text in scripts.items()},
+    )
+    write_atomically(path, page.encode())
+
+
+def _part(name: str) -> str:
+    return (PARTS / name).read_text(encoding="utf-8")
+
+
+def _json(value: object) -> Markup:
+    """JSON for a script element: no `<`, which could end the element or begin a comment in it."""
+    return Markup(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"))
+
+
+def _finite(value: Any) -> Any:
+    """A copy in which numbers that JSON has no word for are None."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _embedded(comparison: Comparison) -> dict[str, Any]:
+    height, width = comparison.images[0].pixels.shape[:2]
+    return {
+        "picture": comparison.picture,
+        "width": width,
+        "height": height,
+        "images": [
+            {"label": s.label, "bytes": s.bytes, "figures": s.figures, "source": _data_uri(s.pixels)}
+            for s in comparison.images
+        ],
+    }
+
+
+def _data_uri(pixels: NDArray[np.uint8]) -> str:
+    kind = "webp" if max(pixels.shape) <= WEBP_LIMIT else "png"
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, kind.upper(), lossless=True)
+    return f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}"
+
+
+def _source_hash(script: str) -> str:
+    """How a content security policy names an inline script."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
+
+
+def _date(created: str | None) -> str:
+    """For people; what is no ISO 8601 date stays as it is."""
+    try:
+        moment = datetime.fromisoformat(created or "")
+    except ValueError:
+        return created or ""
+    return f"{moment.day} {moment:%B %Y, %H:%M} {moment.tzname() or ''}".rstrip()

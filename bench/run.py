@@ -1,0 +1,136 @@
+"""The benchmark's loop: every codec on every picture at every setting, and nothing twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+
+from .baselines import Baseline, Unavailable
+from .environment import machine
+from .measure import CodecFailed, Station, cores
+from .pictures import Picture
+from .results import Record, Store
+
+Advance = Callable[[str, int], None]
+"""Told the codec's name and how many measurements of it are done."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A codec that was asked for: with its version, or why it cannot run."""
+
+    baseline: Baseline
+    settings: tuple[float, ...]
+    version: str = ""
+    unavailable: str | None = None
+
+    def identity(self, picture: Picture, setting: float) -> Record:
+        """The fields that name a measurement. Options are part of the version: changed ones are new."""
+        return {
+            "codec": self.baseline.name, "version": f"{self.version}; {self.baseline.describe}",
+            "machine": machine(), "setting": setting, "picture": picture.digest,
+        }
+
+    def memory_identity(self, pictures: Sequence[Picture]) -> Record:
+        """As `identity`, of the measurement of peak memory: the largest picture, the middle setting."""
+        largest = max(pictures, key=lambda picture: picture.pixels)
+        return {**self.identity(largest, self.settings[len(self.settings) // 2]), "memory": None}
+
+
+def prepare(baselines: Sequence[Baseline], points: int | None) -> list[Entry]:
+    """Which of the codecs can run here; at most `points` settings of each, its extremes among them."""
+    entries = []
+    for baseline in baselines:
+        settings = _thinned(baseline.settings, points)
+        try:
+            entries.append(Entry(baseline, settings, baseline.version()))
+        except Unavailable as error:
+            entries.append(Entry(baseline, settings, unavailable=str(error)))
+    return entries
+
+
+def _thinned(settings: tuple[float, ...], points: int | None) -> tuple[float, ...]:
+    if points is None or points >= len(settings):
+        return settings
+    if points == 1:
+        return (settings[len(settings) // 2],)
+    last = len(settings) - 1
+    return tuple(settings[round(i * last / (points - 1))] for i in range(points))
+
+
+def total(entries: Sequence[Entry], pictures: Sequence[Picture]) -> int:
+    """Measurements in a run, but for those of memory."""
+    return sum(len(entry.settings) * len(pictures) for entry in entries if not entry.unavailable)
+
+
+def run(
+    entries: Sequence[Entry], pictures: Sequence[Picture], store: Store, *,
+    repeat: int, timeout: float, advance: Advance,
+) -> None:
+    """Measure what `store` does not hold yet. Codecs that fail get records that say so."""
+    # Spawned, not forked: the parent may have started threads.
+    with ProcessPoolExecutor(
+        cores(), mp_context=multiprocessing.get_context("spawn"), initializer=_start_measuring
+    ) as pool:
+        for entry in entries:
+            if not entry.unavailable:
+                _run_codec(entry, pictures, store, pool, repeat, timeout, advance)
+
+
+def _start_measuring() -> None:
+    import torch
+
+    torch.set_num_threads(1)  # the pool has a process for each core
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
+
+
+def _run_codec(
+    entry: Entry, pictures: Sequence[Picture], store: Store, pool: Executor,
+    repeat: int, timeout: float, advance: Advance,
+) -> None:
+    name = entry.baseline.name
+    missing = [(picture, list(_missing(entry, picture, store))) for picture in pictures]
+    advance(name, sum(len(entry.settings) - len(settings) for _, settings in missing))
+    missing = [(picture, settings) for picture, settings in missing if settings]
+    memory = entry.memory_identity(pictures)
+    if not missing and store.done(memory):
+        return
+    with Station(entry.baseline, pool, repeat, timeout) as station:
+        if missing:
+            station.warm_up(min(pictures, key=lambda picture: picture.pixels))
+        for picture, settings in missing:
+            for record in _measure(entry, picture, settings, station):
+                store.add(record)
+                advance(name, 1)
+        if not store.done(memory):
+            largest = max(pictures, key=lambda picture: picture.pixels)
+            try:
+                store.add({**memory, "memory": station.peak_memory(largest, memory["setting"])})
+            except CodecFailed as error:
+                store.add({**memory, "error": str(error)})
+
+
+def _missing(entry: Entry, picture: Picture, store: Store) -> Iterator[float]:
+    return (s for s in entry.settings if not store.done(entry.identity(picture, s)))
+
+
+def _measure(
+    entry: Entry, picture: Picture, settings: Sequence[float], station: Station
+) -> Iterator[Record]:
+    """First the clock, for all settings, then the distortion: the pool would disturb the clock."""
+    timed: dict[float, Record] = {}
+    for setting in settings:
+        identity = entry.identity(picture, setting)
+        try:
+            timed[setting] = {**identity, **station.run(picture, setting)}
+        except CodecFailed as error:
+            yield {**identity, "error": str(error)}
+    compared = {setting: station.compare(picture, setting) for setting in timed}
+    for setting, future in compared.items():
+        try:
+            yield {**timed[setting], **future.result()}
+        except CodecFailed as error:
+            yield {**entry.identity(picture, setting), "error": str(error)}

@@ -1,0 +1,139 @@
+"""What a benchmark found, as one JSON-able dictionary: means, per-picture figures, BD-rates."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Sequence
+from typing import Any
+
+from .anchors import PREFIX, Published, fingerprint, published
+from .environment import environment
+from .measure import cores
+from .metrics import METRICS, Metric, bd_rate, ms_ssim_db
+from .pictures import Picture, Skipped
+from .results import Record, Store
+from .run import Entry
+
+Summary = dict[str, Any]
+
+FIGURES = ("bpp", "mse", "psnr_rgb", "psnr_y", "ms_ssim", "ms_ssim_db", "ssimulacra2")
+
+
+def summarise(
+    title: str, command: str, entries: Sequence[Entry], pictures: Sequence[Picture],
+    skipped: Sequence[Skipped], store: Store,
+) -> Summary:
+    """Everything that the table, the files and the report show."""
+    codecs = [_codec(entry, pictures, store) for entry in entries]
+    codecs += [published_codec(curve) for curve in published(fingerprint(pictures))]
+    return {
+        "title": title,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "fingerprint": fingerprint(pictures),
+        "environment": environment(),
+        "pictures": [
+            {"name": p.name, "width": p.width, "height": p.height, "note": p.note} for p in pictures
+        ],
+        "skipped": [dataclasses.asdict(item) for item in skipped],
+        "metrics": [{"key": m.key, "label": m.label, "unit": m.unit} for m in METRICS],
+        "codecs": codecs,
+        "bd_rate": bd_rates(codecs),
+    }
+
+
+def _codec(entry: Entry, pictures: Sequence[Picture], store: Store) -> dict[str, Any]:
+    baseline = entry.baseline
+    about: dict[str, Any] = {
+        "name": baseline.name, "label": baseline.label, "ours": baseline.ours,
+        "kind": "lossless" if baseline.lossless else "lossy",
+        "version": entry.version, "settings": baseline.describe, "unavailable": entry.unavailable,
+        "failures": [], "memory": None, "points": [],
+    }
+    if entry.unavailable:
+        return about
+    about["memory"] = (store.get(entry.memory_identity(pictures)) or {}).get("memory")
+    for setting in entry.settings:
+        records = [store.get(entry.identity(picture, setting)) for picture in pictures]
+        whole = []
+        for picture, record in zip(pictures, records, strict=True):
+            if record is None or "error" in record:
+                error = "not measured" if record is None else record["error"]
+                about["failures"].append(
+                    {"picture": picture.name, "setting": f"{setting:g}", "error": error}
+                )
+            else:
+                whole.append((picture, record))
+        if len(whole) == len(pictures):  # a mean over other pictures would be no point of this curve
+            about["points"].append(_point(f"{setting:g}", whole))
+    return about
+
+
+def _point(setting: str, whole: Sequence[tuple[Picture, Record]]) -> dict[str, Any]:
+    figures = {picture.name: _figures(picture, record) for picture, record in whole}
+    return {"setting": setting, "mean": _means(whole, list(figures.values())), "pictures": figures}
+
+
+def _figures(picture: Picture, record: Record) -> dict[str, float | None]:
+    values = {name: record.get(name) for name in FIGURES}
+    values |= {"bytes": record["bytes"], "bpp": 8 * record["bytes"] / picture.pixels}
+    return values | _speeds(picture.pixels, [record])
+
+
+def _means(
+    whole: Sequence[tuple[Picture, Record]], rows: list[dict[str, float | None]]
+) -> dict[str, float | None]:
+    """Arithmetic means over pictures, but for speeds: all pixels over all seconds."""
+    means: dict[str, float | None] = {}
+    for name in FIGURES:
+        known = [value for row in rows if (value := row[name]) is not None]
+        means[name] = sum(known) / len(known) if known else None
+    structure = means["ms_ssim"]  # decibels of the mean, as in the literature
+    means["ms_ssim_db"] = None if structure is None else ms_ssim_db(structure)
+    means["bytes"] = sum(record["bytes"] for _, record in whole)
+    pixels = sum(picture.pixels for picture, _ in whole)
+    return means | _speeds(pixels, [record for _, record in whole])
+
+
+def _speeds(pixels: int, records: Sequence[Record]) -> dict[str, float | None]:
+    """Megapixels per second on one core and on all."""
+    speeds: dict[str, float | None] = {}
+    for work in ("encode", "decode"):
+        for label, count in (("1", 1), ("all", cores())):
+            seconds = sum(record[f"{work}_s"][str(count)] for record in records)
+            speeds[f"{work}_mps_{label}"] = pixels / 1e6 / seconds if seconds else None
+    return speeds
+
+
+def published_codec(curve: Published) -> dict[str, Any]:
+    """A published curve as one of a summary's codecs."""
+    return {
+        "name": curve.name, "label": f"{curve.name.removeprefix(PREFIX)} (published)", "ours": False,
+        "kind": "published", "version": curve.source, "settings": curve.measured, "unavailable": None,
+        "failures": [], "memory": None,
+        "points": [{"setting": None, "mean": point, "pictures": {}} for point in curve.points],
+    }
+
+
+def bd_rates(codecs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Of every lossy codec against every other, in every metric that both have."""
+    curves = [codec for codec in codecs if codec["kind"] != "lossless" and codec["points"]]
+    rows = []
+    for anchor in curves:
+        for metric in METRICS:
+            base = _curve(anchor, metric)
+            for codec in curves:
+                curve = _curve(codec, metric)
+                if codec is not anchor and base and curve:
+                    value = bd_rate(base, curve, metric.min_overlap)
+                    rows.append({"anchor": anchor["name"], "metric": metric.key, "codec": codec["name"],
+                                 **dataclasses.asdict(value)})
+    return {"anchors": [{"name": c["name"], "label": c["label"]} for c in curves], "rows": rows}
+
+
+def _curve(codec: dict[str, Any], metric: Metric) -> list[tuple[float, float]]:
+    """Empty where a point lacks the metric."""
+    means = [point["mean"] for point in codec["points"]]
+    values = [(mean["bpp"], mean.get(metric.key)) for mean in means]
+    return [] if any(value is None for _, value in values) else values

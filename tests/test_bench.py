@@ -1,0 +1,428 @@
+"""The benchmark: its measures, its codecs, and that no picture, codec or measurement gets lost."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from bench import anchors, figures, metrics
+from bench.baselines import Baseline, all_baselines, filter_rows, unfilter_rows
+from bench.cli import bench_command
+from bench.comparisons import largest_within
+from bench.measure import CodecFailed, Worker
+from bench.pictures import collect
+from bench.results import FILE, Store, key
+from bench.summary import bd_rates
+from tests.pictures import textured
+
+Curve = list[tuple[float, float]]
+
+CURVE = [(0.1, 28.0), (0.2, 30.5), (0.4, 33.0), (0.8, 36.0), (1.6, 39.5)]
+
+
+def bench(*arguments: object) -> Result:
+    return CliRunner().invoke(bench_command, [str(argument) for argument in arguments])
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / FILE).read_text().splitlines()]
+
+
+# Measures
+
+
+def test_psnr_and_luma() -> None:
+    black = np.zeros((8, 8, 3), np.uint8)
+    gray = black + np.uint8(5)
+    assert metrics.psnr(black, gray) == pytest.approx(10 * math.log10(255**2 / 25))
+    assert metrics.luma(gray) == pytest.approx(5.0)
+    blue = black.copy()
+    blue[:, :, 2] = 100
+    values = metrics.measure(black, blue)
+    assert values["mse"] == pytest.approx(10000 / 3)
+    assert values["psnr_y"] == pytest.approx(10 * math.log10(255**2 / 11.4**2))
+    assert values["ms_ssim"] is None  # too small for five scales
+
+
+def test_equal_pictures_count_as_a_hundred_decibels() -> None:
+    image = textured(176, 180)
+    values = metrics.measure(image, image)
+    assert values["mse"] == 0
+    assert values["psnr_rgb"] == values["psnr_y"] == values["ms_ssim_db"] == 100
+    assert values["ms_ssim"] == pytest.approx(1)
+    assert metrics.psnr(image, image) == math.inf
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.8, 1.0, 2.0])
+def test_bd_rate_of_a_scaled_curve(factor: float) -> None:
+    value = metrics.bd_rate(CURVE, [(rate * factor, psnr) for rate, psnr in CURVE])
+    assert value.percent == pytest.approx(100 * (factor - 1), abs=1e-6)
+    assert (value.low, value.high) == (28.0, 39.5)
+
+
+@pytest.mark.parametrize(
+    ("curve", "why"),
+    [
+        ([(r, p + 10) for r, p in CURVE], "share less than 2"),
+        (CURVE[:3], "fewer than four points"),
+        ([*CURVE, (3.2, 39.0)], "does not rise"),
+    ],
+)
+def test_no_bd_rate_where_it_would_mean_nothing(curve: Curve, why: str) -> None:
+    value = metrics.bd_rate(CURVE, curve)
+    assert value.percent is None
+    assert why in str(value.note)
+
+
+def test_bd_rate_agrees_with_the_published_table() -> None:
+    """The ladder that the literature gives for these curves: mean-scale over hyperprior, VTM over JPEG."""
+    curves = {c.name: [(p["bpp"], p["psnr_rgb"]) for p in c.points] for c in published_kodak()}
+    for name, percent in (("hyperprior", 31.0), ("mean-scale hyperprior", 21.8), ("JPEG", 208.5)):
+        value = metrics.bd_rate(curves["published:VTM-9.1"], curves[f"published:{name}"])
+        assert value.percent == pytest.approx(percent, abs=0.1)
+
+
+def published_kodak() -> list[anchors.Published]:
+    content = json.loads((anchors.FOLDER / "kodak.json").read_text())
+    return anchors.published(content["fingerprint"])
+
+
+def test_published_curves_are_for_their_pictures_only(tmp_path: Path) -> None:
+    Image.fromarray(textured(16, 16)).save(tmp_path / "kodim01.png")
+    pictures, _ = collect([tmp_path])
+    assert published_kodak()
+    assert anchors.published(anchors.fingerprint(pictures)) == []
+
+
+def test_curves_without_a_metric_get_no_rate_in_it() -> None:
+    def codec(name: str, *keys: str) -> dict[str, Any]:
+        points = [{"mean": {"bpp": rate, **dict.fromkeys(keys, psnr)}} for rate, psnr in CURVE]
+        return {"name": name, "label": name, "kind": "lossy", "points": points}
+
+    rows = bd_rates([codec("a", "psnr_rgb", "ssimulacra2"), codec("b", "psnr_rgb")])["rows"]
+    assert {(row["anchor"], row["codec"], row["metric"]) for row in rows} == {
+        ("a", "b", "psnr_rgb"), ("b", "a", "psnr_rgb"),
+    }
+
+
+# Codecs
+
+
+RIVALS = [baseline for baseline in all_baselines() if not baseline.ours]
+
+
+@pytest.mark.parametrize("baseline", RIVALS, ids=lambda baseline: str(baseline.name))
+def test_every_codec_there_and_back(baseline: Baseline) -> None:
+    encode, decode = baseline.start(1)
+    assert baseline.version()
+    for shape in ((1, 1), (3, 50), (61, 47)):
+        image = textured(*shape)
+        decoded = decode(encode(image, baseline.settings[-1]))
+        assert decoded.shape == image.shape
+        assert decoded.dtype == np.uint8
+        if baseline.lossless:
+            assert np.array_equal(decoded, image)
+    if not baseline.lossless:
+        rates, errors = zip(*(_measured(baseline, s) for s in baseline.settings[:: 3]), strict=True)
+        assert list(rates) == sorted(rates)  # settings go from few bits to many
+        assert errors[0] > errors[-1] > 0
+
+
+def _measured(baseline: Baseline, setting: float) -> tuple[int, float]:
+    encode, decode = baseline.start(1)
+    image = textured(128, 160)
+    data = encode(image, setting)
+    return len(data), metrics.mse(image, decode(data))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (33, 20)])
+def test_row_filters(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(1)
+    ramp = np.add.outer(np.arange(shape[0]) * 7, np.arange(shape[1]) * 3)[:, :, None] + np.arange(3)
+    for image in (rng.integers(0, 256, (*shape, 3)).astype(np.uint8), ramp.astype(np.uint8)):
+        assert np.array_equal(unfilter_rows(filter_rows(image), *shape), image)
+
+
+def test_row_filters_find_structure() -> None:
+    """A ramp is nothing but its slope, so nearly every byte is the same."""
+    ramp = np.repeat(np.add.outer(np.arange(40), np.arange(40))[:, :, None], 3, axis=2).astype(np.uint8)
+    assert np.bincount(np.frombuffer(filter_rows(ramp), np.uint8)).max() > 0.9 * ramp.size
+
+
+def test_unknown_codec_is_a_named_error(tmp_path: Path) -> None:
+    Image.fromarray(textured(16, 16)).save(tmp_path / "a.png")
+    result = bench(tmp_path, "--codecs", "jpeg,vvc", "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "no codec is named 'vvc'" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_largest_file_within_a_size() -> None:
+    def encode(quality: int) -> bytes:
+        return bytes(10 * quality)
+
+    for size, expected in ((500, 50), (509, 50), (949, 94), (10**6, 95), (10, 1)):
+        data, quality = largest_within(encode, size)
+        assert (len(data), quality) == (10 * expected, expected)
+    assert largest_within(encode, 3) == (bytes(10), 1)  # the smallest there is, and too large
+
+
+# Pictures
+
+
+def mixed_folder(folder: Path) -> None:
+    """A broken picture, a gray one, one with alpha, 16 bits, a text file, and two good ones."""
+    image = textured(180, 200)
+    Image.fromarray(image).save(folder / "good.png")
+    Image.fromarray(image[:, ::-1].copy()).save(folder / "other.jpg", quality=95)
+    Image.fromarray(image[:, :, 0]).save(folder / "gray.png")
+    Image.fromarray(np.dstack([image, image[:, :, :1]])).save(folder / "alpha.png")
+    Image.fromarray(image[:, :, 0].astype(np.uint16) * 257).save(folder / "deep.png")
+    whole = (folder / "good.png").read_bytes()
+    (folder / "broken.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "notes.txt").write_text("not a picture")
+    (folder / ".hidden").write_text("nobody's business")
+    (folder / "float.tiff").write_bytes(_float_tiff())
+
+
+def _float_tiff() -> bytes:
+    import io
+
+    out = io.BytesIO()
+    Image.fromarray(np.ones((8, 8), np.float32)).save(out, "TIFF")
+    return out.getvalue()
+
+
+def test_every_file_is_measured_or_accounted_for(tmp_path: Path) -> None:
+    mixed_folder(tmp_path)
+    pictures, skipped = collect([tmp_path])
+    assert {p.name: p.note for p in pictures} == {
+        "good.png": None, "other.jpg": None, "gray.png": "gray, measured as RGB",
+        "alpha.png": "alpha dropped", "deep.png": "16-bit gray, measured as 8-bit RGB",
+    }
+    reasons = {item.name: item.reason for item in skipped}
+    assert set(reasons) == {"broken.png", "notes.txt", "float.tiff"}
+    assert reasons["notes.txt"] == "not a picture that Pillow knows"
+    assert reasons["broken.png"].startswith("cannot be read: ")
+    assert "mode F" in reasons["float.tiff"]
+
+
+def test_names_tell_folders_apart(tmp_path: Path) -> None:
+    for folder in ("one/deep", "two/deep"):
+        (tmp_path / folder).mkdir(parents=True)
+        Image.fromarray(textured(8, 8)).save(tmp_path / folder / "a.png")
+    names = [picture.name for picture in collect([tmp_path / "one", tmp_path / "two"])[0]]
+    assert names == ["one/deep/a.png", "two/deep/a.png"]
+    assert [picture.name for picture in collect([tmp_path / "one"])[0]] == ["deep/a.png"]
+
+
+def test_pictures_are_known_by_their_pixels(tmp_path: Path) -> None:
+    image = textured(12, 20)
+    for name, pixels in (("a.png", image), ("b.bmp", image), ("c.png", image.reshape(20, 12, 3))):
+        Image.fromarray(pixels).save(tmp_path / name)
+    digests = {picture.name: picture.digest for picture in collect([tmp_path])[0]}
+    assert digests["a.png"] == digests["b.bmp"] != digests["c.png"]
+
+
+# Processes
+
+
+class Script(Worker):
+    """A worker that runs a script instead of a codec."""
+
+    def __init__(self, script: str, timeout: float = 20) -> None:
+        super().__init__("none", 1, timeout)
+        self.script = script
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-c", self.script]
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        ("import os, signal; input(); os.kill(os.getpid(), signal.SIGSEGV)", "signal SIGSEGV"),
+        ("input(); raise SystemExit('out of luck')", "exit code 1: out of luck"),
+        ("import no_such_module", "ModuleNotFoundError"),
+        ("""while input(): print('{"error": "ValueError: no"}', flush=True)""", "ValueError: no"),
+    ],
+)
+def test_a_codec_that_dies_is_a_result(script: str, says: str) -> None:
+    with Script(script) as worker:
+        for _ in range(2):  # it is started again
+            with pytest.raises(CodecFailed, match=says):
+                worker.ask(encode="x")
+
+
+def test_a_codec_that_hangs_is_stopped() -> None:
+    with Script("import time; time.sleep(600)", timeout=0.5) as worker:
+        start = time.monotonic()
+        with pytest.raises(CodecFailed, match="no answer after"):
+            worker.ask(encode="x")
+        assert time.monotonic() - start < 20
+
+
+# Whole runs
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> tuple[Path, Path, Result, str]:
+    """A mixed folder through three codecs, one of which cannot be: pictures, results, output, our name."""
+    folder, out = tmp_path_factory.mktemp("pictures"), tmp_path_factory.mktemp("results")
+    mixed_folder(folder)
+    name = f"codec:{tiny_weights}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "imagecodecs", None)
+        result = bench(folder, "--codecs", f"{name},jpeg,jpegxl,png", "--points", 4, "--out", out)
+    return folder, out, result, name
+
+
+def test_a_run_accounts_for_everything(run: tuple[Path, Path, Result, str]) -> None:
+    _, out, result, name = run
+    assert result.exit_code == 0, result.output
+    for text in ("broken.png", "notes.txt", "gray.png", "alpha.png", "imagecodecs is not installed"):
+        assert text in result.output
+    rows = records(out)
+    assert {row["codec"] for row in rows} == {name, "jpeg", "png"}
+    measured = [row for row in rows if "bytes" in row]
+    assert len(measured) == 5 * (4 + 4 + 1)
+    assert all(row["mse"] == 0 for row in measured if row["codec"] == "png")
+    memory = [row["memory"] for row in rows if "memory" in row]
+    assert len(memory) == 3
+    assert all(m["encode"] > 5 and m["decode"] > 5 for m in memory)
+
+
+def test_result_files(run: tuple[Path, Path, Result, str]) -> None:
+    _, out, _, name = run
+    content = json.loads((out / "json" / "jpeg.json").read_text())
+    results = content["results"]
+    assert content["settings"] == ["5", "35", "65", "95"]
+    for field in ("bpp", "psnr-rgb", "ms-ssim-rgb", "encoding_time", "decoding_time"):
+        assert len(results[field]) == 4
+    assert results["bpp"] == sorted(results["bpp"])
+    assert content["environment"]["cores"] >= 1
+    rows = list(csv.DictReader((out / "results.csv").read_text().splitlines()))
+    assert len(rows) == 5 * 9
+    jpeg = [row for row in rows if row["codec"] == "jpeg" and row["setting"] == "35"]
+    assert {row["picture"] for row in jpeg} == {"good.png", "other.jpg", "gray.png", "alpha.png", "deep.png"}
+    mean = sum(8 * int(row["bytes"]) / (180 * 200) for row in jpeg) / 5
+    assert results["bpp"][1] == pytest.approx(mean)
+    assert name in {row["codec"] for row in rows}
+    assert (out / "report.html").stat().st_size > 1e6
+
+
+def test_nothing_is_measured_twice(run: tuple[Path, Path, Result, str]) -> None:
+    folder, out, _, name = run
+    before = (out / FILE).read_bytes()
+    result = bench(folder, "--codecs", f"{name},jpeg,png", "--points", 4, "--out", out, "--csv")
+    assert result.exit_code == 0, result.output
+    assert (out / FILE).read_bytes() == before
+
+
+def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    pictures, out = tmp_path / "pictures", tmp_path / "out"
+    pictures.mkdir()
+    for index in range(3):
+        Image.fromarray(np.roll(textured(96, 96), index, axis=0)).save(pictures / f"{index}.png")
+    arguments = [str(pictures), "--codecs", "jpeg,webp", "--points", "5", "--out", str(out), "--csv"]
+    process = subprocess.Popen([sys.executable, "-m", "bench", *arguments], start_new_session=True,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (out / FILE).exists() or not records_so_far(out):
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    first = records_so_far(out)
+    with (out / FILE).open("a") as file:
+        file.write('{"codec": "jpeg", "cut off in the mid')
+    assert bench(*arguments).exit_code == 0
+    lines = [json.loads(line) for line in (out / FILE).read_text().splitlines() if "cut off" not in line]
+    assert [key(line) for line in lines[: len(first)]] == [key(line) for line in first]
+    assert len({key(line) for line in lines}) == len(lines) == 2 * (3 * 5 + 1)
+
+
+def records_so_far(out: Path) -> list[dict[str, Any]]:
+    lines = (out / FILE).read_text().splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def test_failures_are_tried_again(tmp_path: Path) -> None:
+    identity = {"codec": "a", "version": "1", "machine": "m", "setting": 5, "picture": "p"}
+    store = Store(tmp_path)
+    store.add({**identity, "error": "no luck"})
+    assert not store.done(identity)
+    store.add({**identity, "bytes": 7})
+    again = Store(tmp_path)
+    assert again.done(identity)
+    assert not again.done({**identity, "version": "2"})
+    assert not again.done({**identity, "memory": None})
+
+
+def test_a_setting_that_failed_on_a_picture_is_no_point_of_the_curve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mean over fewer pictures would not compare."""
+    for side in (40, 48):
+        Image.fromarray(textured(side, side)).save(tmp_path / f"{side}.png")
+    out = tmp_path / "out"
+    arguments = (tmp_path, "--codecs", "jpeg", "--points", 3, "--out", out, "--json")
+    assert bench(*arguments).exit_code == 0
+    rows = records(out)
+    victim = next(row for row in rows if row.get("bytes") and row["setting"] == 50)
+    Store(out).add({**{k: victim[k] for k in ("codec", "version", "machine", "setting", "picture")},
+                    "error": "ValueError: bad luck"})
+    monkeypatch.setattr("bench.cli.run", lambda *args, **kwargs: None)
+    result = bench(*arguments)
+    assert result.exit_code == 0, result.output
+    assert "bad luck" in result.output
+    assert json.loads((out / "json" / "jpeg.json").read_text())["settings"] == ["5", "95"]
+
+
+def test_no_pictures_is_a_named_error(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("hello")
+    result = bench(tmp_path, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "there is no picture to measure" in result.output
+    assert "notes.txt" in result.output
+
+
+def test_unknown_anchor_and_picture_are_named(tmp_path: Path) -> None:
+    Image.fromarray(textured(16, 16)).save(tmp_path / "a.png")
+    result = bench(tmp_path, "--show", "b.png", "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "no picture is named b.png" in result.output
+    result = bench(tmp_path, "--codecs", "jpeg", "--points", 1, "--anchor", "webp", "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "no curve is named 'webp'" in result.output
+
+
+def test_the_command_is_there_too() -> None:
+    done = subprocess.run([sys.executable, "-m", "codec", "bench", "--list"], capture_output=True, text=True,
+                          check=True)
+    assert "jpeg-default" in done.stdout
+
+
+# README
+
+
+def test_readme_states_what_was_measured() -> None:
+    result = CliRunner().invoke(figures.main, ["--check"])
+    assert result.exit_code == 0, result.output
+
+
+def test_readme_without_markers_is_a_named_error() -> None:
+    with pytest.raises(ValueError, match="lacks"):
+        figures.rewritten("# codec", "table")

@@ -1,0 +1,85 @@
+"""SSIMULACRA2 against the reference, and that the package alone would not do."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import ssimulacra2 as package
+from PIL import Image
+
+from bench.ssimulacra2 import TAPS, score
+
+from tests.pictures import Pixels
+from tests.ssimulacra2_cases import PAIRS, REFERENCE, digest, distorted, picture
+
+CASES: list[dict[str, Any]] = json.loads(REFERENCE.read_text(encoding="utf-8"))["cases"]
+ODD = [case for case in CASES if case["picture"] == "drawn 131×199"]
+
+
+def tolerance(reference: float) -> float:
+    """How far the reference's own rounding may reach.
+
+    It blurs recursively in float32, and what that loses counts as distortion where there is little
+    else. The blur here is exact. It scored at most 0.04 more below 70 and 0.36 more above, over these
+    pairs and 24 decoded JPEG and WebP files of 640×480; with the reference's float32 recursion,
+    fused multiply-adds included, all of these pairs agreed within 0.04.
+    """
+    return 0.1 if reference < 70 else 0.5
+
+
+def as_it_is(original: Pixels, decoded: Pixels) -> float:
+    files = [io.BytesIO(), io.BytesIO()]
+    for file, pixels in zip(files, (original, decoded), strict=True):
+        Image.fromarray(pixels).save(file, "PNG")
+    return float(package.compute_ssimulacra2(*files))
+
+
+def pair(case: dict[str, Any]) -> tuple[Pixels, Pixels]:
+    original = picture(case["picture"])
+    return original, distorted(original, case["distortion"])
+
+
+def name(case: dict[str, Any]) -> str:
+    return f"{case['picture']}, {case['distortion']}"
+
+
+def test_reference_has_every_pair() -> None:
+    assert [(case["picture"], case["distortion"]) for case in CASES] == list(PAIRS)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "sha256" in case], ids=name)
+def test_drawn_pictures_are_those_that_were_scored(case: dict[str, Any]) -> None:
+    assert digest(*pair(case)) == case["sha256"]
+
+
+@pytest.mark.parametrize("case", CASES, ids=name)
+def test_score_agrees_with_the_reference(case: dict[str, Any]) -> None:
+    reference = case["reference"]
+    assert score(*pair(case)) == pytest.approx(reference, abs=tolerance(reference))
+
+
+def test_taps_are_normalised() -> None:
+    assert TAPS.sum() == pytest.approx(1, abs=1e-15)
+    assert TAPS @ np.arange(-4, 5) ** 2 == pytest.approx(1.5**2, abs=1e-14)
+
+
+def test_sides_count_alike() -> None:
+    """The package pads one axis only."""
+    original, decoded = pair(ODD[0])
+    turned = score(original.swapaxes(0, 1), decoded.swapaxes(0, 1))
+    assert turned == pytest.approx(score(original, decoded), abs=1e-9)
+
+
+def test_identical_pictures_score_100() -> None:
+    image, _ = pair(ODD[0])
+    assert score(image, image.copy()) == 100
+
+
+def test_package_as_it_is_still_needs_mending() -> None:
+    """0.3.0 is 9 points off on these. Should this fail, the package has changed: can it be used as it is?"""
+    for case in ODD:
+        assert abs(as_it_is(*pair(case)) - case["reference"]) > 5
