@@ -1,11 +1,14 @@
 # make demo   compress the sample photographs and look at the result
 # make test   lint, types and all tests
+# make bench  compare codecs on the sample photographs: results/samples/report.html
+# make figures KODAK=folder    README's table and plots, from the 24 Kodak pictures (an hour)
 PYTHON ?= python3
 VENV   ?= .venv
+KODAK  ?= kodak
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test bench lint clean
+.PHONY: demo test bench figures lint clean
 
 demo: $(STAMP)
 	$(BIN)/python -m bench.demo --out demo
@@ -14,8 +17,11 @@ test: lint
 	$(BIN)/python -m pytest
 
 bench: $(STAMP)
-	$(BIN)/python -m bench.rate_distortion bench/samples --out results/samples.json
-	$(BIN)/python -m bench.speed bench/samples
+	$(BIN)/python -m bench bench/samples --points 5 --out results/samples
+
+figures: $(STAMP)
+	$(BIN)/python -m bench "$(KODAK)" --out results/kodak
+	$(BIN)/python -m bench.figures results/kodak/json --keep
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -282,7 +282,8 @@ _LOSSLESS = [
              _pillow("WEBP", lambda _: {"lossless": True}), _WEBP, lossless=True),
     Baseline("jpegxl-lossless", "JPEG XL lossless", (0,), "effort 7",
              _jpegxl(lossless=True), _jpegxl_version, lossless=True),
-    Baseline("zstd", "zstd, raw pixels", (0,), "level 19", _zstd(filtered=False), _zstd_version, lossless=True),
+    Baseline("zstd", "zstd, raw pixels", (0,), "level 19",
+             _zstd(filtered=False), _zstd_version, lossless=True),
     Baseline("zstd-filtered", "zstd, filtered rows", (0,), "level 19 on rows filtered as PNG does",
              _zstd(filtered=True), _zstd_version, lossless=True),
 ]

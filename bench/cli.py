@@ -47,13 +47,14 @@ SHOWN_QUALITY = 25
 )
 @click.option("--points", type=click.IntRange(1), help="At most so many settings of each codec.")
 @click.option("--repeat", default=1, show_default=True, type=click.IntRange(1), help="Median time of N runs.")
+@click.option("--retime", is_flag=True, help="Measure all times anew, say on a quieter machine.")
 @click.option("--timeout", default=600.0, show_default=True, type=click.FloatRange(1), metavar="SECONDS",
               help="For one picture to be encoded or decoded.")
 @click.option("--show", multiple=True, metavar="PICTURE", help="For the report's slider.  [default: three]")
 def bench_command(
     sources: tuple[Path, ...], codecs: str | None, list_codecs: bool, out: Path, as_json: bool,
     as_csv: bool, as_html: bool, anchor_names: tuple[str, ...], points: int | None, repeat: int,
-    timeout: float, show: tuple[str, ...],
+    retime: bool, timeout: float, show: tuple[str, ...],
 ) -> None:
     """Measure rate, distortion, speed and memory of codecs on the pictures in DIR.
 
@@ -72,7 +73,7 @@ def bench_command(
         entries = prepare(list({baseline.name: baseline for baseline in baselines}.values()), points)
         store = Store(out)
         with _progress(total(entries, pictures)) as advance:
-            run(entries, pictures, store, repeat=repeat, timeout=timeout, advance=advance)
+            run(entries, pictures, store, repeat=repeat, timeout=timeout, retime=retime, advance=advance)
         where = [source.resolve().name for source in sources] or ["samples"]
         summary = summarise(", ".join(where), _command(), entries, pictures, skipped, store)
         _print(console, summary, _anchors(summary, anchor_names))

@@ -52,9 +52,10 @@ class Worker:
     def __init__(self, codec: str, threads: int, timeout: float) -> None:
         self.codec, self.threads, self.timeout = codec, threads, timeout
         self._process: subprocess.Popen[bytes] | None = None
-        self._log = tempfile.TemporaryFile()
+        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Worker:
+        self._log = self._stack.enter_context(tempfile.TemporaryFile())
         return self
 
     def __exit__(
@@ -63,7 +64,7 @@ class Worker:
         if self._process is not None:
             self._process.kill()
             self._end()
-        self._log.close()
+        self._stack.close()
 
     def command(self) -> list[str]:
         """What runs in the child."""

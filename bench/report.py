@@ -1,8 +1,8 @@
 """The report: one HTML file that needs no network, from a summary of figures and some decoded pictures.
 
-Everything is inside the file: plotly, our style and script, the figures as JSON, the pictures as lossless WebP.
-Its content security policy lets only these two scripts run and nothing be fetched, so that a picture with a
-hostile name stays a name, and an offline report is certain to be offline.
+Everything is inside: plotly, our style and script, the figures as JSON, the pictures as lossless WebP. The
+content security policy lets only these two scripts run and nothing be fetched: a hostile file name stays a
+name, and the page is certain to be offline.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import dataclasses
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 
 from .baselines import Baseline, Unavailable
 from .environment import machine
@@ -68,16 +68,20 @@ def total(entries: Sequence[Entry], pictures: Sequence[Picture]) -> int:
 
 def run(
     entries: Sequence[Entry], pictures: Sequence[Picture], store: Store, *,
-    repeat: int, timeout: float, advance: Advance,
+    repeat: int, timeout: float, retime: bool, advance: Advance,
 ) -> None:
-    """Measure what `store` does not hold yet. Codecs that fail get records that say so."""
+    """Measure what `store` does not hold yet; with `retime`, all times anew.
+
+    Codecs that fail get records that say so.
+    """
     # Spawned, not forked: the parent may have started threads.
     with ProcessPoolExecutor(
         cores(), mp_context=multiprocessing.get_context("spawn"), initializer=_start_measuring
     ) as pool:
         for entry in entries:
             if not entry.unavailable:
-                _run_codec(entry, pictures, store, pool, repeat, timeout, advance)
+                with Station(entry.baseline, pool, repeat, timeout) as station:
+                    _run_codec(entry, pictures, store, station, retime, advance)
 
 
 def _start_measuring() -> None:
@@ -88,37 +92,32 @@ def _start_measuring() -> None:
 
 
 def _run_codec(
-    entry: Entry, pictures: Sequence[Picture], store: Store, pool: Executor,
-    repeat: int, timeout: float, advance: Advance,
+    entry: Entry, pictures: Sequence[Picture], store: Store, station: Station, retime: bool, advance: Advance
 ) -> None:
     name = entry.baseline.name
-    missing = [(picture, list(_missing(entry, picture, store))) for picture in pictures]
-    advance(name, sum(len(entry.settings) - len(settings) for _, settings in missing))
-    missing = [(picture, settings) for picture, settings in missing if settings]
+    plan = [(picture, _to_do(entry, picture, store, retime)) for picture in pictures]
+    advance(name, sum(len(entry.settings) - len(settings) for _, settings in plan))
+    if any(settings for _, settings in plan):
+        station.warm_up(min(pictures, key=lambda picture: picture.pixels))
+    for picture, settings in plan:
+        for record in _measure(entry, picture, settings, store, station):
+            store.add(record)
+            advance(name, 1)
     memory = entry.memory_identity(pictures)
-    if not missing and store.done(memory):
-        return
-    with Station(entry.baseline, pool, repeat, timeout) as station:
-        if missing:
-            station.warm_up(min(pictures, key=lambda picture: picture.pixels))
-        for picture, settings in missing:
-            for record in _measure(entry, picture, settings, station):
-                store.add(record)
-                advance(name, 1)
-        if not store.done(memory):
-            largest = max(pictures, key=lambda picture: picture.pixels)
-            try:
-                store.add({**memory, "memory": station.peak_memory(largest, memory["setting"])})
-            except CodecFailed as error:
-                store.add({**memory, "error": str(error)})
+    if not store.done(memory):
+        largest = max(pictures, key=lambda picture: picture.pixels)
+        try:
+            store.add({**memory, "memory": station.peak_memory(largest, memory["setting"])})
+        except CodecFailed as error:
+            store.add({**memory, "error": str(error)})
 
 
-def _missing(entry: Entry, picture: Picture, store: Store) -> Iterator[float]:
-    return (s for s in entry.settings if not store.done(entry.identity(picture, s)))
+def _to_do(entry: Entry, picture: Picture, store: Store, retime: bool) -> list[float]:
+    return [s for s in entry.settings if retime or not store.done(entry.identity(picture, s))]
 
 
 def _measure(
-    entry: Entry, picture: Picture, settings: Sequence[float], station: Station
+    entry: Entry, picture: Picture, settings: Sequence[float], store: Store, station: Station
 ) -> Iterator[Record]:
     """First the clock, for all settings, then the distortion: the pool would disturb the clock."""
     timed: dict[float, Record] = {}
@@ -128,7 +127,13 @@ def _measure(
             timed[setting] = {**identity, **station.run(picture, setting)}
         except CodecFailed as error:
             yield {**identity, "error": str(error)}
-    compared = {setting: station.compare(picture, setting) for setting in timed}
+    compared = {}
+    for setting, record in timed.items():
+        known = store.get(entry.identity(picture, setting)) or {}
+        if known.get("bytes") == record["bytes"]:  # timed again: its distortion is known
+            yield {**known, **record}
+        else:
+            compared[setting] = station.compare(picture, setting)
     for setting, future in compared.items():
         try:
             yield {**timed[setting], **future.result()}

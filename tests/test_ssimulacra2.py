@@ -12,7 +12,6 @@ import ssimulacra2 as package
 from PIL import Image
 
 from bench.ssimulacra2 import TAPS, score
-
 from tests.pictures import Pixels
 from tests.ssimulacra2_cases import PAIRS, REFERENCE, digest, distorted, picture
 

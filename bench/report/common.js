@@ -76,6 +76,7 @@ function fill(select, options, value) {
   select.replaceChildren(...options.map(([key, label]) => make("option", { value: key }, label)));
   select.value = value;
   select.disabled = options.length < 2;
+  select.closest(".choice").hidden = !options.length;
 }
 
 /** Selectors of one name show and set one choice, wherever in the page they are. */

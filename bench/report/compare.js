@@ -28,7 +28,7 @@ function showSide(side) {
   const lines = [image.label];
   if (isNumber(image.bytes)) {
     const rate = (8 * image.bytes) / (comparison.width * comparison.height);
-    lines.push(`${fixed(image.bytes, 0)} bytes, ${fixed(rate, 3)} bpp`);
+    lines.push(`${fixed(image.bytes, 0)} bytes`, `${fixed(rate, 3)} bpp`);
   }
   for (const m of summary.metrics ?? []) {
     if (isNumber(image.figures?.[m.key])) lines.push(`${m.label}: ${quality(image.figures[m.key], m)}`);
@@ -58,6 +58,7 @@ async function drawResidual(canvas, image, original) {
   }
   Object.assign(canvas, { width: a.width, height: a.height });
   canvas.getContext("2d").putImageData(a, 0, 0);
+  canvas.dataset.shown = wanted;
 }
 
 function zoom() {

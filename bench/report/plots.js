@@ -95,7 +95,8 @@ function drawRate() {
     if (!points.length) continue;
     const { kind, dash } = styles.get(codec.name);
     traces.push({
-      uid: uidOf(codec), name: escaped(shortened(nameOf(codec), narrow ? 19 : 60)), type: "scatter", mode: "lines+markers",
+      uid: uidOf(codec), name: escaped(shortened(nameOf(codec), narrow ? 19 : 60)),
+      type: "scatter", mode: "lines+markers",
       x: points.map((p) => p.figures.bpp), y: points.map((p) => p.figures[metric.key]),
       text: points.map((p) => hoverText(codec, p.point, p.figures, state.picture)),
       hovertemplate: "%{text}<extra></extra>",
