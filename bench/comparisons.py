@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,13 +12,32 @@ from . import metrics
 from .baselines import Baseline, Unavailable, find
 from .measure import cores
 from .pictures import Picture, read_again
-from .report import Comparison, Shown
 
 Pixels = NDArray[np.uint8]
 
 RIVALS = ("jpeg", "avif")
 SIDE = 1024
 """A larger picture is shown as its middle; bytes and figures are those of the whole."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """One picture of a comparison: what a codec made of it, or the original."""
+
+    label: str
+    bytes: int | None
+    """None for the original."""
+    figures: dict[str, float | None]
+    """By key of metric."""
+    pixels: Pixels
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Versions of one picture to look at side by side; the original is the last."""
+
+    picture: str
+    images: list[Shown]
 
 
 def largest_within(encode: Callable[[int], bytes], size: int, best: int = 95) -> tuple[bytes, int]:

@@ -124,6 +124,7 @@ def _comparison_rows(codecs: list[Codec]) -> list[str]:
         else:
             cells += ["", ""]
         name = f"**{codec['label']}**" if codec["ours"] else codec["label"]
+        name += ", published" if codec["kind"] == "published" else ""
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return lines
 

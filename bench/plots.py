@@ -41,7 +41,7 @@ def _draw_curves(codecs: list[Codec], path: Path) -> Path:
                 continue
             style = {"linewidth": 2.4, "color": OURS, "zorder": 5} if codec["ours"] else {
                 "linewidth": 1.1, "linestyle": "--" if codec["kind"] == "published" else "-"}
-            axis.plot(*zip(*points, strict=True), label=codec["label"], **style)
+            axis.plot(*zip(*points, strict=True), label=_label(codec), **style)
         axis.set(xscale="log", xlim=(0.06, 3), xlabel="bits per pixel",
                  ylabel=f"{metric.label} ({metric.unit})" if metric.unit else metric.label)
         axis.set_ylim((24, 44) if metric is METRICS[0] else (0, 95))
@@ -85,6 +85,10 @@ def _save(figure: Any, path: Path) -> Path:
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
     return path
+
+
+def _label(codec: Codec) -> str:
+    return f"{codec['label']}, published" if codec["kind"] == "published" else str(codec["label"])
 
 
 def nearest_point(codec: Codec, bpp: float) -> dict[str, float]:

@@ -12,7 +12,6 @@ import hashlib
 import io
 import json
 import math
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,8 @@ from plotly.offline import get_plotlyjs
 
 from codec.files import write_atomically
 
+from .comparisons import Comparison
+
 PARTS = Path(__file__).parent / "report"
 SCRIPTS = ("common.js", "plots.js", "tables.js", "compare.js", "report.js")  # one module, in this order
 WEBP_LIMIT = 16383  # pixels each way; larger pictures are embedded as PNG
@@ -35,24 +36,6 @@ EMPTY: dict[str, Any] = {
     "title": "untitled", "created": None, "command": None, "environment": {}, "pictures": [], "skipped": [],
     "metrics": [], "codecs": [], "bd_rate": {"anchors": [], "rows": []},
 }
-
-
-@dataclass(frozen=True)
-class Shown:
-    """One picture of a comparison: what a codec made of it, or the original."""
-
-    label: str
-    bytes: int | None  # None for the original
-    figures: dict[str, float | None]  # by key of metric
-    pixels: NDArray[np.uint8]  # H×W×3
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Versions of one picture to look at side by side; the original is the last."""
-
-    picture: str
-    images: list[Shown]
 
 
 def write_report(summary: dict[str, Any], comparisons: list[Comparison], path: Path) -> None:

@@ -109,7 +109,7 @@ def _speeds(pixels: int, records: Sequence[Record]) -> dict[str, float | None]:
 def published_codec(curve: Published) -> dict[str, Any]:
     """A published curve as one of a summary's codecs."""
     return {
-        "name": curve.name, "label": f"{curve.name.removeprefix(PREFIX)} (published)", "ours": False,
+        "name": curve.name, "label": curve.name.removeprefix(PREFIX), "ours": False,
         "kind": "published", "version": curve.source, "settings": curve.measured, "unavailable": None,
         "failures": [], "memory": None,
         "points": [{"setting": None, "mean": point, "pictures": {}} for point in curve.points],

@@ -70,7 +70,7 @@ def lossless(summary: Summary) -> Table:
 
 def bd_rate(summary: Summary, anchor: str) -> Table:
     """One anchor, every metric; the range is that of RGB PSNR."""
-    labels = {codec["name"]: codec["label"] for codec in summary["codecs"]}
+    labels = {codec["name"]: _label(codec) for codec in summary["codecs"]}
     table = _table(
         f"Bits at equal quality (BD-rate) against {labels[anchor]}; negative: fewer",
         "codec", *(metric.label for metric in METRICS), "dB shared",
@@ -85,6 +85,10 @@ def bd_rate(summary: Summary, anchor: str) -> Table:
             continue
         table.add_row(labels[name], *map(_percent, rows), _range(rows[0]))
     return table
+
+
+def _label(codec: dict[str, Any]) -> str:
+    return f"{codec['label']}, published" if codec["kind"] == "published" else str(codec["label"])
 
 
 def _accounts(summary: Summary) -> Iterator[tuple[str, str]]:
