@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -76,7 +77,7 @@ def _rival(rival: Baseline, image: Pixels, size: int) -> Shown | None:
         encode, decode = rival.start(cores())
     except Unavailable:
         return None
-    data, quality = largest_within(lambda setting: encode(image, setting), size)
+    data, quality = largest_within(functools.partial(encode, image), size)
     what = f"quality {quality}" if len(data) <= size else "its smallest"
     return _shown(f"{rival.label}, {what}", image, data, decode(data))
 

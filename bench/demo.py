@@ -7,7 +7,7 @@ JPEG is Pillow's, optimised, progressive and 4:2:0, at the largest quality that 
 
 from __future__ import annotations
 
-import io
+import functools
 import time
 from pathlib import Path
 
@@ -20,30 +20,14 @@ from rich.console import Console
 from rich.table import Table
 
 import codec
-from bench.metrics import ms_ssim, psnr
-from codec.training.data import list_images, read_rgb
+
+from .baselines import find
+from .comparisons import largest_within
+from .metrics import ms_ssim, psnr
+from .pictures import collect, read_again
 
 SAMPLES = Path(__file__).parent / "samples"
 QUALITIES = (10, 40, 75)
-
-
-def jpeg_of_size(image: NDArray[np.uint8], size: int) -> tuple[bytes, int]:
-    """The best JPEG of at most `size` bytes and its quality; quality 0 if none is small enough."""
-    best = b""
-    low, high = 0, 96
-    while low + 1 < high:
-        quality = (low + high) // 2
-        out = io.BytesIO()
-        Image.fromarray(image).save(out, "JPEG", quality=quality, optimize=True, progressive=True)
-        if out.tell() <= size:
-            low, best = quality, out.getvalue()
-        else:
-            high = quality
-    if not best:
-        out = io.BytesIO()
-        Image.fromarray(image).save(out, "JPEG", quality=1, optimize=True, progressive=True)
-        best = out.getvalue()
-    return best, low
 
 
 def side_by_side(pictures: list[tuple[str, NDArray[np.uint8]]]) -> Image.Image:
@@ -64,6 +48,7 @@ def main(out: Path) -> None:
     """Compress the sample photographs at three qualities and compare with JPEG of the same size."""
     console = Console()
     worker = codec.Codec()
+    encode_jpeg, decode_jpeg = find("jpeg").start(1)
     out.mkdir(parents=True, exist_ok=True)
     table = Table(
         title=f"codec {codec.__version__}, model {worker.model} {worker.model_id}; ms: MS-SSIM",
@@ -72,8 +57,8 @@ def main(out: Path) -> None:
     for name in ("photo", "q", "bytes", "bpp", "PSNR", "ms", "enc s", "dec s", "JPEG", "PSNR", "ms"):
         table.add_column(name, justify="left" if name == "photo" else "right", no_wrap=True)
     worker.decompress(worker.compress(np.zeros((64, 64, 3), np.uint8)))  # warm up before timing
-    for path in list_images(SAMPLES):
-        image = read_rgb(path)
+    for picture in collect([SAMPLES])[0]:
+        image = read_again(picture.path)
         pixels = image.shape[0] * image.shape[1]
         for quality in QUALITIES:
             start = time.perf_counter()
@@ -81,9 +66,9 @@ def main(out: Path) -> None:
             middle = time.perf_counter()
             decoded = worker.decompress(data)
             end = time.perf_counter()
-            jpeg, jpeg_quality = jpeg_of_size(image, len(data))
-            theirs = np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
-            name = f"{path.stem}-q{quality}"
+            jpeg, _ = largest_within(functools.partial(encode_jpeg, image), len(data))
+            theirs = decode_jpeg(jpeg)
+            name = f"{picture.path.stem}-q{quality}"
             (out / f"{name}{codec.api.EXTENSION}").write_bytes(data)
             Image.fromarray(decoded).save(out / f"{name}.png")
             side_by_side([
@@ -92,10 +77,10 @@ def main(out: Path) -> None:
                 (f"JPEG, {len(jpeg):,} bytes, {psnr(image, theirs):.2f} dB", theirs),
             ]).save(out / f"{name}-compare.png")
             table.add_row(
-                path.stem, str(quality), f"{len(data):,}", f"{8 * len(data) / pixels:.2f}",
+                picture.path.stem, str(quality), f"{len(data):,}", f"{8 * len(data) / pixels:.2f}",
                 f"{psnr(image, decoded):.2f}", f"{ms_ssim(image, decoded):.3f}",
                 f"{middle - start:.2f}", f"{end - middle:.2f}",
-                f"{len(jpeg):,}" + ("" if jpeg_quality else "*"),
+                f"{len(jpeg):,}" + ("" if len(jpeg) <= len(data) else "*"),
                 f"{psnr(image, theirs):.2f}", f"{ms_ssim(image, theirs):.3f}",
             )
     console.print(table)

@@ -78,6 +78,10 @@ def test_one_file_owns_a_library(library: str, owners: set[str]) -> None:
     assert users == owners
 
 
+def test_nothing_needs_the_benchmark() -> None:
+    assert not [path for path in SOURCES if any(name.split(".")[0] == "bench" for name in imported(path))]
+
+
 def test_the_container_uses_the_standard_library_only() -> None:
     for name in imported(Path("container.py")):
         assert name.split(".")[0] in {*sys.stdlib_module_names, "codec"}
