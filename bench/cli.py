@@ -25,7 +25,7 @@ SHOWN = 3
 SHOWN_QUALITY = 25
 
 
-@click.command("bench")
+@click.command("bench", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument(
     "sources", nargs=-1, metavar="[DIR…]", type=click.Path(exists=True, path_type=Path, readable=True)
 )

@@ -78,9 +78,17 @@ def _to_db(distance: float) -> float:
     return math.inf if distance <= 0 else -10 * math.log10(distance)
 
 
+_EQUAL: dict[str, float | None] = {
+    "mse": 0.0, "psnr_rgb": PSNR_OF_EQUALS, "psnr_y": PSNR_OF_EQUALS, "ms_ssim": 1.0,
+    "ms_ssim_db": PSNR_OF_EQUALS, "ssimulacra2": 100.0,
+}
+
+
 def measure(original: Pixels, decoded: Pixels) -> dict[str, float | None]:
     """All measures of one decoded picture; None where its size does not allow one."""
     error = mse(original, decoded)
+    if error == 0:
+        return _EQUAL
     luma_error = float(np.square(luma(original) - luma(decoded)).mean())
     large = min(original.shape[:2]) >= MS_SSIM_SIDE
     structure = ms_ssim(original, decoded) if large else None
