@@ -78,28 +78,23 @@ def _to_db(distance: float) -> float:
     return math.inf if distance <= 0 else -10 * math.log10(distance)
 
 
-_EQUAL: dict[str, float | None] = {
-    "mse": 0.0, "psnr_rgb": PSNR_OF_EQUALS, "psnr_y": PSNR_OF_EQUALS, "ms_ssim": 1.0,
-    "ms_ssim_db": PSNR_OF_EQUALS, "ssimulacra2": 100.0,
-}
-
-
 def measure(original: Pixels, decoded: Pixels) -> dict[str, float | None]:
     """All measures of one decoded picture; None where its size does not allow one."""
+    height, width = original.shape[:2]
     error = mse(original, decoded)
-    if error == 0:
-        return _EQUAL
     luma_error = float(np.square(luma(original) - luma(decoded)).mean())
-    large = min(original.shape[:2]) >= MS_SSIM_SIDE
-    structure = ms_ssim(original, decoded) if large else None
-    scored = ssimulacra2.measurable(*original.shape[:2])
+    structure = score = None
+    if min(height, width) >= MS_SSIM_SIDE:
+        structure = ms_ssim(original, decoded) if error else 1.0
+    if ssimulacra2.measurable(height, width):
+        score = ssimulacra2.score(original, decoded) if error else 100.0
     return {
         "mse": error,
         "psnr_rgb": min(_decibels(error), PSNR_OF_EQUALS),
         "psnr_y": min(_decibels(luma_error), PSNR_OF_EQUALS),
         "ms_ssim": structure,
         "ms_ssim_db": None if structure is None else ms_ssim_db(structure),
-        "ssimulacra2": ssimulacra2.score(original, decoded) if scored else None,
+        "ssimulacra2": score,
     }
 
 
