@@ -71,12 +71,13 @@ def bench_command(
         pictures, skipped = collect(sources or (SAMPLES,))
         _check(pictures, skipped, show)
         entries = prepare(list({baseline.name: baseline for baseline in baselines}.values()), points)
+        chosen = _anchors(entries, pictures, anchor_names)
         store = Store(out)
         with _progress(total(entries, pictures)) as advance:
             run(entries, pictures, store, repeat=repeat, timeout=timeout, retime=retime, advance=advance)
         where = [source.resolve().name for source in sources] or ["samples"]
-        summary = summarise(", ".join(where), _command(), entries, pictures, skipped, store)
-        _print(console, summary, _anchors(summary, anchor_names))
+        summary = summarise(", ".join(where), _command(), entries, pictures, skipped, store, chosen)
+        _print(console, summary, chosen)
         everything = not (as_json or as_csv or as_html)
         for path in _write(summary, entries, pictures, out, show, as_json or everything,
                            as_csv or everything, as_html or everything):
@@ -130,9 +131,10 @@ def _progress(count: int) -> Iterator[Advance]:
         yield advance
 
 
-def _anchors(summary: Summary, names: Sequence[str]) -> list[str]:
-    """The anchors to print; `ValueError` for one that has no curve here."""
-    there = [anchor["name"] for anchor in summary["bd_rate"]["anchors"]]
+def _anchors(entries: Sequence[Entry], pictures: Sequence[Picture], names: Sequence[str]) -> list[str]:
+    """What BD-rates are printed against; `ValueError` for a name that will have no curve."""
+    there = [e.baseline.name for e in entries if not e.baseline.lossless and not e.unavailable]
+    there += [curve.name for curve in anchors.published(anchors.fingerprint(pictures))]
     if not names:
         return [name for name in ("jpeg", f"{anchors.PREFIX}VTM-9.1") if name in there]
     for name in names:

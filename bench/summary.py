@@ -22,9 +22,9 @@ FIGURES = ("bpp", "mse", "psnr_rgb", "psnr_y", "ms_ssim", "ms_ssim_db", "ssimula
 
 def summarise(
     title: str, command: str, entries: Sequence[Entry], pictures: Sequence[Picture],
-    skipped: Sequence[Skipped], store: Store,
+    skipped: Sequence[Skipped], store: Store, anchors: Sequence[str] = (),
 ) -> Summary:
-    """Everything that the table, the files and the report show."""
+    """Everything that the table, the files and the report show; `anchors` are those to show first."""
     codecs = [_codec(entry, pictures, store) for entry in entries]
     codecs += [published_codec(curve) for curve in published(fingerprint(pictures))]
     return {
@@ -39,7 +39,7 @@ def summarise(
         "skipped": [dataclasses.asdict(item) for item in skipped],
         "metrics": [{"key": m.key, "label": m.label, "unit": m.unit} for m in METRICS],
         "codecs": codecs,
-        "bd_rate": bd_rates(codecs),
+        "bd_rate": bd_rates(codecs, anchors),
     }
 
 
@@ -116,8 +116,8 @@ def published_codec(curve: Published) -> dict[str, Any]:
     }
 
 
-def bd_rates(codecs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Of every lossy codec against every other, in every metric that both have."""
+def bd_rates(codecs: Sequence[dict[str, Any]], first: Sequence[str] = ()) -> dict[str, Any]:
+    """Of every lossy codec against every other, in every metric that both have; some anchors first."""
     curves = [codec for codec in codecs if codec["kind"] != "lossless" and codec["points"]]
     rows = []
     for anchor in curves:
@@ -129,6 +129,7 @@ def bd_rates(codecs: Sequence[dict[str, Any]]) -> dict[str, Any]:
                     value = bd_rate(base, curve, metric.min_overlap)
                     rows.append({"anchor": anchor["name"], "metric": metric.key, "codec": codec["name"],
                                  **dataclasses.asdict(value)})
+    curves.sort(key=lambda codec: first.index(codec["name"]) if codec["name"] in first else len(first))
     return {"anchors": [{"name": c["name"], "label": c["label"]} for c in curves], "rows": rows}
 
 

@@ -22,7 +22,8 @@ def all_tables(summary: Summary, anchor_names: Sequence[str]) -> Iterator[Table]
     if any(c["kind"] == "lossless" and c["points"] for c in codecs):
         yield lossless(summary)
     for name in anchor_names:
-        yield bd_rate(summary, name)
+        if any(anchor["name"] == name for anchor in summary["bd_rate"]["anchors"]):  # else all failed
+            yield bd_rate(summary, name)
     rows = list(_accounts(summary))
     if rows:
         table = _table("Not measured", "what", "why")
