@@ -9,6 +9,10 @@ a score of 70 and 0.5 above, where the reference's own float32 rounding shows.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,20 +46,41 @@ def score(original: Pixels, decoded: Pixels) -> float:
 
     if original.shape != decoded.shape or not measurable(*original.shape[:2]):
         raise ValueError(f"pictures of {original.shape} and {decoded.shape} cannot be scored")
-    linear = [parts.srgb_to_linear(image) for image in (original, decoded)]
     total = parts.Msssim()
-    for scale in range(SCALES):
-        if scale:
-            linear = [parts.downsample(image, 2, 2) for image in linear]
-        first, second = (parts.make_positive_xyb(parts.linear_rgb_to_xyb(image)) for image in linear)
-        mean_first, mean_second = _blurred(first), _blurred(second)
+    for first, second in zip(_kept_scales(original.tobytes(), original.shape), _scales(decoded), strict=True):
         part = parts.MsssimScale()
         part.avg_ssim = parts.ssim_map(
-            mean_first, mean_second, _blurred(first**2), _blurred(second**2), _blurred(first * second)
+            first.mean, second.mean, first.mean_square, second.mean_square, _blurred(first.xyb * second.xyb)
         )
-        part.avg_edgediff = parts.edge_diff_map(first, mean_first, second, mean_second)
+        part.avg_edgediff = parts.edge_diff_map(first.xyb, first.mean, second.xyb, second.mean)
         total.scales.append(part)
     return float(total.score())
+
+
+@dataclasses.dataclass(frozen=True)
+class _Scale:
+    """A picture at one scale: XYB made positive, its blur and that of its square, H×W×3 each."""
+
+    xyb: Floats
+    mean: Floats
+    mean_square: Floats
+
+
+def _scales(image: Pixels) -> Iterator[_Scale]:
+    from ssimulacra2 import ssimulacra2 as parts
+
+    linear = parts.srgb_to_linear(image)
+    for scale in range(SCALES):
+        if scale:
+            linear = parts.downsample(linear, 2, 2)
+        xyb = parts.make_positive_xyb(parts.linear_rgb_to_xyb(linear))
+        yield _Scale(xyb, _blurred(xyb), _blurred(xyb**2))
+
+
+@functools.lru_cache(maxsize=1)
+def _kept_scales(pixels: bytes, shape: tuple[int, ...]) -> tuple[_Scale, ...]:
+    """Those of the original, which is the same for every codec and setting in a row."""
+    return tuple(_scales(np.frombuffer(pixels, np.uint8).reshape(shape)))
 
 
 def _blurred(image: Floats) -> Floats:
