@@ -11,7 +11,7 @@ from typing import Any
 from codec.files import write_atomically
 
 from .measure import cores
-from .summary import FIGURES, Summary
+from .summary import FIGURES, SPEEDS, Summary
 
 _COLUMNS = {
     "bpp": "bpp", "mse": "mse", "psnr_rgb": "psnr-rgb", "psnr_y": "psnr-y", "ms_ssim": "ms-ssim-rgb",
@@ -19,7 +19,6 @@ _COLUMNS = {
 }
 """Our names and CompressAI's, whose plots read `bpp`, `psnr-rgb` and `ms-ssim-rgb`."""
 
-_SPEEDS = ("encode_mps_1", "decode_mps_1", "encode_mps_all", "decode_mps_all")
 
 
 def write_json(summary: Summary, folder: Path) -> list[Path]:
@@ -37,13 +36,13 @@ def write_json(summary: Summary, folder: Path) -> list[Path]:
 
 
 def compressai(codec: dict[str, Any], summary: Summary) -> dict[str, Any]:
-    """Times are seconds a picture on all cores."""
+    """Times are seconds on all cores for a picture of mean size."""
     means = [point["mean"] for point in codec["points"]]
     megapixels = sum(p["width"] * p["height"] for p in summary["pictures"]) / 1e6
     each = megapixels / len(summary["pictures"])
     results: dict[str, list[Any]] = {theirs: [m[ours] for m in means] for ours, theirs in _COLUMNS.items()}
-    results["encoding_time"] = [each / m["encode_mps_all"] for m in means]
-    results["decoding_time"] = [each / m["decode_mps_all"] for m in means]
+    for ours, theirs in (("encode_mps_all", "encoding_time"), ("decode_mps_all", "decoding_time")):
+        results[theirs] = [each / m[ours] if m[ours] else None for m in means]
     return {
         "name": codec["label"],
         "codec": codec["name"],
@@ -51,7 +50,7 @@ def compressai(codec: dict[str, Any], summary: Summary) -> dict[str, Any]:
         "description": f"{codec['version']}; {codec['settings']}",
         "results": results,
         "settings": [point["setting"] for point in codec["points"]],
-        "megapixels_per_second": {name: [m[name] for m in means] for name in _SPEEDS},
+        "megapixels_per_second": {name: [m[name] for m in means] for name in SPEEDS},
         "peak_memory_mib": codec["memory"],
         "lossless": codec["kind"] == "lossless",
         "pictures": {
@@ -64,7 +63,7 @@ def compressai(codec: dict[str, Any], summary: Summary) -> dict[str, Any]:
 
 def write_csv(summary: Summary, path: Path) -> None:
     """A row for each picture, codec and setting, failures included."""
-    columns = ["codec", "version", "setting", "picture", "bytes", *FIGURES, *_SPEEDS, "cores", "error"]
+    columns = ["codec", "version", "setting", "picture", "bytes", *FIGURES, *SPEEDS, "cores", "error"]
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, lineterminator="\n", restval="")
     writer.writeheader()

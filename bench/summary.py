@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from .run import Entry
 
 Summary = dict[str, Any]
 
+SPEEDS = ("encode_mps_1", "decode_mps_1", "encode_mps_all", "decode_mps_all")
 FIGURES = ("bpp", "mse", "psnr_rgb", "psnr_y", "ms_ssim", "ms_ssim_db", "ssimulacra2")
 
 
@@ -78,31 +80,33 @@ def _point(setting: str, whole: Sequence[tuple[Picture, Record]]) -> dict[str, A
 def _figures(picture: Picture, record: Record) -> dict[str, float | None]:
     values = {name: record.get(name) for name in FIGURES}
     values |= {"bytes": record["bytes"], "bpp": 8 * record["bytes"] / picture.pixels}
-    return values | _speeds(picture.pixels, [record])
+    return values | _speeds(picture, record)
 
 
 def _means(
     whole: Sequence[tuple[Picture, Record]], rows: list[dict[str, float | None]]
 ) -> dict[str, float | None]:
-    """Arithmetic means over pictures, but for speeds: all pixels over all seconds."""
+    """Arithmetic means over pictures, but for speeds: medians, since a busy machine makes outliers."""
     means: dict[str, float | None] = {}
     for name in FIGURES:
         known = [value for row in rows if (value := row[name]) is not None]
-        means[name] = sum(known) / len(known) if known else None
+        means[name] = statistics.fmean(known) if known else None
     structure = means["ms_ssim"]  # decibels of the mean, as in the literature
     means["ms_ssim_db"] = None if structure is None else ms_ssim_db(structure)
     means["bytes"] = sum(record["bytes"] for _, record in whole)
-    pixels = sum(picture.pixels for picture, _ in whole)
-    return means | _speeds(pixels, [record for _, record in whole])
+    for name in SPEEDS:
+        known = [value for row in rows if (value := row[name]) is not None]
+        means[name] = statistics.median(known) if known else None
+    return means
 
 
-def _speeds(pixels: int, records: Sequence[Record]) -> dict[str, float | None]:
+def _speeds(picture: Picture, record: Record) -> dict[str, float | None]:
     """Megapixels per second on one core and on all."""
     speeds: dict[str, float | None] = {}
     for work in ("encode", "decode"):
         for label, count in (("1", 1), ("all", cores())):
-            seconds = sum(record[f"{work}_s"][str(count)] for record in records)
-            speeds[f"{work}_mps_{label}"] = pixels / 1e6 / seconds if seconds else None
+            seconds = record[f"{work}_s"][str(count)]
+            speeds[f"{work}_mps_{label}"] = picture.pixels / 1e6 / seconds if seconds else None
     return speeds
 
 
