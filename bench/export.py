@@ -20,7 +20,6 @@ _COLUMNS = {
 """Our names and CompressAI's, whose plots read `bpp`, `psnr-rgb` and `ms-ssim-rgb`."""
 
 
-
 def write_json(summary: Summary, folder: Path) -> list[Path]:
     """One file for each codec that ran: name, description, results by setting, environment."""
     folder.mkdir(parents=True, exist_ok=True)

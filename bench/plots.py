@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,11 @@ from .summary import bd_rates
 
 Codec = dict[str, Any]
 
-OURS, THEIRS = "#c0392b", "#34495e"
+OURS = "#c0392b"
+THEIRS = ("#2471a3", "#1e8449", "#8e44ad", "#b9770e", "#5d6d7e")
+PUBLISHED = "#99a3a4"
+DASHES = ("--", "-.", ":")
+LEFT_OUT = ("avif-420", "jpeg-444")  # so near their namesakes that neither could be read
 
 
 def draw(codecs: list[Codec], anchor: str, near: float, folder: Path) -> list[Path]:
@@ -23,6 +28,7 @@ def draw(codecs: list[Codec], anchor: str, near: float, folder: Path) -> list[Pa
     matplotlib.rcParams.update({"svg.hashsalt": "codec", "font.size": 9, "axes.spines.top": False,
                                 "axes.spines.right": False})
     folder.mkdir(parents=True, exist_ok=True)
+    codecs = [c for c in codecs if c["kind"] != "lossless" and c["name"] not in LEFT_OUT]
     return [
         _draw_curves(codecs, folder / "rate-distortion.svg"),
         _draw_speed(codecs, anchor, near, folder / "speed.svg"),
@@ -35,13 +41,10 @@ def _draw_curves(codecs: list[Codec], path: Path) -> Path:
 
     figure, axes = pyplot.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
     for axis, metric in zip(axes, (METRICS[0], METRICS[3]), strict=True):
-        for codec in codecs:
+        for codec, style in zip(codecs, _styles(codecs), strict=True):
             points = [(p["mean"]["bpp"], p["mean"].get(metric.key)) for p in codec["points"]]
-            if codec["kind"] == "lossless" or any(value is None for _, value in points):
-                continue
-            style = {"linewidth": 2.4, "color": OURS, "zorder": 5} if codec["ours"] else {
-                "linewidth": 1.1, "linestyle": "--" if codec["kind"] == "published" else "-"}
-            axis.plot(*zip(*points, strict=True), label=_label(codec), **style)
+            if all(value is not None for _, value in points):
+                axis.plot(*zip(*points, strict=True), label=_label(codec), **style)
         axis.set(xscale="log", xlim=(0.06, 3), xlabel="bits per pixel",
                  ylabel=f"{metric.label} ({metric.unit})" if metric.unit else metric.label)
         axis.set_ylim((24, 44) if metric is METRICS[0] else (0, 95))
@@ -52,6 +55,20 @@ def _draw_curves(codecs: list[Codec], path: Path) -> Path:
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", frameon=False)
     return _save(figure, path)
+
+
+def _styles(codecs: list[Codec]) -> list[dict[str, Any]]:
+    """Ours stands out, the published ones stand back."""
+    colours, dashes = itertools.cycle(THEIRS), itertools.cycle(DASHES)
+    styles: list[dict[str, Any]] = []
+    for codec in codecs:
+        if codec["ours"]:
+            styles.append({"linewidth": 2.6, "color": OURS, "zorder": 5})
+        elif codec["kind"] == "published":
+            styles.append({"linewidth": 1.1, "color": PUBLISHED, "linestyle": next(dashes)})
+        else:
+            styles.append({"linewidth": 1.2, "color": next(colours)})
+    return styles
 
 
 def _draw_speed(codecs: list[Codec], anchor: str, near: float, path: Path) -> Path:
@@ -68,8 +85,9 @@ def _draw_speed(codecs: list[Codec], anchor: str, near: float, path: Path) -> Pa
             if codec["kind"] != "lossy" or rows.get(codec["name"]) is None:
                 continue
             place = (nearest_point(codec, near)[f"{work}_mps_all"], rows[codec["name"]])
-            axis.plot(*place, "o", color=OURS if codec["ours"] else THEIRS)
-            axis.annotate(codec["label"], place, xytext=(5, 4), textcoords="offset points", fontsize=8)
+            axis.plot(*place, "o", color=OURS if codec["ours"] else THEIRS[-1])
+            beside = (5, -10 if codec["ours"] else 4)
+            axis.annotate(codec["label"], place, xytext=beside, textcoords="offset points", fontsize=8)
         axis.set(xscale="log", xlabel=f"{work}, megapixels a second", ylabel="" if axis is axes[1] else
                  "bits at equal PSNR, against JPEG")
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+.0f} %"))
