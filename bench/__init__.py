@@ -1,1 +1,1 @@
-"""Measurements: rate–distortion, speed, and the demonstration. Not part of the installed package."""
+"""Benchmarks of codecs on pictures: `python -m bench`. In an installed package this is `codec.bench`."""

@@ -68,7 +68,10 @@ def default_names() -> list[str]:
 def find(name: str) -> Baseline:
     """By name, or `codec:FILE` for a weights file that does not ship; `ValueError` if there is none."""
     if name.startswith(f"{OURS}:"):
-        return _ours(name.removeprefix(f"{OURS}:"), name)
+        file = name.removeprefix(f"{OURS}:")
+        if not Path(file).is_file():
+            raise ValueError(f"{name!r} names no weights file")
+        return _ours(file, name)
     known = {baseline.name: baseline for baseline in all_baselines()}
     if name not in known:
         raise ValueError(f"no codec is named {name!r}; there are {', '.join(known)}")
@@ -106,9 +109,6 @@ def _pillow(
     def start(threads: int) -> tuple[Encode, Decode]:
         from PIL import AvifImagePlugin, Image
 
-        Image.init()
-        if kind not in Image.SAVE:
-            raise Unavailable(f"this Pillow cannot write {kind}")
         if threads_option:  # the decoder takes no argument: the module's default rules
             AvifImagePlugin.DEFAULT_MAX_THREADS = threads
         more = {"max_threads": threads} if threads_option else {}
@@ -127,14 +127,15 @@ def _pillow(
     return start
 
 
-def _pillow_version(*libraries: str) -> Callable[[], str]:
+def _pillow_version(kind: str, library: str, feature: str) -> Callable[[], str]:
     def version() -> str:
         import PIL
-        from PIL import features
+        from PIL import Image, features
 
-        parts = [f"{name} {features.version(feature)}" for name, _, feature in
-                 (library.partition("=") for library in libraries)]
-        return ", ".join([f"Pillow {PIL.__version__}", *parts])
+        Image.init()
+        if kind not in Image.SAVE:
+            raise Unavailable(f"this Pillow cannot write {kind}")
+        return f"Pillow {PIL.__version__}, {library} {features.version(feature)}"
 
     return version
 
@@ -181,7 +182,7 @@ def _jpegxl_version() -> str:
 
 
 def _zstd(filtered: bool) -> Callable[[int], tuple[Encode, Decode]]:
-    """zstd on the pixels, or on rows filtered as PNG does; sizes lead as two 32-bit words."""
+    """zstd on the pixels, or on filtered rows; sizes lead as two 32-bit words."""
 
     def start(threads: int) -> tuple[Encode, Decode]:
         import zstandard
@@ -247,9 +248,9 @@ def _zstd_version() -> str:
     return f"zstandard {importlib.metadata.version('zstandard')}, zstd {number}"
 
 
-_TURBO = _pillow_version("libjpeg-turbo=libjpeg_turbo")
-_WEBP = _pillow_version("libwebp=webp")
-_AVIF = _pillow_version("libavif=avif")
+_TURBO = _pillow_version("JPEG", "libjpeg-turbo", "libjpeg_turbo")
+_WEBP = _pillow_version("WEBP", "libwebp", "webp")
+_AVIF = _pillow_version("AVIF", "libavif", "avif")
 
 _LOSSY = [
     Baseline("jpeg", "JPEG 4:2:0", FIVES, "quality 5…95, 4:2:0, optimised, progressive",
@@ -270,20 +271,22 @@ _LOSSY = [
              _pillow("JPEG2000", lambda ratio: {
                  "quality_mode": "rates", "quality_layers": [ratio], "irreversible": True, "mct": 1,
                  "no_jp2": True,
-             }), _pillow_version("OpenJPEG=jpg_2000")),
+             }), _pillow_version("JPEG2000", "OpenJPEG", "jpg_2000")),
     Baseline("jpegxl", "JPEG XL", (25, 17, 12, 9, 7, 5, 4, 3, 2, 1.5, 1, 0.5),
              "distance 25…0.5, effort 7", _jpegxl(lossless=False), _jpegxl_version),
 ]
 
 _LOSSLESS = [
     Baseline("png", "PNG", (0,), "optimised (zlib level 9)",
-             _pillow("PNG", lambda _: {"optimize": True}), _pillow_version("zlib-ng=zlib_ng"), lossless=True),
+             _pillow("PNG", lambda _: {"optimize": True}),
+             _pillow_version("PNG", "zlib-ng", "zlib_ng"), lossless=True),
     Baseline("webp-lossless", "WebP lossless", (0,), "method 4, effort 80: Pillow's defaults",
              _pillow("WEBP", lambda _: {"lossless": True}), _WEBP, lossless=True),
     Baseline("jpegxl-lossless", "JPEG XL lossless", (0,), "effort 7",
              _jpegxl(lossless=True), _jpegxl_version, lossless=True),
     Baseline("zstd", "zstd, raw pixels", (0,), "level 19",
              _zstd(filtered=False), _zstd_version, lossless=True),
-    Baseline("zstd-filtered", "zstd, filtered rows", (0,), "level 19 on rows filtered as PNG does",
-             _zstd(filtered=True), _zstd_version, lossless=True),
+    Baseline("zstd-filtered", "zstd, filtered rows", (0,),
+             "level 19 on rows less their left, upper or gradient neighbours", _zstd(filtered=True),
+             _zstd_version, lossless=True),
 ]

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
+import signal
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
+from codec.errors import CodecError
+
 from . import anchors
 from .baselines import all_baselines, default_names, find
+from .comparisons import compare
+from .metrics import check_packages
 from .pictures import Picture, Skipped, collect
 from .results import Store
 from .run import Advance, Entry, prepare, run, total
@@ -23,6 +29,7 @@ from .summary import Summary, summarise
 SAMPLES = Path(__file__).parent / "samples"
 SHOWN = 3
 SHOWN_QUALITY = 25
+BUSY = 0.5  # load average; an idle machine is near 0
 
 
 @click.command("bench", context_settings={"help_option_names": ["-h", "--help"]})
@@ -60,32 +67,66 @@ def bench_command(
 
     Without DIR: on the three sample photographs. A run that was interrupted goes on where it was.
     """
-    console = Console()
+    console = Console(markup=False, highlight=False)  # names of files are no markup
     if list_codecs:
         console.print(_list())
         return
+    kinds = {"json": as_json, "csv": as_csv, "html": as_html}
+    wanted = {kind for kind, asked in kinds.items() if asked} or set(kinds)
     try:
-        baselines = [find(name.strip()) for name in codecs.split(",")] if codecs else [
-            find(name) for name in default_names()
-        ]
-        pictures, skipped = collect(sources or (SAMPLES,))
+        names = default_names() if codecs is None else [name.strip() for name in codecs.split(",")]
+        baselines = [find(name) for name in dict.fromkeys(names)]
+        check_packages()
+        if "html" in wanted:
+            _check_report()
+        pictures, skipped = collect(sources or (SAMPLES,), leave_out=out)
         _check(pictures, skipped, show)
-        entries = prepare(list({baseline.name: baseline for baseline in baselines}.values()), points)
+        entries = prepare(baselines, points)
         chosen = _anchors(entries, pictures, anchor_names)
         store = Store(out)
-        with _progress(total(entries, pictures)) as advance:
-            run(entries, pictures, store, repeat=repeat, timeout=timeout, retime=retime, advance=advance)
-        where = [source.resolve().name for source in sources] or ["samples"]
-        summary = summarise(", ".join(where), _command(), entries, pictures, skipped, store, chosen)
-        _print(console, summary, chosen)
-        everything = not (as_json or as_csv or as_html)
-        for path in _write(summary, entries, pictures, out, show, as_json or everything,
-                           as_csv or everything, as_html or everything):
-            console.print(f"wrote {path}", highlight=False)
-    except (ValueError, OSError) as error:
+        with _stoppable(), store.locked():
+            busy = _load()
+            with _progress(total(entries, pictures)) as advance:
+                run(entries, pictures, store, repeat=repeat, timeout=timeout, retime=retime, advance=advance)
+            where = [source.resolve().name for source in sources] or ["samples"]
+            summary = summarise(", ".join(where), _command(), entries, pictures, skipped, store, chosen)
+            written = _write(summary, entries, pictures, out, show, timeout, wanted)
+    except (ValueError, OSError, CodecError) as error:
         raise click.ClickException(str(error)) from None
+    except BrokenProcessPool:
+        raise click.ClickException("a measuring process was killed: is the memory enough?") from None
     except KeyboardInterrupt:
         raise click.ClickException("interrupted; the same command goes on where this one was") from None
+    _print(console, summary, chosen)
+    for path in written:
+        console.print(f"wrote {path}")
+    if busy > BUSY:
+        console.print(f"The machine was busy when this began (load {busy:.1f}): see --retime for the speeds.")
+
+
+def _check_report() -> None:
+    try:
+        from . import report  # noqa: F401
+    except ImportError as error:
+        raise ValueError(f"the report needs {error.name}: pip install 'codec[bench]'") from None
+
+
+def _load() -> float:
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM is as Ctrl-C: processes and folders are cleaned up."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _check(pictures: Sequence[Picture], skipped: Sequence[Skipped], show: Sequence[str]) -> None:
@@ -116,7 +157,7 @@ def _progress(count: int) -> Iterator[Advance]:
     """A bar on a terminal, a line for each codec elsewhere; both on stderr."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False, highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("measuring", total=count)
@@ -126,7 +167,7 @@ def _progress(count: int) -> Iterator[Advance]:
             progress.update(task, advance=done, description=name)
             if progress.disable and name not in seen:
                 seen.append(name)
-                console.print(f"measuring {name}", highlight=False)
+                console.print(f"measuring {name}")
 
         yield advance
 
@@ -153,31 +194,29 @@ def _print(console: Console, summary: Summary, anchor_names: Sequence[str]) -> N
 
 def _write(
     summary: Summary, entries: Sequence[Entry], pictures: Sequence[Picture], out: Path,
-    show: Sequence[str], as_json: bool, as_csv: bool, as_html: bool,
-) -> Iterator[Path]:
+    show: Sequence[str], timeout: float, wanted: set[str],
+) -> list[Path]:
     from . import export
 
-    if as_json:
+    written = []
+    if "json" in wanted:
         export.write_json(summary, out / "json")
-        yield out / "json"
-    if as_csv:
+        written.append(out / "json")
+    if "csv" in wanted:
         export.write_csv(summary, out / "results.csv")
-        yield out / "results.csv"
-    if as_html:
-        yield _write_report(summary, entries, pictures, out, show)
-
-
-def _write_report(
-    summary: Summary, entries: Sequence[Entry], pictures: Sequence[Picture], out: Path, show: Sequence[str]
-) -> Path:
-    try:
-        from .comparisons import compare
+        written.append(out / "results.csv")
+    if "html" in wanted:
         from .report import write_report
-    except ImportError as error:
-        raise ValueError(f"the report needs {error.name}: pip install 'codec[bench]'") from None
-    ours: Any = next((e.baseline for e in entries if e.baseline.ours and not e.unavailable), None)
-    chosen = [p for p in pictures if p.name in show] or list(pictures[:: -(-len(pictures) // SHOWN)])
-    comparisons = compare(chosen, ours, SHOWN_QUALITY) if ours else []
-    path = out / "report.html"
-    write_report(summary, comparisons, path)
-    return path
+
+        ours = [e.baseline for e in entries if e.baseline.ours and not e.unavailable]
+        chosen = [p for p in pictures if p.name in show] or _spread(pictures)
+        comparisons = compare(chosen, ours[0], SHOWN_QUALITY, timeout) if ours else []
+        write_report(summary, comparisons, out / "report.html")
+        written.append(out / "report.html")
+    return written
+
+
+def _spread(pictures: Sequence[Picture]) -> list[Picture]:
+    """A few, from the first to the last."""
+    count = min(SHOWN, len(pictures))
+    return [pictures[i * (len(pictures) - 1) // max(1, count - 1)] for i in range(count)]

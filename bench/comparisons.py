@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import functools
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import metrics
 from .baselines import Baseline, Unavailable, find
-from .measure import cores
+from .measure import CodecFailed, Worker, cores
 from .pictures import Picture, read_again
 
 Pixels = NDArray[np.uint8]
@@ -58,33 +60,73 @@ def largest_within(encode: Callable[[int], bytes], size: int, best: int = 95) ->
     return data, low
 
 
-def compare(pictures: Sequence[Picture], ours: Baseline, quality: float) -> list[Comparison]:
-    """Each picture as our file at a quality, as its rivals of no more bytes, and as it was."""
-    encode, decode = ours.start(cores())
+def compare(
+    pictures: Sequence[Picture], ours: Baseline, quality: float, timeout: float
+) -> list[Comparison]:
+    """Each picture as our file at a quality, as its rivals of no more bytes, and as it was.
+
+    A codec that fails is left out.
+    """
     shown = []
     for picture in pictures:
         image = read_again(picture.path)
-        data = encode(image, quality)
-        images = [_shown(f"{ours.label}, quality {quality:g}", image, data, decode(data))]
-        images += [item for name in RIVALS if (item := _rival(find(name), image, len(data)))]
+        images: list[Shown] = []
+        with contextlib.suppress(CodecFailed), _Codec(ours, picture, timeout) as codec:
+            data = codec.encode(quality)
+            images.append(codec.shown(f"quality {quality:g}", data))
+            for name in RIVALS:
+                with contextlib.suppress(CodecFailed, Unavailable):
+                    images.append(_rival(find(name), picture, len(data), timeout))
         images.append(Shown("original", None, {}, _middle(image)))
-        shown.append(Comparison(picture.name, images))
+        shown.append(Comparison(_name(picture), images))
     return shown
 
 
-def _rival(rival: Baseline, image: Pixels, size: int) -> Shown | None:
-    try:
-        encode, decode = rival.start(cores())
-    except Unavailable:
-        return None
-    data, quality = largest_within(functools.partial(encode, image), size)
-    what = f"quality {quality}" if len(data) <= size else "its smallest"
-    return _shown(f"{rival.label}, {what}", image, data, decode(data))
+class _Codec:
+    """A codec in a process of its own, and one picture."""
+
+    def __init__(self, baseline: Baseline, picture: Picture, timeout: float) -> None:
+        baseline.version()  # raises `Unavailable`
+        self.label, self.picture = baseline.label, picture
+        self._worker = Worker(baseline.name, cores(), timeout)
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> _Codec:
+        self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        self._stack.enter_context(self._worker)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def encode(self, setting: float) -> bytes:
+        out = self._folder / "file.bin"
+        self._worker.ask(encode=str(self.picture.path.resolve()), setting=setting, out=str(out))
+        return out.read_bytes()
+
+    def shown(self, what: str, data: bytes) -> Shown:
+        file, out = self._folder / "file.bin", self._folder / "pixels.npy"
+        file.write_bytes(data)
+        self._worker.ask(decode=str(file), out=str(out))
+        decoded = np.load(out)
+        figures = {
+            "bpp": 8 * len(data) / self.picture.pixels,
+            **metrics.measure(read_again(self.picture.path), decoded),
+        }
+        return Shown(f"{self.label}, {what}", len(data), figures, _middle(decoded))
 
 
-def _shown(label: str, image: Pixels, data: bytes, decoded: Pixels) -> Shown:
-    bpp = 8 * len(data) / (image.shape[0] * image.shape[1])
-    return Shown(label, len(data), {"bpp": bpp, **metrics.measure(image, decoded)}, _middle(decoded))
+def _rival(rival: Baseline, picture: Picture, size: int, timeout: float) -> Shown:
+    with _Codec(rival, picture, timeout) as codec:
+        data, quality = largest_within(codec.encode, size)
+        return codec.shown(f"quality {quality}" if len(data) <= size else "its smallest", data)
+
+
+def _name(picture: Picture) -> str:
+    height, width = min(picture.height, SIDE), min(picture.width, SIDE)
+    if (height, width) == (picture.height, picture.width):
+        return picture.name
+    return f"{picture.name}, the middle {width}×{height} of {picture.width}×{picture.height}"
 
 
 def _middle(image: Pixels) -> Pixels:

@@ -15,7 +15,7 @@ from .summary import FIGURES, SPEEDS, Summary
 
 _COLUMNS = {
     "bpp": "bpp", "mse": "mse", "psnr_rgb": "psnr-rgb", "psnr_y": "psnr-y", "ms_ssim": "ms-ssim-rgb",
-    "ssimulacra2": "ssimulacra2",
+    "ssimulacra2": "ssimulacra2", "encode_s": "encoding_time", "decode_s": "decoding_time",
 }
 """Our names and CompressAI's, whose plots read `bpp`, `psnr-rgb` and `ms-ssim-rgb`."""
 
@@ -35,13 +35,10 @@ def write_json(summary: Summary, folder: Path) -> list[Path]:
 
 
 def compressai(codec: dict[str, Any], summary: Summary) -> dict[str, Any]:
-    """Times are seconds on all cores for a picture of mean size."""
+    """Times are mean seconds for a picture on all cores."""
     means = [point["mean"] for point in codec["points"]]
     megapixels = sum(p["width"] * p["height"] for p in summary["pictures"]) / 1e6
-    each = megapixels / len(summary["pictures"])
     results: dict[str, list[Any]] = {theirs: [m[ours] for m in means] for ours, theirs in _COLUMNS.items()}
-    for ours, theirs in (("encode_mps_all", "encoding_time"), ("decode_mps_all", "decoding_time")):
-        results[theirs] = [each / m[ours] if m[ours] else None for m in means]
     return {
         "name": codec["label"],
         "codec": codec["name"],
@@ -61,7 +58,7 @@ def compressai(codec: dict[str, Any], summary: Summary) -> dict[str, Any]:
 
 
 def write_csv(summary: Summary, path: Path) -> None:
-    """A row for each picture, codec and setting, failures included."""
+    """A row for each picture, codec and setting; failures, absent codecs and skipped files too."""
     columns = ["codec", "version", "setting", "picture", "bytes", *FIGURES, *SPEEDS, "cores", "error"]
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, lineterminator="\n", restval="")
@@ -73,4 +70,8 @@ def write_csv(summary: Summary, path: Path) -> None:
                 writer.writerow({**about, "setting": point["setting"], "picture": picture, **figures})
         for failure in codec["failures"]:
             writer.writerow({**about, **failure})
+        if codec["unavailable"]:
+            writer.writerow({**about, "error": codec["unavailable"]})
+    for item in summary["skipped"]:
+        writer.writerow({"picture": item["name"], "error": item["reason"]})
     write_atomically(path, out.getvalue().encode())

@@ -44,6 +44,10 @@ def load(folder: Path) -> tuple[list[Codec], dict[str, Any]]:
     files = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
     if not files:
         raise click.ClickException(f"no result files in {folder}")
+    if len({content["pictures"]["fingerprint"] for content in files}) > 1:
+        raise click.ClickException(f"{folder} holds results of different pictures")
+    if not any(content["ours"] for content in files):
+        raise click.ClickException(f"{folder} holds no results of this codec")
     measured = [
         {
             "name": content["codec"], "label": content["name"], "ours": content["ours"],
@@ -106,18 +110,19 @@ def _quality_rows(ours: Codec) -> list[str]:
 def _comparison_rows(codecs: list[Codec]) -> list[str]:
     shown = [metric for metric in METRICS if metric.key != "psnr_y"]
     rows = {
-        (row["codec"], row["metric"]): row["percent"]
-        for row in bd_rates(codecs)["rows"] if row["anchor"] == ANCHOR
+        (row["codec"], row["metric"]): row for row in bd_rates(codecs)["rows"] if row["anchor"] == ANCHOR
     }
     lines = [
-        "| codec | " + " | ".join(f"equal {metric.label}" for metric in shown) + " | encode | decode |",
-        "| --- |" + " ---: |" * (len(shown) + 2),
+        "| codec | " + " | ".join(f"equal {metric.label}" for metric in shown)
+        + " | shared range | encode | decode |",
+        "| --- |" + " ---: |" * (len(shown) + 3),
     ]
     for codec in codecs:
         values = [rows.get((codec["name"], metric.key)) for metric in shown]
-        if codec["kind"] == "lossless" or not any(values):
+        if codec["kind"] == "lossless" or values[0] is None:
             continue
-        cells = ["" if value is None else f"{value:+.0f} %" for value in values]
+        cells = [_percent(value) for value in values]
+        cells.append(f"{values[0]['low']:.0f}…{values[0]['high']:.0f} dB")
         if codec["kind"] == "lossy":
             mean = nearest_point(codec, SPEED_AT)
             cells += [f"{mean[key]:.1f}" for key in ("encode_mps_all", "decode_mps_all")]
@@ -127,6 +132,12 @@ def _comparison_rows(codecs: list[Codec]) -> list[str]:
         name += ", published" if codec["kind"] == "published" else ""
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return lines
+
+
+def _percent(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return ""
+    return "n/a" if row["percent"] is None else f"{row['percent']:+.0f} %"
 
 
 def rewritten(readme: str, block: str) -> str:
@@ -154,9 +165,11 @@ def main(folder: Path, keep: bool, check: bool) -> None:
         if after != before:
             raise click.ClickException("README.md does not state what the result files hold: make figures")
         return
-    if keep:
+    if keep and folder.resolve() != RESULTS.resolve():
+        new = RESULTS.with_suffix(".new")
+        shutil.copytree(folder, new)
         shutil.rmtree(RESULTS, ignore_errors=True)
-        shutil.copytree(folder, RESULTS)
+        new.rename(RESULTS)
     write_atomically(readme, after.encode())
     for path in [readme, *draw(codecs, ANCHOR, SPEED_AT, PLOTS)]:
         click.echo(f"wrote {path.relative_to(ROOT)}")

@@ -68,7 +68,8 @@ class Worker:
 
     def command(self) -> list[str]:
         """What runs in the child."""
-        return [sys.executable, "-m", f"{__package__}.worker", self.codec, str(self.threads)]
+        # -P: a folder named bench where the reader happens to be is not this package.
+        return [sys.executable, "-P", "-m", f"{__package__}.worker", self.codec, str(self.threads)]
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """The worker's answer; `CodecFailed` says how it failed."""
@@ -95,7 +96,10 @@ class Worker:
 
     def _start(self) -> subprocess.Popen[bytes]:
         count = str(self.threads)
-        environment = {**os.environ, "OMP_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count}
+        path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
+        environment = {
+            **os.environ, "OMP_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count, "PYTHONPATH": path,
+        }
         with _pinned(self.threads):
             self._process = subprocess.Popen(
                 self.command(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import itertools
 import math
 from collections.abc import Sequence
@@ -16,6 +17,9 @@ Pixels = NDArray[np.uint8]
 
 PSNR_OF_EQUALS = 100.0
 """What identical pictures count as in a mean, where the PSNR itself would be infinite."""
+
+VERSION = 1
+"""Of all measures together: a number that changes with any of them makes old records old."""
 
 MS_SSIM_SIDE = 161
 """The smallest side for five scales of an 11-pixel window."""
@@ -38,6 +42,15 @@ METRICS = (
     Metric("ms_ssim_db", "MS-SSIM", "dB", 2.0),
     Metric("ssimulacra2", "SSIMULACRA2", "", 10.0),
 )
+
+
+def check_packages() -> None:
+    """`ValueError` that says what to install if a package is missing that the measures need."""
+    for name in ("torch", "pytorch_msssim", "ssimulacra2", "scipy", "bjontegaard"):
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise ValueError(f"the benchmark needs {error.name}: pip install 'codec[bench]'") from None
 
 
 def mse(a: Pixels, b: Pixels) -> float:
@@ -128,7 +141,8 @@ def bd_rate(anchor: Curve, curve: Curve, min_overlap: float = 2.0) -> BDRate:
     low = max(min(value for _, value in points) for points in curves)
     high = min(max(value for _, value in points) for points in curves)
     if high - low < min_overlap:
-        return BDRate(None, low, high, f"the curves share less than {min_overlap:g}")
+        shared = (low, high) if low < high else (None, None)
+        return BDRate(None, shared[0], shared[1], f"the curves share less than {min_overlap:g}")
     for points in curves:
         if any(after[1] <= before[1] for before, after in itertools.pairwise(points)):
             return BDRate(None, low, high, "a curve does not rise with its rate")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -58,38 +59,58 @@ class Skipped:
     reason: str
 
 
-def collect(sources: Iterable[Path]) -> tuple[list[Picture], list[Skipped]]:
-    """All files in the folders (or single files) but hidden ones, sorted by name."""
-    pictures: list[Picture] = []
+def collect(sources: Iterable[Path], leave_out: Path | None = None) -> tuple[list[Picture], list[Skipped]]:
+    """All files in the folders (or single files) but hidden ones and those under `leave_out`, by name."""
+    pictures: dict[str, Picture] = {}
     skipped: list[Skipped] = []
-    for name, path in _named_files(list(sources)):
+    for name, path, problem in _named_files(list(sources), leave_out and leave_out.resolve()):
         try:
+            if problem:
+                raise NotMeasured(problem)
             pixels, note = read(path)
+            height, width = pixels.shape[:2]
+            digest = hashlib.sha256(f"{width} {height} ".encode() + pixels.tobytes()).hexdigest()[:16]
+            if digest in pictures:
+                raise NotMeasured(f"has the pixels of {pictures[digest].name}")
         except NotMeasured as error:
             skipped.append(Skipped(name, str(error)))
             continue
-        height, width = pixels.shape[:2]
-        digest = hashlib.sha256(f"{width} {height} ".encode() + pixels.tobytes()).hexdigest()[:16]
-        pictures.append(Picture(name, path, width, height, digest, note))
-    return pictures, skipped
+        pictures[digest] = Picture(name, path, width, height, digest, note)
+    return list(pictures.values()), skipped
 
 
-def _named_files(sources: list[Path]) -> list[tuple[str, Path]]:
-    """Names are relative to their folder, led by the folder's name where there are several."""
-    files: dict[str, Path] = {}
+def _named_files(sources: list[Path], leave_out: Path | None) -> list[tuple[str, Path, str | None]]:
+    """Name, path and what is wrong with it. Names are relative to their folder, and differ."""
+    files: dict[str, tuple[Path, str | None]] = {}
     for source in sources:
-        if not source.is_dir():
-            files.setdefault(source.name, source)
-            continue
         lead = f"{source.resolve().name}/" if len(sources) > 1 else ""
-        for path in source.rglob("*"):
-            inside = path.relative_to(source)
-            if path.is_file() and not any(part.startswith(".") for part in inside.parts):
-                name = lead + inside.as_posix()
-                while name in files and files[name].resolve() != path.resolve():
-                    name += "'"  # two folders of the same name
-                files[name] = path
-    return sorted(files.items())
+        for path, problem in _walk(source) if source.is_dir() else [(source, None)]:
+            if leave_out and Path(os.path.realpath(path)).is_relative_to(leave_out):
+                continue
+            name = lead + path.relative_to(source).as_posix() if source.is_dir() else path.name
+            # A name of other bytes than UTF-8 must still fit into the result files.
+            name = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            while name in files:
+                name += "'"
+            if problem is None and not path.is_file():
+                problem = "not a regular file" if path.exists() else "a link to nothing"
+            files[name] = (path, problem)
+    return sorted((name, *about) for name, about in files.items())
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, str | None]]:
+    """Everything in a folder that is not hidden; links to folders are named, not followed."""
+    unreadable: list[OSError] = []
+    for place, folders, files in os.walk(folder, onerror=unreadable.append):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in folders:
+            if Path(place, name).is_symlink():
+                yield Path(place, name), "a link to a folder"
+        for name in files:
+            if not name.startswith("."):
+                yield Path(place, name), None
+    for error in unreadable:
+        yield Path(error.filename), f"cannot be read: {error.strerror}"
 
 
 def read(path: Path) -> tuple[Pixels, str | None]:
@@ -98,18 +119,19 @@ def read(path: Path) -> tuple[Pixels, str | None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # large pictures and odd metadata are no news here
             with Image.open(path) as image:
+                deep = any(";16" in str(part) for part in image.tile)  # Pillow keeps eight of the bits
                 image.load()
-                return _to_rgb(image)
+                return _to_rgb(image, deep)
     except NotMeasured:
         raise
     except UnidentifiedImageError:
         raise NotMeasured("not a picture that Pillow knows") from None
     except Exception as error:  # Pillow's decoders raise whatever their libraries do
-        text = " ".join(str(error).split()) or type(error).__name__
+        text = " ".join(str(error).replace(str(path), path.name).split()) or type(error).__name__
         raise NotMeasured(f"cannot be read: {text}") from None
 
 
-def _to_rgb(image: Image.Image) -> tuple[Pixels, str | None]:
+def _to_rgb(image: Image.Image, deep: bool) -> tuple[Pixels, str | None]:
     notes = []
     if getattr(image, "n_frames", 1) > 1:
         notes.append("first frame only")
@@ -119,6 +141,8 @@ def _to_rgb(image: Image.Image) -> tuple[Pixels, str | None]:
         gray = (np.asarray(turned).astype(np.uint16) >> 8).astype(np.uint8)
         notes.append("16-bit gray, measured as 8-bit RGB")
         return np.repeat(gray[:, :, None], 3, axis=2), "; ".join(notes)
+    if deep:
+        notes.append("16 bits reduced to 8")
     if mode != "RGB":
         if mode not in _NOTES:
             raise NotMeasured(f"samples of mode {mode} have no 8-bit RGB form")

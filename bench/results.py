@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,24 @@ _IDENTITY = ("codec", "version", "machine", "setting", "picture")
 
 def key(record: Record) -> Key:
     """What makes two records the same measurement."""
-    return (*(record[name] for name in _IDENTITY), "memory" in record)
+    return (*(record[name] for name in _IDENTITY), record.get("measures", 1), "memory" in record)
+
+
+def _whole(record: Any) -> bool:
+    """Whether a record has the fields that the summary relies on."""
+    if not isinstance(record, dict) or not all(name in record for name in _IDENTITY):
+        return False
+    if "error" in record:
+        return isinstance(record["error"], str)
+    if "memory" in record:
+        return isinstance(record["memory"], dict)
+    times = [record.get("encode_s"), record.get("decode_s")]
+    numbers = [record.get("bytes"), record.get("mse")]
+    for part in times:
+        if not isinstance(part, dict) or not part:
+            return False
+        numbers += part.values()
+    return all(isinstance(number, int | float) and number >= 0 for number in numbers)
 
 
 class Store:
@@ -34,17 +53,33 @@ class Store:
             self._load()
 
     def _load(self) -> None:
-        """Lines that a kill cut short are dropped; the file is ended so that the next line is whole."""
+        """Lines that a kill cut short, or that are no records, are dropped."""
         data = self.path.read_bytes()
         for line in data.decode("utf-8", errors="replace").splitlines():
             try:
                 record = json.loads(line)
-                self.records[key(record)] = record
-            except (ValueError, TypeError, KeyError):
+                if _whole(record):
+                    self.records[key(record)] = record
+            except (ValueError, TypeError, RecursionError):
                 continue
-        if data and not data.endswith(b"\n"):
+        if data and not data.endswith(b"\n"):  # so that the next line is whole
             with self.path.open("ab") as file:
                 file.write(b"\n")
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Two runs would disturb each other's clocks and measure everything twice: `ValueError`."""
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            yield
+            return
+        with self.path.open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise ValueError(f"another benchmark is writing to {self.path.parent}") from None
+            yield
 
     def done(self, identity: Record) -> bool:
         """Whether this was measured; a failure is tried again."""

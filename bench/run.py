@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 
 from .baselines import Baseline, Unavailable
 from .environment import machine
 from .measure import CodecFailed, Station, cores
-from .pictures import Picture
+from .metrics import VERSION
+from .pictures import NotMeasured, Picture
 from .results import Record, Store
 
 Advance = Callable[[str, int], None]
@@ -31,7 +34,7 @@ class Entry:
         """The fields that name a measurement. Options are part of the version: changed ones are new."""
         return {
             "codec": self.baseline.name, "version": f"{self.version}; {self.baseline.describe}",
-            "machine": machine(), "setting": setting, "picture": picture.digest,
+            "machine": machine(), "setting": setting, "picture": picture.digest, "measures": VERSION,
         }
 
     def memory_identity(self, pictures: Sequence[Picture]) -> Record:
@@ -46,7 +49,10 @@ def prepare(baselines: Sequence[Baseline], points: int | None) -> list[Entry]:
     for baseline in baselines:
         settings = _thinned(baseline.settings, points)
         try:
-            entries.append(Entry(baseline, settings, baseline.version()))
+            version = baseline.version()
+            if baseline.ours:
+                baseline.start(1)  # damaged weights are an error now, not on every picture
+            entries.append(Entry(baseline, settings, version))
         except Unavailable as error:
             entries.append(Entry(baseline, settings, unavailable=str(error)))
     return entries
@@ -78,17 +84,29 @@ def run(
     with ProcessPoolExecutor(
         cores(), mp_context=multiprocessing.get_context("spawn"), initializer=_start_measuring
     ) as pool:
-        for entry in entries:
-            if not entry.unavailable:
-                with Station(entry.baseline, pool, repeat, timeout) as station:
-                    _run_codec(entry, pictures, store, station, retime, advance)
+        try:
+            for entry in entries:
+                if not entry.unavailable:
+                    with Station(entry.baseline, pool, repeat, timeout) as station:
+                        _run_codec(entry, pictures, store, station, retime, advance)
+        except BaseException:  # Ctrl-C too: do not finish what nobody will keep
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _start_measuring() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:  # a killed parent must leave nothing behind
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
     import torch
 
     torch.set_num_threads(1)  # the pool has a process for each core
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
 
 
 def _run_codec(
@@ -97,8 +115,9 @@ def _run_codec(
     name = entry.baseline.name
     plan = [(picture, _to_do(entry, picture, store, retime)) for picture in pictures]
     advance(name, sum(len(entry.settings) - len(settings) for _, settings in plan))
-    if any(settings for _, settings in plan):
-        station.warm_up(min(pictures, key=lambda picture: picture.pixels))
+    first = next((picture for picture, settings in plan if settings), None)
+    if first:
+        station.warm_up(first)
     for picture, settings in plan:
         for record in _measure(entry, picture, settings, store, station):
             store.add(record)
@@ -126,7 +145,8 @@ def _measure(
         try:
             timed[setting] = {**identity, **station.run(picture, setting)}
         except CodecFailed as error:
-            yield {**identity, "error": str(error)}
+            if not store.done(identity):  # a failure to time again loses nothing
+                yield {**identity, "error": str(error)}
     compared = {}
     for setting, record in timed.items():
         known = store.get(entry.identity(picture, setting)) or {}
@@ -137,5 +157,5 @@ def _measure(
     for setting, future in compared.items():
         try:
             yield {**timed[setting], **future.result()}
-        except CodecFailed as error:
-            yield {**entry.identity(picture, setting), "error": str(error)}
+        except (CodecFailed, NotMeasured, MemoryError, OSError) as error:
+            yield {**entry.identity(picture, setting), "error": str(error) or type(error).__name__}

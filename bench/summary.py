@@ -27,7 +27,12 @@ def summarise(
     skipped: Sequence[Skipped], store: Store, anchors: Sequence[str] = (),
 ) -> Summary:
     """Everything that the table, the files and the report show; `anchors` are those to show first."""
-    codecs = [_codec(entry, pictures, store) for entry in entries]
+    exact = exactly_kept(entries, pictures, store)
+    # At 100 dB whatever the setting, they would decide every mean.
+    compared = [picture for picture in pictures if picture.name not in exact] or list(pictures)
+    codecs = [
+        _codec(entry, pictures if entry.baseline.lossless else compared, pictures, store) for entry in entries
+    ]
     codecs += [published_codec(curve) for curve in published(fingerprint(pictures))]
     return {
         "title": title,
@@ -36,7 +41,9 @@ def summarise(
         "fingerprint": fingerprint(pictures),
         "environment": environment(),
         "pictures": [
-            {"name": p.name, "width": p.width, "height": p.height, "note": p.note} for p in pictures
+            {"name": p.name, "width": p.width, "height": p.height,
+             "note": "; ".join(filter(None, (p.note, exact.get(p.name)))) or None}
+            for p in pictures
         ],
         "skipped": [dataclasses.asdict(item) for item in skipped],
         "metrics": [{"key": m.key, "label": m.label, "unit": m.unit} for m in METRICS],
@@ -45,7 +52,21 @@ def summarise(
     }
 
 
-def _codec(entry: Entry, pictures: Sequence[Picture], store: Store) -> dict[str, Any]:
+def exactly_kept(entries: Sequence[Entry], pictures: Sequence[Picture], store: Store) -> dict[str, str]:
+    """Pictures that a lossy codec reproduces exactly at some setting (flat ones), and which does."""
+    kept = {}
+    for picture in pictures:
+        for entry in entries:
+            records = (store.get(entry.identity(picture, setting)) or {} for setting in entry.settings)
+            if not entry.baseline.lossless and any(record.get("mse") == 0 for record in records):
+                kept[picture.name] = f"not in the curves: {entry.baseline.label} keeps it exactly"
+                break
+    return kept
+
+
+def _codec(
+    entry: Entry, pictures: Sequence[Picture], everything: Sequence[Picture], store: Store
+) -> dict[str, Any]:
     baseline = entry.baseline
     about: dict[str, Any] = {
         "name": baseline.name, "label": baseline.label, "ours": baseline.ours,
@@ -55,7 +76,10 @@ def _codec(entry: Entry, pictures: Sequence[Picture], store: Store) -> dict[str,
     }
     if entry.unavailable:
         return about
-    about["memory"] = (store.get(entry.memory_identity(pictures)) or {}).get("memory")
+    memory = store.get(entry.memory_identity(everything)) or {}
+    about["memory"] = memory.get("memory")
+    if "error" in memory:
+        about["failures"].append({"picture": "peak memory", "setting": "", "error": memory["error"]})
     for setting in entry.settings:
         records = [store.get(entry.identity(picture, setting)) for picture in pictures]
         whole = []
@@ -86,14 +110,20 @@ def _figures(picture: Picture, record: Record) -> dict[str, float | None]:
 def _means(
     whole: Sequence[tuple[Picture, Record]], rows: list[dict[str, float | None]]
 ) -> dict[str, float | None]:
-    """Arithmetic means over pictures, but for speeds: medians, since a busy machine makes outliers."""
+    """Arithmetic means over pictures, but for speeds: medians, since a busy machine makes outliers.
+
+    A measure that one of the pictures does not have has no mean: it would be one over other pictures
+    than that of the rate.
+    """
     means: dict[str, float | None] = {}
     for name in FIGURES:
         known = [value for row in rows if (value := row[name]) is not None]
-        means[name] = statistics.fmean(known) if known else None
+        means[name] = statistics.fmean(known) if len(known) == len(rows) else None
     structure = means["ms_ssim"]  # decibels of the mean, as in the literature
     means["ms_ssim_db"] = None if structure is None else ms_ssim_db(structure)
     means["bytes"] = sum(record["bytes"] for _, record in whole)
+    for work in ("encode_s", "decode_s"):
+        means[work] = statistics.fmean(record[work][str(cores())] for _, record in whole)
     for name in SPEEDS:
         known = [value for row in rows if (value := row[name]) is not None]
         means[name] = statistics.median(known) if known else None
@@ -105,7 +135,7 @@ def _speeds(picture: Picture, record: Record) -> dict[str, float | None]:
     speeds: dict[str, float | None] = {}
     for work in ("encode", "decode"):
         for label, count in (("1", 1), ("all", cores())):
-            seconds = record[f"{work}_s"][str(count)]
+            seconds = record[f"{work}_s"].get(str(count))
             speeds[f"{work}_mps_{label}"] = picture.pixels / 1e6 / seconds if seconds else None
     return speeds
 

@@ -26,7 +26,7 @@ def all_tables(summary: Summary, anchor_names: Sequence[str]) -> Iterator[Table]
             yield bd_rate(summary, name)
     rows = list(_accounts(summary))
     if rows:
-        table = _table("Not measured", "what", "why")
+        table = _table("Left out, failed or changed", "what", "why")
         for row in rows[:MOST_LISTED]:
             table.add_row(*row)
         if len(rows) > MOST_LISTED:
@@ -70,11 +70,11 @@ def lossless(summary: Summary) -> Table:
 
 
 def bd_rate(summary: Summary, anchor: str) -> Table:
-    """One anchor, every metric; the range is that of RGB PSNR."""
+    """One anchor, every metric, and the range of RGB PSNR that both curves cover."""
     labels = {codec["name"]: _label(codec) for codec in summary["codecs"]}
     table = _table(
         f"Bits at equal quality (BD-rate) against {labels[anchor]}; negative: fewer",
-        "codec", *(metric.label for metric in METRICS), "dB shared",
+        "codec", *(metric.label for metric in METRICS), "PSNR shared",
     )
     values = {
         (row["codec"], row["metric"]): row
@@ -93,16 +93,17 @@ def _label(codec: dict[str, Any]) -> str:
 
 
 def _accounts(summary: Summary) -> Iterator[tuple[str, str]]:
+    for codec in summary["codecs"]:
+        if codec["unavailable"]:
+            yield codec["label"], codec["unavailable"]
+    for codec in summary["codecs"]:
+        for failure in codec["failures"]:
+            yield f"{codec['label']} {failure['setting']}, {failure['picture']}", failure["error"]
     for item in summary["skipped"]:
         yield item["name"], item["reason"]
     for picture in summary["pictures"]:
         if picture["note"]:
             yield picture["name"], f"measured, but: {picture['note']}"
-    for codec in summary["codecs"]:
-        if codec["unavailable"]:
-            yield codec["label"], codec["unavailable"]
-        for failure in codec["failures"]:
-            yield f"{codec['label']} {failure['setting']}, {failure['picture']}", failure["error"]
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -6,7 +6,6 @@ import csv
 import json
 import math
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -19,12 +18,13 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from bench import anchors, figures, metrics
-from bench.baselines import Baseline, all_baselines, filter_rows, unfilter_rows
+from bench.baselines import Baseline, all_baselines, filter_rows, find, unfilter_rows
 from bench.cli import bench_command
 from bench.comparisons import largest_within
 from bench.measure import CodecFailed, Worker
 from bench.pictures import collect
 from bench.results import FILE, Store, key
+from bench.run import prepare
 from bench.summary import bd_rates
 from tests.pictures import textured
 
@@ -189,8 +189,8 @@ def mixed_folder(folder: Path) -> None:
     Image.fromarray(image).save(folder / "good.png")
     Image.fromarray(image[:, ::-1].copy()).save(folder / "other.jpg", quality=95)
     Image.fromarray(image[:, :, 0]).save(folder / "gray.png")
-    Image.fromarray(np.dstack([image, image[:, :, :1]])).save(folder / "alpha.png")
-    Image.fromarray(image[:, :, 0].astype(np.uint16) * 257).save(folder / "deep.png")
+    Image.fromarray(np.dstack([image[::-1], image[:, :, :1]])).save(folder / "alpha.png")
+    Image.fromarray(image[:, :, 1].astype(np.uint16) * 257).save(folder / "deep.png")
     whole = (folder / "good.png").read_bytes()
     (folder / "broken.png").write_bytes(whole[: len(whole) // 2])
     (folder / "notes.txt").write_text("not a picture")
@@ -220,21 +220,60 @@ def test_every_file_is_measured_or_accounted_for(tmp_path: Path) -> None:
     assert "mode F" in reasons["float.tiff"]
 
 
+def test_what_is_no_regular_file_is_named(tmp_path: Path) -> None:
+    Image.fromarray(textured(8, 8)).save(tmp_path / "a.png")
+    Image.fromarray(textured(8, 8)).save(tmp_path / "twin.bmp")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "nowhere.png").symlink_to(tmp_path / "missing.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "results.csv").write_text("ours")
+    pictures, skipped = collect([tmp_path], leave_out=tmp_path / "out")
+    assert [picture.name for picture in pictures] == ["a.png"]
+    assert {item.name: item.reason for item in skipped} == {
+        "twin.bmp": "has the pixels of a.png", "loop": "a link to a folder",
+        "nowhere.png": "a link to nothing", "pipe.png": "not a regular file",
+    }
+    assert collect([tmp_path / "pipe.png"])[1][0].reason == "not a regular file"
+
+
+def test_sixteen_bits_are_noted(tmp_path: Path) -> None:
+    import imagecodecs
+
+    deep = textured(8, 8).astype(np.uint16) * 257
+    (tmp_path / "deep.png").write_bytes(imagecodecs.png_encode(deep))
+    assert collect([tmp_path])[0][0].note == "16 bits reduced to 8"
+
+
+def test_names_of_any_bytes_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "[").mkdir()  # a closing tag, to a terminal that reads markup
+    with open(os.fsencode(tmp_path) + b"/[/red]\xff,\n.png", "wb") as file:
+        Image.fromarray(textured(24, 24)).save(file, "PNG")
+    result = bench(tmp_path, "--codecs", "jpeg", "--points", 1, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    rows = list(csv.DictReader((tmp_path / "out" / "results.csv").open(newline="").readlines()))
+    assert [row["picture"] for row in rows] == ["[/red]\ufffd,\n.png"]
+
+
 def test_names_tell_folders_apart(tmp_path: Path) -> None:
-    for folder in ("one/deep", "two/deep"):
+    for seed, folder in enumerate(("one/deep", "two/deep")):
         (tmp_path / folder).mkdir(parents=True)
-        Image.fromarray(textured(8, 8)).save(tmp_path / folder / "a.png")
+        Image.fromarray(textured(8, 8, seed)).save(tmp_path / folder / "a.png")
     names = [picture.name for picture in collect([tmp_path / "one", tmp_path / "two"])[0]]
     assert names == ["one/deep/a.png", "two/deep/a.png"]
+    files = [tmp_path / folder / "deep" / "a.png" for folder in ("one", "two")]
+    assert len({picture.name for picture in collect(files)[0]}) == 2
     assert [picture.name for picture in collect([tmp_path / "one"])[0]] == ["deep/a.png"]
 
 
 def test_pictures_are_known_by_their_pixels(tmp_path: Path) -> None:
     image = textured(12, 20)
+    digests = []
     for name, pixels in (("a.png", image), ("b.bmp", image), ("c.png", image.reshape(20, 12, 3))):
         Image.fromarray(pixels).save(tmp_path / name)
-    digests = {picture.name: picture.digest for picture in collect([tmp_path])[0]}
-    assert digests["a.png"] == digests["b.bmp"] != digests["c.png"]
+        digests.append(collect([tmp_path / name])[0][0].digest)
+    assert digests[0] == digests[1] != digests[2]
 
 
 # Processes
@@ -315,7 +354,8 @@ def test_result_files(run: tuple[Path, Path, Result, str]) -> None:
     assert results["bpp"] == sorted(results["bpp"])
     assert content["environment"]["cores"] >= 1
     rows = list(csv.DictReader((out / "results.csv").read_text().splitlines()))
-    assert len(rows) == 5 * 9
+    assert len(rows) == 5 * 9 + 3 + 1
+    assert {row["picture"] for row in rows if row["error"]} == {"broken.png", "notes.txt", "float.tiff", ""}
     jpeg = [row for row in rows if row["codec"] == "jpeg" and row["setting"] == "35"]
     assert {row["picture"] for row in jpeg} == {"good.png", "other.jpg", "gray.png", "alpha.png", "deep.png"}
     mean = sum(8 * int(row["bytes"]) / (180 * 200) for row in jpeg) / 5
@@ -343,8 +383,16 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     while not (out / FILE).exists() or not records_so_far(out):
         assert process.poll() is None
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
+    ask = ["ps", "-o", "pid=", "--ppid", str(process.pid)]
+    children = subprocess.run(ask, capture_output=True, text=True)
+    process.kill()  # only the parent: the others must notice
     process.wait()
+    for _ in range(200):
+        if not any(Path(f"/proc/{pid}").exists() for pid in children.stdout.split()):
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("processes were left behind")
     first = records_so_far(out)
     with (out / FILE).open("a") as file:
         file.write('{"codec": "jpeg", "cut off in the mid')
@@ -364,11 +412,89 @@ def test_failures_are_tried_again(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.add({**identity, "error": "no luck"})
     assert not store.done(identity)
-    store.add({**identity, "bytes": 7})
+    store.add({**identity, "bytes": 7, "mse": 1.0, "encode_s": {"1": 1.0}, "decode_s": {"1": 1.0}})
     again = Store(tmp_path)
     assert again.done(identity)
     assert not again.done({**identity, "version": "2"})
     assert not again.done({**identity, "memory": None})
+
+
+def test_records_that_are_none_are_dropped(tmp_path: Path) -> None:
+    identity = {"codec": "a", "version": "1", "machine": "m", "setting": 5, "picture": "p"}
+    times = {"encode_s": {"1": 1.0}, "decode_s": {"1": 1.0}}
+    bad: list[Any] = [
+        7, [], {}, {**identity}, {**identity, "bytes": 3}, {**identity, **times, "bytes": "3", "mse": 1.0},
+        {**identity, **times, "encode_s": {"1": "x"}, "bytes": 3, "mse": 1.0}, {**identity, "memory": 3},
+        {**identity, **times, "bytes": 3, "mse": None}, {**identity, "setting": [], "error": "x"},
+    ]
+    lines = [json.dumps(record) for record in bad] + ["[" * 100_000, "\x00", '{"codec": "a"']
+    (tmp_path / FILE).write_text("\n".join(lines))
+    assert Store(tmp_path).records == {}
+
+
+def test_two_runs_on_one_folder_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(textured(16, 16)).save(tmp_path / "a.png")
+    out = tmp_path / "out"
+    with Store(out).locked():
+        result = bench(tmp_path, "--codecs", "jpeg", "--out", out)
+    assert result.exit_code == 1
+    assert "another benchmark is writing" in result.output
+
+
+@pytest.mark.parametrize("name", ["ssimulacra2", "pytorch_msssim", "bjontegaard"])
+def test_a_missing_measure_is_named_at_once(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(textured(16, 16)).save(tmp_path / "a.png")
+    monkeypatch.setitem(sys.modules, name, None)
+    result = bench(tmp_path, "--codecs", "jpeg", "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "pip install 'codec[bench]'" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_pillow_without_a_format_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.init()
+    monkeypatch.delitem(Image.SAVE, "AVIF")
+    entry = prepare([find("avif")], None)[0]
+    assert entry.unavailable == "this Pillow cannot write AVIF"
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage" * 100])
+def test_damaged_weights_are_named_at_once(content: bytes, tmp_path: Path) -> None:
+    Image.fromarray(textured(16, 16)).save(tmp_path / "a.png")
+    weights = tmp_path / "bad.safetensors"
+    weights.write_bytes(content)
+    for name in (f"codec:{weights}", "codec:", "codec:missing"):
+        result = bench(tmp_path, "--codecs", name, "--out", tmp_path / "out")
+        assert result.exit_code == 1
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        assert not (tmp_path / "out").exists()
+
+
+def test_means_are_over_the_same_pictures_or_none(tmp_path: Path) -> None:
+    """A picture too small for a measure takes the measure away, not itself from the mean."""
+    Image.fromarray(textured(180, 200)).save(tmp_path / "large.png")
+    Image.fromarray(textured(60, 80)).save(tmp_path / "small.png")
+    out = tmp_path / "out"
+    assert bench(tmp_path, "--codecs", "jpeg", "--points", 4, "--out", out, "--json").exit_code == 0
+    results = json.loads((out / "json" / "jpeg.json").read_text())["results"]
+    assert results["ms-ssim-rgb"] == results["ssimulacra2"] == [None] * 4
+    psnr = [row["psnr_rgb"] for row in records(out) if row["setting"] == 5 and "bytes" in row]
+    assert results["psnr-rgb"][0] == pytest.approx(sum(psnr) / 2)
+
+
+def test_pictures_that_are_kept_exactly_do_not_decide_the_curves(tmp_path: Path) -> None:
+    Image.fromarray(textured(180, 200)).save(tmp_path / "photo.png")
+    Image.fromarray(np.full((180, 200, 3), 77, np.uint8)).save(tmp_path / "flat.png")
+    out = tmp_path / "out"
+    result = bench(tmp_path, "--codecs", "jpeg-444,webp,png", "--points", 4, "--out", out, "--json")
+    assert "not in the curves: JPEG 4:4:4 keeps it exactly" in result.output
+    photo = [row["psnr_rgb"] for row in records(out) if row["codec"] == "webp" and "bytes" in row]
+    results = json.loads((out / "json" / "webp.json").read_text())["results"]
+    assert len(photo) == 8
+    assert len(results["psnr-rgb"]) == 4
+    assert set(results["psnr-rgb"]) <= set(photo)
 
 
 def test_a_setting_that_failed_on_a_picture_is_no_point_of_the_curve(
@@ -423,6 +549,27 @@ def test_the_command_is_there_too() -> None:
 def test_readme_states_what_was_measured() -> None:
     result = CliRunner().invoke(figures.main, ["--check"])
     assert result.exit_code == 0, result.output
+
+
+def test_keeping_the_kept_results_keeps_them() -> None:
+    before = sorted(figures.RESULTS.iterdir())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "draw", lambda *args: [])
+        assert CliRunner().invoke(figures.main, ["--keep"]).exit_code == 0
+    assert sorted(figures.RESULTS.iterdir()) == before
+
+
+def test_our_curve_is_the_one_that_was_reported() -> None:
+    """Version 0.1.0's figures on Kodak, made on another processor by another program."""
+    reported = {0: (0.0757, 26.26), 20: (0.1710, 28.59), 40: (0.3699, 31.32), 60: (0.7096, 34.33),
+                80: (1.2341, 37.50), 100: (1.9398, 40.42)}
+    codecs, about = figures.load(figures.RESULTS)
+    if "69db4c80959a" not in about["description"]:
+        pytest.skip("another model ships by now: the figures are of 69db4c80959a")
+    points = {int(point["setting"]): point["mean"] for point in codecs[0]["points"]}
+    for quality, (bpp, psnr) in reported.items():
+        assert points[quality]["bpp"] == pytest.approx(bpp, rel=0.005)
+        assert points[quality]["psnr_rgb"] == pytest.approx(psnr, abs=0.01)
 
 
 def test_readme_without_markers_is_a_named_error() -> None:

@@ -27,8 +27,8 @@ function showSide(side) {
   if (residual) drawResidual(canvas, image, comparison.images.at(-1));
   const lines = [image.label];
   if (isNumber(image.bytes)) {
-    const rate = (8 * image.bytes) / (comparison.width * comparison.height);
-    lines.push(`${fixed(image.bytes, 0)} bytes`, `${fixed(rate, 3)} bpp`);
+    lines.push(`${fixed(image.bytes, 0)} bytes`);
+    if (isNumber(image.figures?.bpp)) lines.push(`${fixed(image.figures.bpp, 3)} bpp`);
   }
   for (const m of summary.metrics ?? []) {
     if (isNumber(image.figures?.[m.key])) lines.push(`${m.label}: ${quality(image.figures[m.key], m)}`);
