@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
+from PIL import Image
 
+from bench.cli import bench_command
 from bench.comparisons import Comparison, Shown
 from bench.report import write_report
 from tests.pictures import noise, textured
@@ -105,7 +108,7 @@ def comparisons() -> list[Comparison]:
         original = textured(64, 96, seed)
         blurred = (original // 16 * 16).astype(np.uint8)
         result.append(Comparison(name, [
-            Shown("ours, quality 40", 1234, {"psnr_rgb": 31.5, "ssimulacra2": None}, blurred),
+            Shown("ours, quality 40", 1234, {"bpp": 0.5, "psnr_rgb": 31.5, "ssimulacra2": None}, blurred),
             Shown("JPEG", 1250, {"psnr_rgb": 28.0}, noise(64, 96, seed)),
             Shown("original", None, {}, original),
         ]))
@@ -340,10 +343,39 @@ def test_slider(open_page: Open) -> None:
     page.mouse.move(box["x"], box["y"] + 9)  # no longer held
     assert float(page.input_value("#compare-slider")) == pytest.approx(25, abs=1)
     assert page.inner_text("#left-caption").split("\n") == [
-        "ours, quality 40", "1,234 bytes", "1.607 bpp", "PSNR, RGB: 31.50 dB"
+        "ours, quality 40", "1,234 bytes", "0.500 bpp", "PSNR, RGB: 31.50 dB"
     ]
     page.select_option("#compare-zoom", "2")
     assert page.locator("#frame").bounding_box()["width"] == 192  # type: ignore[index]
+
+
+@needs_browser
+def test_a_report_of_a_real_run(open_page: Open, tmp_path: Path, tiny_weights: Path) -> None:
+    pictures, out = tmp_path / "pictures", tmp_path / "out"
+    pictures.mkdir()
+    Image.fromarray(textured(176, 1100)).save(pictures / "wide.png")
+    Image.fromarray(textured(170, 190, 1)).save(pictures / "small.png")
+    names = f"codec:{tiny_weights},jpeg,png"
+    result = CliRunner().invoke(
+        bench_command, [str(pictures), "--codecs", names, "--points", "4", "--out", str(out)]
+    )
+    assert result.exit_code == 0, result.output
+    rows = [json.loads(line) for line in (out / "records.jsonl").read_text().splitlines()]
+    psnr = [row["psnr_rgb"] for row in rows if row["codec"] == "jpeg" and row.get("setting") == 5]
+
+    page = open_page(out / "report.html")
+    assert list(curves(page)) == ["codec tiny", "JPEG 4:2:0"]
+    assert curves(page)["JPEG 4:2:0"][0] == pytest.approx(sum(psnr) / 2)
+    titles = {"psnr_y": "PSNR, luma (dB)", "ms_ssim_db": "MS-SSIM (dB)", "ssimulacra2": "SSIMULACRA2"}
+    for metric, title in titles.items():
+        page.select_option("#rate [data-choice=metric]", metric)
+        assert y_title(page) == title
+    assert page.input_value("#bd [data-choice=anchor]") == "jpeg"
+    page.select_option("#compare-picture", label="wide.png, the middle 1024×176 of 1100×176")
+    caption = page.inner_text("#left-caption").split("\n")
+    size = int(caption[1].removesuffix(" bytes").replace(",", ""))
+    assert caption[2] == f"{8 * size / (176 * 1100):.3f} bpp"  # of the whole picture, not of its middle
+    assert column(page, "lossless-table", 0) == ["PNG"]
 
 
 @needs_browser
