@@ -558,14 +558,15 @@ def test_keeping_the_kept_results_keeps_them() -> None:
     assert sorted(figures.RESULTS.iterdir()) == before
 
 
-def test_our_curve_is_the_one_that_was_reported() -> None:
-    """Version 0.1.0's figures on Kodak, made on another processor by another program."""
-    reported = {0: (0.0757, 26.26), 20: (0.1710, 28.59), 40: (0.3699, 31.32), 60: (0.7096, 34.33),
-                80: (1.2341, 37.50), 100: (1.9398, 40.42)}
+def test_our_curve_is_the_one_on_the_model_card() -> None:
+    """The card's figures are from the processor that trained it; the results may be of another."""
     codecs, about = figures.load(figures.RESULTS)
-    if "69db4c80959a" not in about["description"]:
-        pytest.skip("another model ships by now: the figures are of 69db4c80959a")
-    points = {int(point["setting"]): point["mean"] for point in codecs[0]["points"]}
+    card = (figures.ROOT / "codec" / "weights" / f"{codecs[0]['label'].split()[-1]}.md").read_text()
+    assert f"Id `{about['description'].partition(';')[0].split()[-1]}`" in card
+    rows = [line.split("|")[1:4] for line in card.partition("## Kodak")[2].splitlines()]
+    reported = {r[0].strip(): (float(r[1]), float(r[2])) for r in rows if r and r[0].strip().isdigit()}
+    points = {point["setting"]: point["mean"] for point in codecs[0]["points"]}
+    assert set(reported) == set(points)
     for quality, (bpp, psnr) in reported.items():
         assert points[quality]["bpp"] == pytest.approx(bpp, rel=0.005)
         assert points[quality]["psnr_rgb"] == pytest.approx(psnr, abs=0.01)

@@ -17,7 +17,9 @@ from codec.cli import main
 from codec.model.network import Model
 from codec.training.config import TrainingConfig, load_config
 from codec.training.data import CropSampler, list_images, split
-from codec.training.loop import CHECKPOINT, LOG, TRUNK, Trainer, initial_state, open_run, train, validate
+from codec.training.loop import (
+    CHECKPOINT, LOG, TRUNK, Trainer, has_bfloat16, initial_state, open_run, train, validate,
+)
 from tests.pictures import SAMPLES, textured
 
 TOML = """
@@ -245,6 +247,17 @@ def test_bad_configurations(tmp_path: Path, text: str, says: str) -> None:
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 1
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("about", "expected"),
+    [({"avx512_bf16": True}, True), ({"avx2": True, "avx512_bf16": False}, False), ({}, False)],
+)
+def test_bfloat16_only_where_the_device_has_it(
+    about: dict[str, bool], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: about, raising=False)
+    assert has_bfloat16(torch.device("cpu")) is expected
 
 
 def test_shipped_configurations_load() -> None:
