@@ -18,7 +18,15 @@ from codec.model.network import Model
 from codec.training.config import TrainingConfig, load_config
 from codec.training.data import CropSampler, list_images, split
 from codec.training.loop import (
-    CHECKPOINT, LOG, TRUNK, Trainer, has_bfloat16, initial_state, open_run, train, validate,
+    CHECKPOINT,
+    LOG,
+    TRUNK,
+    Trainer,
+    has_bfloat16,
+    initial_state,
+    open_run,
+    train,
+    validate,
 )
 from tests.pictures import SAMPLES, textured
 
