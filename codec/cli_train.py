@@ -34,6 +34,10 @@ def _minutes(ctx: click.Context, param: click.Parameter, value: float) -> float:
 )
 @click.option("--config", default="medium", show_default=True, help="Shipped name or .toml file.")
 @click.option(
+    "--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE",
+    help="Change a value of the configuration, as training.batch=16; may be repeated.",
+)
+@click.option(
     "--minutes", default=60.0, show_default=True, callback=_minutes,
     help="Training time in all, earlier runs counted.",
 )
@@ -45,26 +49,29 @@ def _minutes(ctx: click.Context, param: click.Parameter, value: float) -> float:
 @click.option("--device", default=None, help="cpu or cuda; the GPU where there is one.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=None, help="CPU threads.")
+@click.option("--export/--no-export", "exported", default=True, help="Whether to write model.safetensors.")
 def train_command(
-    data: Path, out: Path, config: str, minutes: float, resume: bool, init: Path | None,
-    device: str | None, seed: int, threads: int | None,
+    data: Path, out: Path, config: str, overrides: tuple[str, ...], minutes: float, resume: bool,
+    init: Path | None, device: str | None, seed: int, threads: int | None, exported: bool,
 ) -> None:
     """Train a model and export it to OUT/model.safetensors; a killed run goes on with --resume."""
     import torch
 
     from codec.training.config import load_config
-    from codec.training.loop import initial_state, train
+    from codec.training.initialisation import read_start
+    from codec.training.loop import train
 
     if threads is not None:
         torch.set_num_threads(threads)
     try:
-        settings = load_config(config)
+        settings = load_config(config, overrides)
         where = None if device is None else api.check_device(device)
-        state = None if init is None else initial_state(init.read_bytes())
+        start = None if init is None else read_start(init.read_bytes())
         with _progress(minutes) as report:
-            train(data, out, settings, minutes=minutes, resume=resume, init=state, device=where,
+            train(data, out, settings, minutes=minutes, resume=resume, init=start, device=where,
                   seed=seed, report=report)
-        _export(out, out / WEIGHTS, data, where or torch.device("cpu"), batches=300)
+        if exported:
+            _export(out, out / WEIGHTS, data, where or torch.device("cpu"), batches=300)
     except (ValueError, TypeError, OSError, RuntimeError) as error:
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:

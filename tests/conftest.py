@@ -19,7 +19,7 @@ from codec.training.tables import collect_histograms, fit_tables
 from tests.pictures import SAMPLES
 
 TINY = ModelConfig(
-    width_8=16, width_16=16, blocks_8=1, blocks_16=1, latents=24,
+    width_8=16, width_16=16, blocks_8=1, blocks_16=1, synthesis_blocks_8=1, synthesis_blocks_16=1, latents=24,
     hyper_latents=4, hyper_width=8, context_width=16, context_blocks=1,
 )
 

@@ -17,13 +17,13 @@ from codec.cli import main
 from codec.model.network import Model
 from codec.training.config import TrainingConfig, load_config
 from codec.training.data import CropSampler, list_images, split
+from codec.training.initialisation import read_start
 from codec.training.loop import (
     CHECKPOINT,
     LOG,
     TRUNK,
     Trainer,
     has_bfloat16,
-    initial_state,
     open_run,
     train,
     validate,
@@ -37,6 +37,8 @@ width_8 = 48
 width_16 = 64
 blocks_8 = 1
 blocks_16 = 1
+synthesis_blocks_8 = 1
+synthesis_blocks_16 = 1
 latents = 96
 hyper_latents = 8
 hyper_width = 32
@@ -101,7 +103,7 @@ def test_train_resume_export(tmp_path: Path, config_file: Path) -> None:
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     # Training can go on from the exported file.
-    again = train(SAMPLES, tmp_path / "again", config, minutes=0.01, init=initial_state(weights.read_bytes()))
+    again = train(SAMPLES, tmp_path / "again", config, minutes=0.01, init=read_start(weights.read_bytes()))
     assert psnr_at_512(again) == pytest.approx(psnr_at_512(trainer.average), abs=0.5)
     worker = codec.Codec(model=weights)
     image = textured(70, 90)

@@ -27,7 +27,10 @@ class ModelConfig:
     width_16: int = 192
     """Channels at 1/16 of the picture's resolution."""
     blocks_8: int = 3
+    """Of the analysis transform, as `blocks_16`."""
     blocks_16: int = 3
+    synthesis_blocks_8: int = 3
+    synthesis_blocks_16: int = 3
     latents: int = 320
     """Channels of the latents y; a multiple of four."""
     hyper_latents: int = 64
@@ -52,7 +55,10 @@ class ModelConfig:
 
         Every 3×3 layer at 1/16 reaches one latent further, every one at 1/8 half a latent.
         """
-        return self.blocks_16 + (self.blocks_8 + 1) // 2
+        return max(
+            self.blocks_16 + (self.blocks_8 + 1) // 2,
+            self.synthesis_blocks_16 + (self.synthesis_blocks_8 + 1) // 2,
+        )
 
     def as_dict(self) -> dict[str, int]:
         """The fields as plain integers, for metadata."""

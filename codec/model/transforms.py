@@ -60,10 +60,10 @@ class SynthesisTransform(nn.Module):
         self.log_gain = QualityTable(config.latents)
         self.shortcut = Linear32(config.latents, 4 * config.width_8)
         self.latents = nn.Linear(config.latents, config.width_16)
-        self.blocks_16 = nn.Sequential(*(Block(config.width_16) for _ in range(config.blocks_16)))
+        self.blocks_16 = nn.Sequential(*(Block(config.width_16) for _ in range(config.synthesis_blocks_16)))
         self.scale_16 = QualityTable(config.width_16, 1.0)
         self.up = nn.Linear(config.width_16, 4 * config.width_8)
-        self.blocks_8 = nn.Sequential(*(Block(config.width_8) for _ in range(config.blocks_8)))
+        self.blocks_8 = nn.Sequential(*(Block(config.width_8) for _ in range(config.synthesis_blocks_8)))
         self.scale_8 = QualityTable(config.width_8, 1.0)
         self.pixels = Linear32(config.width_8, 8 * 8 * 3)
 

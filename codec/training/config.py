@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from codec.model.config import ModelConfig
+from codec.training.optimizer import OPTIMIZERS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +21,7 @@ class TrainingConfig:
     model: ModelConfig
     crop: int = 256
     batch: int = 8
+    optimizer: str = "adamw"
     learning_rate: float = 1e-3
     linear_rate: float = 0.1
     """Factor on the learning rate of the linear path."""
@@ -33,6 +36,8 @@ class TrainingConfig:
             value, kind = getattr(self, field.name), type(field.default)
             if kind in (int, float) and (isinstance(value, bool) or not isinstance(value, (int, kind))):
                 raise ValueError(f"{field.name} must be a number, not {value!r}")
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer must be one of {OPTIMIZERS}, not {self.optimizer!r}")
         if not isinstance(self.lambdas, tuple) or not all(
             isinstance(value, (int, float)) for value in self.lambdas
         ):
@@ -71,8 +76,22 @@ class TrainingConfig:
         return {"name": training.pop("name"), "model": training.pop("model"), "training": training}
 
 
-def load_config(source: str | Path) -> TrainingConfig:
-    """A TOML file, or the name of one that ships in `codec/configs`."""
+def override(values: dict[str, Any], assignments: Iterable[str]) -> None:
+    """Set entries of a TOML file's tables from "table.key=value"; `ValueError` for any other form."""
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        table, dot, name = key.strip().partition(".")
+        if not (equals and dot and table in ("model", "training") and name):
+            raise ValueError(f"expected model.KEY=VALUE or training.KEY=VALUE, not {assignment!r}")
+        try:
+            parsed = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            parsed = value.strip()  # a name needs no quotes
+        values.setdefault(table, {})[name] = parsed
+
+
+def load_config(source: str | Path, overrides: Iterable[str] = ()) -> TrainingConfig:
+    """A TOML file, or the name of one that ships in `codec/configs`, changed by `override`."""
     path = Path(source)
     if path.suffix == ".toml":
         text = path.read_text(encoding="utf-8")
@@ -81,4 +100,6 @@ def load_config(source: str | Path) -> TrainingConfig:
         if not shipped.is_file():
             raise ValueError(f"no configuration named {source!r}")
         text = shipped.read_text(encoding="utf-8")
-    return TrainingConfig.from_dict(tomllib.loads(text))
+    values = tomllib.loads(text)
+    override(values, overrides)
+    return TrainingConfig.from_dict(values)

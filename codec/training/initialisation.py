@@ -1,4 +1,4 @@
-"""The start of training: a linear codec from two Karhunen–Loève transforms.
+"""The start of training: a linear codec from two Karhunen–Loève transforms, or a trained model.
 
 PCA of 8×8×3 patches gives the first layer, PCA of 2×2 groups of its features the second; synthesis
 is the transpose, and the quality gains follow from rate–distortion theory. Training then begins
@@ -7,6 +7,7 @@ where a block-transform codec stands.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from codec.model.config import QUALITY_ANCHORS
 from codec.model.entropy_model import SCALE_MIN, SCALES, scale_index
 from codec.model.network import Model
+from codec.model.weights import InvalidWeights, deserialise, read_metadata
 
 
 def principal_components(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,3 +82,62 @@ def initialise_with_klt(model: Model, crops: Tensor, lambdas: tuple[float, float
     scales = deviation_16[None, :m] * torch.exp(log_gain[:, None])
     offset = scale_index(scales.clamp_min(SCALE_MIN)).clamp(0, SCALES - 1)
     entropy.index_offset.table.copy_(offset)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedStart:
+    """A trained model to go on from."""
+
+    state: dict[str, Tensor]
+    lambdas: tuple[float, float]
+    """Those that it was trained with, of quality 0 and 100."""
+
+
+def read_start(weights: bytes) -> TrainedStart:
+    """The parameters and lambdas in an exported weights file; raises `InvalidWeights`."""
+    state = deserialise(weights)[0].float().state_dict()
+    try:
+        low, high = read_metadata(weights)["metadata"]["training"]["config"]["training"]["lambdas"]
+    except (KeyError, TypeError, ValueError):
+        raise InvalidWeights("the weights do not say which lambdas they were trained with") from None
+    return TrainedStart(state, (float(low), float(high)))
+
+
+@torch.no_grad()
+def initialise_from(model: Model, start: TrainedStart, lambdas: tuple[float, float]) -> None:
+    """Set `model`, of the same widths or deeper, to compute what `start` does, at other lambdas.
+
+    Blocks that `start` lacks keep their zero output (Chen, Goodfellow, Shlens: "Net2Net", ICLR 2016),
+    and the rows of the quality tables are read off where the new lambdas lie among the old ones.
+    `ValueError` for a model of another shape.
+    """
+    own = model.state_dict()
+    unknown = sorted(set(start.state) - set(own))
+    if unknown:
+        raise ValueError(f"the weights to start from have layers that the model lacks: {', '.join(unknown)}")
+    new = [name for name in own if name not in start.state]
+    beside = [name for name in new if ".blocks_" not in name]
+    if beside:
+        raise ValueError(f"the weights to start from lack layers: {', '.join(beside)}")
+    values = {
+        name: remap_table(value, start.lambdas, lambdas) if name.endswith(".table") else value
+        for name, value in start.state.items()
+    }
+    wrong = [name for name, value in values.items() if value.shape != own[name].shape]
+    if wrong:
+        raise ValueError(f"the weights to start from have other widths: {', '.join(wrong)}")
+    model.load_state_dict(own | values)
+
+
+def remap_table(table: Tensor, old: tuple[float, float], new: tuple[float, float]) -> Tensor:
+    """Rows of a quality table (anchors×C) for other lambdas: linear in log lambda, also beyond the ends."""
+    if old == new:
+        return table
+    log_old, log_new = ([math.log(value) for value in pair] for pair in (old, new))
+    anchors = torch.linspace(0, 1, QUALITY_ANCHORS, dtype=torch.float64)
+    logs = log_new[0] + anchors * (log_new[1] - log_new[0])
+    position = (logs - log_old[0]) / (log_old[1] - log_old[0]) * (QUALITY_ANCHORS - 1)
+    low = position.floor().clamp(0, QUALITY_ANCHORS - 2).long()
+    t = (position - low)[:, None]
+    rows = table[low].double() * (1 - t) + table[low + 1].double() * t
+    return rows.to(table.dtype)

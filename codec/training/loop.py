@@ -20,13 +20,12 @@ import torch
 from torch import Tensor
 
 from codec.model.config import MAX_LEVEL
-from codec.model.layers import Linear32
 from codec.model.network import Model
-from codec.model.weights import deserialise
 from codec.training.config import TrainingConfig
 from codec.training.data import CropSampler, list_images, split, usable_images
-from codec.training.initialisation import initialise_with_klt
+from codec.training.initialisation import TrainedStart, initialise_from, initialise_with_klt
 from codec.training.loss import psnr, rate_distortion
+from codec.training.optimizer import build_optimizers, set_rate
 
 CHECKPOINT = "checkpoint.pt"
 TRUNK = "trunk.pt"
@@ -34,17 +33,6 @@ LOG = "log.jsonl"
 VALIDATION_LEVELS = (0, 256, 512, 768, 1024)
 
 Report = Callable[[dict[str, Any]], None]
-
-
-def parameter_groups(model: Model, linear_rate: float) -> list[dict[str, Any]]:
-    """The optimiser's groups: the linear path, which starts near its optimum, moves more slowly."""
-    linear = [p for m in model.modules() if isinstance(m, Linear32) for p in m.parameters()]
-    known = {id(parameter) for parameter in linear}
-    others = [p for p in model.parameters() if id(p) not in known]
-    return [
-        {"params": others, "rate_factor": 1.0},
-        {"params": linear, "rate_factor": linear_rate},
-    ]
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -66,18 +54,11 @@ class Trainer:
         self.mixed = has_bfloat16(device)
         self.model = Model(config.model).to(device)
         self.average = Model(config.model).to(device).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, config.linear_rate), betas=(0.9, 0.99), weight_decay=0.0
-        )
+        self.optimizers = build_optimizers(self.model, config.optimizer, config.linear_rate)
         self.step = 0
         self.minutes = 0.0
         self.skipped = 0  # steps in a row without a finite gradient
         self.decay_budget: float | None = None  # minutes of the schedule whose decay has begun
-
-    def start_from(self, state: dict[str, Tensor]) -> None:
-        """Set the model and its average to trained weights; the optimiser starts afresh."""
-        self.model.load_state_dict(state)
-        self.average.load_state_dict(state)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint; an interruption leaves the previous one."""
@@ -86,7 +67,7 @@ class Trainer:
             "config": self.config.as_dict(),
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
             "minutes": self.minutes,
             "decay_budget": self.decay_budget,
@@ -102,7 +83,8 @@ class Trainer:
             raise ValueError(f"{path} holds a model of another shape")
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, values in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(values)
         self.step = state["step"]
         self.minutes = state["minutes"]
         self.decay_budget = state.get("decay_budget")
@@ -123,19 +105,18 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             output = self.model(x, level)
         loss = rate_distortion(output, x, level, self.config.lambdas)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         loss.total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
-        rate = self.learning_rate(budget)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["rate_factor"]
+        set_rate(self.optimizers, self.learning_rate(budget))
         if not torch.isfinite(norm):
             self.skipped += 1
             if self.skipped > 100:
                 raise ValueError("training diverged: 100 steps without a finite gradient")
         else:
             self.skipped = 0
-            self.optimizer.step()
+            for optimizer in self.optimizers:
+                optimizer.step()
         self.step += 1
         # A short memory at first: the average must not drag the start along.
         keep = min(self.config.ema, (1 + self.step) / (10 + self.step))
@@ -175,17 +156,12 @@ def validate(model: Model, files: list[Path], lambdas: tuple[float, float]) -> l
     return rows
 
 
-def initial_state(weights: bytes) -> dict[str, Tensor]:
-    """The parameters in an exported weights file, to go on training from; `InvalidWeights`."""
-    return deserialise(weights)[0].float().state_dict()
-
-
 def open_run(
     config: TrainingConfig,
     out: Path,
     minutes: float,
     resume: bool,
-    init: dict[str, Tensor] | None,
+    init: TrainedStart | None,
     device: torch.device,
     crops: CropSampler,
 ) -> Trainer:
@@ -204,10 +180,10 @@ def open_run(
     if (out / CHECKPOINT).exists():
         raise ValueError(f"{out} already holds a run: pass --resume, or choose another folder")
     if init is not None:
-        trainer.start_from(init)
+        initialise_from(trainer.model, init, config.lambdas)
     else:
         initialise_with_klt(trainer.model, crops.batch(128), config.lambdas)
-        trainer.average.load_state_dict(trainer.model.state_dict())
+    trainer.average.load_state_dict(trainer.model.state_dict())
     return trainer
 
 
@@ -218,7 +194,7 @@ def train(
     *,
     minutes: float,
     resume: bool = False,
-    init: dict[str, Tensor] | None = None,
+    init: TrainedStart | None = None,
     device: torch.device | None = None,
     seed: int = 0,
     report: Report = lambda entry: None,
