@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import io
 import os
 import threading
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codec import container, limits, registry
+from codec import container, rate_control, registry
 from codec.container import Header
-from codec.errors import CodecError, InvalidImage, LimitExceeded
+from codec.effort import DEFAULT_EFFORT, EFFORTS, Progress, check_effort
+from codec.errors import LimitExceeded, TargetMissed, TargetUnreachable
 from codec.files import write_atomically
-from codec.image import from_pixels, to_pixels
+from codec.image import Pixels, check_suffix, from_pixels, image_bytes, read_image, to_pixels
+from codec.rate_control import Target, Trial
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +33,8 @@ Image = Any
 """ndarray H×W or H×W×3 uint8, PIL image, or torch tensor C×H×W (uint8, or float in [0,1])."""
 
 EXTENSION = ".cae"
+
+DEFAULT_QUALITY = 75.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +60,11 @@ class Info:
     format_version: int
 
     @property
+    def quality_limit(self) -> str | None:
+        """"lowest" at quality 0 and "highest" at 100, where a target may have wanted to go further."""
+        return {0.0: "lowest", 100.0: "highest"}.get(-1.0 if self.quality is None else self.quality)
+
+    @property
     def bits_per_pixel(self) -> float:
         """Size of the file in bits, over the pixels of the picture."""
         return 8 * self.bytes / (self.width * self.height)
@@ -72,6 +81,22 @@ def quality_level(quality: float) -> int:
     if not 0 <= quality <= 100:  # NaN too
         raise ValueError(f"quality must be from 0 to 100, not {quality}")
     return round(float(quality) * container.MAX_LEVEL / 100)
+
+
+def choose_goal(
+    quality: float | None,
+    target_bpp: float | None = None,
+    target_bytes: int | None = None,
+    target_psnr: float | None = None,
+) -> int | Target:
+    """The quality level, or the target; `ValueError` if there is more than one."""
+    targets: list[tuple[rate_control.Kind, float | None]] = [
+        ("bpp", target_bpp), ("bytes", target_bytes), ("psnr", target_psnr)
+    ]
+    given = [Target(kind, value) for kind, value in targets if value is not None]
+    if len(given) + (quality is not None) > 1:
+        raise ValueError("give one of quality, target_bpp, target_bytes and target_psnr")
+    return given[0] if given else quality_level(DEFAULT_QUALITY if quality is None else quality)
 
 
 class Codec:
@@ -113,20 +138,73 @@ class Codec:
         """Twelve hexadecimal digits that name the weights."""
         return self._pipeline.model_id.hex()
 
-    def compress(self, image: Image, *, quality: float = 75) -> bytes:
+    def compress(
+        self,
+        image: Image,
+        *,
+        quality: float | None = None,
+        target_bpp: float | None = None,
+        target_bytes: int | None = None,
+        target_psnr: float | None = None,
+        effort: int = DEFAULT_EFFORT,
+        progress: Progress = lambda share: None,
+    ) -> bytes:
         """As the function `codec.compress`."""
-        return self.compress_batch([image], quality=quality)[0]
+        goal = choose_goal(quality, target_bpp, target_bytes, target_psnr)
+        check_effort(effort)
+        pixels = to_pixels(image)
+        with self._running():
+            if isinstance(goal, Target):
+                data = self._reach(pixels, goal, effort, progress)
+            else:
+                data = self._encode([pixels], goal, effort, progress)[0]
+        progress(1.0)
+        return data
 
     def decompress(self, data: bytes) -> NDArray[np.uint8]:
         """As the function `codec.decompress`."""
         return self.decompress_batch([data])[0]
 
-    def compress_batch(self, images: Sequence[Image], *, quality: float = 75) -> list[bytes]:
+    def compress_batch(
+        self, images: Sequence[Image], *, quality: float | None = None, effort: int = DEFAULT_EFFORT
+    ) -> list[bytes]:
         """One file for each picture; sizes may differ, and files do not depend on the batch."""
-        level = quality_level(quality)
+        level = quality_level(DEFAULT_QUALITY if quality is None else quality)
+        check_effort(effort)
         pixels = [to_pixels(image) for image in images]
         with self._running():
-            return self._pipeline.encode(pixels, level)
+            return self._encode(pixels, level, effort)
+
+    def _encode(
+        self, pixels: Sequence[Pixels], level: int, effort: int, progress: Progress = lambda share: None
+    ) -> list[bytes]:
+        return self._pipeline.encode(pixels, level, effort=EFFORTS[effort], progress=progress)
+
+    def _reach(self, pixels: Pixels, target: Target, effort: int, progress: Progress) -> bytes:
+        """The file that meets `target`; warns of `TargetMissed` or raises `TargetUnreachable`."""
+
+        def encode(level: int, at: int, report: Progress) -> Trial:
+            data = self._encode([pixels], level, at, report)[0]
+            psnr = None
+            if target.kind == "psnr":
+                psnr = rate_control.psnr(pixels, self._decode_one(*container.unpack(data)))
+            return Trial(level, data, psnr)
+
+        height, width, _ = pixels.shape
+        best, reached = rate_control.reach(target, height * width, encode, effort, progress)
+        if not reached:
+            about = f"{target} is out of reach: {best.describe(height * width)} at quality {best.quality:g}"
+            if target.kind == "bytes":
+                raise TargetUnreachable(about)
+            warnings.warn(TargetMissed(about), stacklevel=4)
+        return best.data
+
+    def _decode_one(self, header: Header, payloads: Sequence[memoryview]) -> Pixels:
+        from codec.pipeline import decode_stored
+
+        if header.stored:
+            return decode_stored(header, payloads)
+        return self._pipeline.decode([(header, payloads)])[0]
 
     def decompress_batch(self, files: Sequence[bytes]) -> list[NDArray[np.uint8]]:
         """The picture of each file; all files are checked before the first is decoded."""
@@ -194,15 +272,16 @@ def check_device(device: str) -> torch.device:
 
 def _load_pipeline(name: str, data: bytes, device: str) -> Pipeline:
     from codec.errors import UnknownModel
-    from codec.model.weights import InvalidWeights, deserialise, model_id
+    from codec.model.weights import InvalidWeights, deserialise, model_id, trained_lambdas
     from codec.pipeline import Pipeline
 
     where = check_device(device)
     try:
         model, tables = deserialise(data)
+        lambdas = trained_lambdas(data)
     except InvalidWeights as error:
         raise UnknownModel(f"model {name!r}: {error}") from None
-    return Pipeline(model, tables, model_id(data), where)
+    return Pipeline(model, tables, model_id(data), where, lambdas)
 
 
 @functools.lru_cache(maxsize=4)
@@ -218,7 +297,12 @@ def _codec(model: str | os.PathLike[str] | None, device: str | None) -> Codec:
 def compress(
     image: Image,
     *,
-    quality: float = 75,
+    quality: float | None = None,
+    target_bpp: float | None = None,
+    target_bytes: int | None = None,
+    target_psnr: float | None = None,
+    effort: int = DEFAULT_EFFORT,
+    progress: Progress = lambda share: None,
     model: str | os.PathLike[str] | None = None,
     device: str | None = None,
 ) -> bytes:
@@ -227,14 +311,28 @@ def compress(
     Args:
         image: ndarray H×W or H×W×3 uint8, PIL image, or torch tensor C×H×W with one or three
             channels (uint8, or float in [0,1]). Any size from 1×1 up.
-        quality: 0 (smallest) to 100 (best); fractions count.
+        quality: 0 (smallest) to 100 (best); fractions count. 75 if neither it nor a target is given.
+        target_bpp: bits per pixel of the whole file, reached within 2 % where a quality does.
+        target_bytes: size that the file never exceeds, and comes within 2 % of where a quality does.
+        target_psnr: decibels that the decoded picture never falls short of where a quality reaches
+            them, over all samples, with as few bits as 0.1 dB more allow.
+        effort: 1 (fastest) to 9 (smallest file). From 3 on, up to which nothing is searched for, the
+            file is the same on every machine; from 4 on latents are searched for, see `codec.search`.
+        progress: called with the share of the work that is done, from 0 to 1.
         model: name of a shipped model or path of a weights file; None for the default.
         device: where the networks run; None for the CPU.
 
+    A target takes eight encodes at most. One that lies beyond quality 0 or 100 gives the nearest file
+    and the warning `TargetMissed`; `inspect` shows the limit.
+
     Raises `InvalidImage` or `LimitExceeded` for a picture that cannot be taken, `UnknownModel`,
-    `ValueError` or `TypeError` for a wrong argument.
+    `TargetUnreachable` if even quality 0 takes more than `target_bytes`, `ValueError` or
+    `TypeError` for a wrong argument.
     """
-    return _codec(model, device).compress(image, quality=quality)
+    return _codec(model, device).compress(
+        image, quality=quality, target_bpp=target_bpp, target_bytes=target_bytes,
+        target_psnr=target_psnr, effort=effort, progress=progress,
+    )
 
 
 def decompress(data: bytes, *, device: str | None = None) -> NDArray[np.uint8]:
@@ -255,17 +353,15 @@ def decompress(data: bytes, *, device: str | None = None) -> NDArray[np.uint8]:
 def encode(
     src: str | os.PathLike[str],
     dst: str | os.PathLike[str],
-    *,
-    quality: float = 75,
-    model: str | os.PathLike[str] | None = None,
-    device: str | None = None,
+    **options: Any,
 ) -> None:
     """Compress a picture file of any format that Pillow reads into a `.cae` file.
 
-    `dst` is replaced whole or not at all. Raises as `compress`; `InvalidImage` also for a file
-    that Pillow cannot read, `OSError` if a file cannot be opened or written.
+    `options` are those of `compress`. `dst` is replaced whole or not at all. Raises as `compress`;
+    `InvalidImage` also for a file that Pillow cannot read, `OSError` if a file cannot be opened or
+    written.
     """
-    write_atomically(dst, compress(read_image(src), quality=quality, model=model, device=device))
+    write_atomically(dst, compress(read_image(src), **options))
 
 
 def decode(
@@ -279,58 +375,6 @@ def decode(
     check_suffix(Path(dst).suffix)
     data = Path(src).read_bytes()
     write_atomically(dst, image_bytes(decompress(data, device=device), Path(dst).suffix))
-
-
-def read_image(src: Any) -> Any:
-    """A PIL image from a path or binary file, upright as its EXIF says; `InvalidImage` if it is none."""
-    import PIL.Image
-    import PIL.ImageOps
-
-    try:
-        with PIL.Image.open(src) as image:
-            limits.check_size(image.height, image.width)
-            image.load()
-            return PIL.ImageOps.exif_transpose(image)
-    except (CodecError, MemoryError):
-        raise
-    except PIL.UnidentifiedImageError:
-        raise InvalidImage("not a picture that Pillow can read") from None
-    except PIL.Image.DecompressionBombError as error:
-        raise LimitExceeded(str(error)) from None
-    except OSError as error:
-        if error.errno is not None:  # the file system's, not the decoder's
-            raise
-        raise InvalidImage(f"the picture cannot be read: {error}") from None
-    except Exception as error:  # Pillow's decoders raise whatever their libraries do
-        raise InvalidImage(f"the picture cannot be read: {error}") from None
-
-
-_SAVE_OPTIONS: dict[str, dict[str, Any]] = {
-    "JPEG": {"quality": 95, "subsampling": 0},
-    "WEBP": {"lossless": True},
-}
-"""Writing a decoded picture should not lose more: lossless or nearly so."""
-
-
-def check_suffix(suffix: str) -> str:
-    """Pillow's name of the format with the extension `suffix`; `ValueError` if it writes none."""
-    import PIL.Image
-
-    PIL.Image.init()
-    name = PIL.Image.registered_extensions().get(suffix.lower())
-    if name is None or name not in PIL.Image.SAVE:
-        raise ValueError(f"no picture format can be written for the extension {suffix!r}")
-    return name
-
-
-def image_bytes(pixels: NDArray[np.uint8], suffix: str) -> bytes:
-    """`pixels` as a picture file of the format of `suffix`; `ValueError` if there is none."""
-    import PIL.Image
-
-    name = check_suffix(suffix)
-    out = io.BytesIO()
-    PIL.Image.fromarray(pixels).save(out, name, **_SAVE_OPTIONS.get(name, {}))
-    return out.getvalue()
 
 
 def inspect(data: bytes) -> Info:

@@ -5,6 +5,7 @@ Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 something 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import io
@@ -12,16 +13,17 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 import codec
-from codec import api
+from codec import api, image
 from codec.cli_train import export_command, train_command
-from codec.errors import CodecError
+from codec.effort import DEFAULT_EFFORT, Progress
+from codec.errors import CodecError, TargetMissed
 from codec.files import write_atomically
 
 _PATHS = click.argument("paths", nargs=-1, required=True, metavar="IN… [OUT]")
@@ -43,15 +45,23 @@ def main() -> None:
 @_PATHS
 @_OUTPUT
 @click.option(
-    "-q", "--quality", type=click.FloatRange(0, 100), default=75.0, show_default=True,
-    help="0 (smallest) to 100 (best).",
+    "-q", "--quality", type=click.FloatRange(0, 100),
+    help="0 (smallest) to 100 (best); 75 unless a target is given.",
+)
+@click.option("--target-bpp", type=float, help="Bits per pixel to reach, instead of a quality.")
+@click.option("--target-bytes", type=int, help="Size that no file may exceed.")
+@click.option("--target-psnr", type=float, help="Decibels that no picture may fall short of.")
+@click.option(
+    "-e", "--effort", type=click.IntRange(1, 9), default=DEFAULT_EFFORT, show_default=True,
+    help="1 (fastest) to 9 (smallest file).",
 )
 @click.option("-m", "--model", help="Shipped model or .safetensors file.")
 @_FORCE
 @_DEVICE
 @_THREADS
 def compress(
-    paths: tuple[str, ...], output: str | None, quality: float, model: str | None, force: bool,
+    paths: tuple[str, ...], output: str | None, quality: float | None, target_bpp: float | None,
+    target_bytes: int | None, target_psnr: float | None, effort: int, model: str | None, force: bool,
     device: str | None, threads: int | None,
 ) -> None:
     """Compress pictures.
@@ -59,12 +69,24 @@ def compress(
     Each IN becomes IN with the extension .cae. The last argument is the output if it ends in .cae,
     or is - or a folder and follows an input. - reads stdin and writes stdout.
     """
+    try:
+        api.choose_goal(quality, target_bpp, target_bytes, target_psnr)
+    except ValueError as error:
+        raise click.UsageError(str(error).replace("target_", "--target-")) from None
     jobs = _plan(paths, output, lambda name: name.endswith(api.EXTENSION), api.EXTENSION)
     worker = _codec(model, device, threads)
 
-    def convert(source: str, target: str) -> bytes:
+    def convert(source: str, target: str, progress: Progress) -> bytes:
         file = io.BytesIO(_read(source)) if source == "-" else source
-        return worker.compress(api.read_image(file), quality=quality)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", TargetMissed)
+            data = worker.compress(
+                image.read_image(file), quality=quality, target_bpp=target_bpp, target_bytes=target_bytes,
+                target_psnr=target_psnr, effort=effort, progress=progress,
+            )
+        for warning in caught:
+            click.echo(f"codec: {source}: {warning.message}", err=True)
+        return data
 
     _run(jobs, convert, force)
 
@@ -88,16 +110,16 @@ def decompress(
     """
     suffix = "." + suffix.lower().lstrip(".")
     try:
-        api.check_suffix(suffix)
+        image.check_suffix(suffix)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--format") from None
     jobs = _plan(paths, output, lambda name: not name.endswith(api.EXTENSION), suffix)
     worker = _codec(model, device, threads)
 
-    def convert(source: str, target: str) -> bytes:
+    def convert(source: str, target: str, progress: Progress) -> bytes:
         kind = suffix if target == "-" else Path(target).suffix
-        api.check_suffix(kind)
-        return api.image_bytes(worker.decompress(_read(source)), kind)
+        image.check_suffix(kind)
+        return image.image_bytes(worker.decompress(_read(source)), kind)
 
     _run(jobs, convert, force)
 
@@ -112,12 +134,14 @@ def info(paths: tuple[str, ...], as_json: bool) -> None:
         data = _read(path)
         about = codec.inspect(data)
         fields = {"file": path, **dataclasses.asdict(about)}
+        fields["quality_limit"] = about.quality_limit
         fields["bits_per_pixel"] = round(about.bits_per_pixel, 4)
         if as_json:
             click.echo(json.dumps(fields))
             return
         kind = "gray" if about.channels == 1 else "RGB"
-        how = "lossless" if about.lossless else f"quality {about.quality:g}, model {about.model}"
+        limit = f" (the {about.quality_limit})" if about.quality_limit else ""
+        how = "lossless" if about.lossless else f"quality {about.quality:g}{limit}, model {about.model}"
         tiles = f"{about.tiles} tile{'s' if about.tiles > 1 else ''}"
         click.echo(
             f"{path}: {about.width}×{about.height} {kind}, {how}, {about.bytes} bytes "
@@ -211,33 +235,42 @@ def _plan(
 
 
 def _run(
-    jobs: list[tuple[str, str]], convert: Callable[[str, str], bytes], force: bool
+    jobs: list[tuple[str, str]], convert: Callable[[str, str, Progress], bytes], force: bool
 ) -> None:
-    def work(job: tuple[str, str]) -> None:
-        source, target = job
-        if target == "-":
-            if sys.stdout.isatty():
-                raise click.UsageError("binary data is not written to a terminal")
-        elif os.path.lexists(target) and not force:
-            raise FileExistsError(f"{target} exists already: pass -f to overwrite it")
-        data = convert(source, target)
-        if target == "-":
-            out = sys.stdout.buffer
-            out.write(data)
-            out.flush()
-        else:
-            write_atomically(target, data)
+    with _progress_bar(len(jobs)) as advance:
 
-    _each(_with_progress(jobs), work, name=lambda job: job[0])
+        def work(numbered: tuple[int, tuple[str, str]]) -> None:
+            number, (source, target) = numbered
+            if target == "-":
+                if sys.stdout.isatty():
+                    raise click.UsageError("binary data is not written to a terminal")
+            elif os.path.lexists(target) and not force:
+                raise FileExistsError(f"{target} exists already: pass -f to overwrite it")
+            data = convert(source, target, lambda share: advance(number + share))
+            advance(number + 1)
+            if target == "-":
+                out = sys.stdout.buffer
+                out.write(data)
+                out.flush()
+            else:
+                write_atomically(target, data)
+
+        _each(enumerate(jobs), work, name=lambda numbered: numbered[1][0])
 
 
-def _with_progress(jobs: list[tuple[str, str]]) -> Iterable[tuple[str, str]]:
-    if len(jobs) < 2 or not sys.stderr.isatty():
-        return jobs
+@contextlib.contextmanager
+def _progress_bar(files: int) -> Iterator[Callable[[float], None]]:
+    """A function that takes how many files are done; on a terminal it moves a bar on stderr."""
+    if not sys.stderr.isatty():
+        yield lambda done: None
+        return
     from rich.console import Console
-    from rich.progress import track
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    return track(jobs, description="files", console=Console(stderr=True))
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("files" if files > 1 else "picture", total=files)
+        yield lambda done: bar.update(task, completed=done)
 
 
 def _each(items: Iterable[Any], work: Callable[[Any], None], name: Callable[[Any], str] = str) -> None:

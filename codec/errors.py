@@ -3,6 +3,7 @@
     CodecError
     ├── InvalidImage           the picture to compress is not one that the codec takes
     ├── LimitExceeded          a size is beyond the limits in `limits.py`
+    ├── TargetUnreachable      no quality makes the file as small as it must be
     └── FormatError            the bytes to decompress are not a valid file
         ├── Truncated          … they end too early
         ├── ChecksumMismatch   … they were damaged
@@ -11,7 +12,7 @@
 
 `LimitExceeded` also stands for too little memory. Nothing else leaves `decompress`, `inspect` or
 `verify`, whatever the bytes. Wrong arguments raise `TypeError` or `ValueError`, trouble with files
-`OSError`, as everywhere in Python.
+`OSError`, as everywhere in Python. `TargetMissed` is a warning, not an error.
 """
 
 
@@ -25,6 +26,14 @@ class InvalidImage(CodecError):
 
 class LimitExceeded(CodecError):
     """A picture or file is larger than the limits, or the memory, allow."""
+
+
+class TargetUnreachable(CodecError):
+    """`target_bytes` is less than the picture takes at quality 0; the message says how much that is."""
+
+
+class TargetMissed(UserWarning):
+    """A warning: the file is the nearest to its target that the model can make."""
 
 
 class FormatError(CodecError):

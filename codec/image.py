@@ -1,13 +1,14 @@
-"""Pictures in and out: what the codec takes, as arrays of pixels, and why it refuses the rest."""
+"""Pictures in and out: what the codec takes, as arrays or files, and why it refuses the rest."""
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.errors import InvalidImage
+from codec.errors import CodecError, InvalidImage, LimitExceeded
 from codec.limits import check_size
 
 Pixels = NDArray[np.uint8]
@@ -90,3 +91,55 @@ def _from_pillow(image: Any) -> NDArray[np.uint8]:
     except (OSError, SyntaxError, ValueError) as error:  # an image is read when it is first used
         raise InvalidImage(f"the picture cannot be read: {error}") from None
     return array[:, :, None] if array.ndim == 2 else array
+
+
+def read_image(src: Any) -> Any:
+    """A PIL image from a path or binary file, upright as its EXIF says; `InvalidImage` if it is none."""
+    import PIL.Image
+    import PIL.ImageOps
+
+    try:
+        with PIL.Image.open(src) as image:
+            check_size(image.height, image.width)
+            image.load()
+            return PIL.ImageOps.exif_transpose(image)
+    except (CodecError, MemoryError):
+        raise
+    except PIL.UnidentifiedImageError:
+        raise InvalidImage("not a picture that Pillow can read") from None
+    except PIL.Image.DecompressionBombError as error:
+        raise LimitExceeded(str(error)) from None
+    except OSError as error:
+        if error.errno is not None:  # the file system's, not the decoder's
+            raise
+        raise InvalidImage(f"the picture cannot be read: {error}") from None
+    except Exception as error:  # Pillow's decoders raise whatever their libraries do
+        raise InvalidImage(f"the picture cannot be read: {error}") from None
+
+
+_SAVE_OPTIONS: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "WEBP": {"lossless": True},
+}
+"""Writing a decoded picture should not lose more: lossless or nearly so."""
+
+
+def check_suffix(suffix: str) -> str:
+    """Pillow's name of the format with the extension `suffix`; `ValueError` if it writes none."""
+    import PIL.Image
+
+    PIL.Image.init()
+    name = PIL.Image.registered_extensions().get(suffix.lower())
+    if name is None or name not in PIL.Image.SAVE:
+        raise ValueError(f"no picture format can be written for the extension {suffix!r}")
+    return name
+
+
+def image_bytes(pixels: NDArray[np.uint8], suffix: str) -> bytes:
+    """`pixels` as a picture file of the format of `suffix`; `ValueError` if there is none."""
+    import PIL.Image
+
+    name = check_suffix(suffix)
+    out = io.BytesIO()
+    PIL.Image.fromarray(pixels).save(out, name, **_SAVE_OPTIONS.get(name, {}))
+    return out.getvalue()

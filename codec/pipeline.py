@@ -1,16 +1,18 @@
 """From pixels to files and back: the one place where all parts meet.
 
-    pixels ─ windows ─ analysis ─ latents of tiles ─ payloads ─ container      (encode)
+    pixels ─ windows ─ analysis (─ search) ─ latents of tiles ─ payloads ─ container   (encode)
     container ─ payloads ─ latents of tiles ─ windows ─ synthesis ─ pixels      (decode)
 
-Analysis runs in float64 although float32 would be accurate enough: threads, batch size, CPU and
-library change the last bits of a float sum, and in float32 that turns a few symbols of a picture
-over. In float64 they would have to lie within 1e-12 of a tie, so that files come out the same.
+Analysis runs in float64 (from effort 3 on) although float32 would be accurate enough: threads, batch
+size, CPU and library change the last bits of a float sum, and in float32 that turns a few symbols of a
+picture over. In float64 they would have to lie within 1e-12 of a tie, so that files come out the same.
+The search (from effort 4 on) runs in float32, and its files may differ between machines.
 Synthesis runs in float32; pixels may differ by one level between machines.
 """
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,12 +25,14 @@ from torch import Tensor
 
 from codec import container, tiling
 from codec.container import Header
+from codec.effort import DEFAULT_EFFORT, EFFORTS, Effort, Progress
 from codec.entropy_coder import TableSet
 from codec.errors import ChecksumMismatch, FormatError
 from codec.image import Pixels
 from codec.latent_codec import decode_latents, encode_latents
 from codec.model.config import PIXELS_PER_LATENT
-from codec.model.network import Model
+from codec.model.network import Model, rate_weight
+from codec.search import Window, refine, soft_copy, weight_of
 from codec.tiling import Box
 
 _T = TypeVar("_T")
@@ -43,16 +47,37 @@ _BATCH_PIXELS = 1 << 21
 class Pipeline:
     """A loaded model on a device, its transforms in the precisions that they run in."""
 
-    def __init__(self, model: Model, tables: TableSet, model_id: bytes, device: torch.device) -> None:
+    def __init__(
+        self,
+        model: Model,
+        tables: TableSet,
+        model_id: bytes,
+        device: torch.device,
+        lambdas: tuple[float, float],
+    ) -> None:
         self.model = model.to(device)
         self.model.analysis.double()
         self.model.hyper_analysis.double()
         self.tables = tables
         self.model_id = model_id
         self.device = device
+        self.lambdas = lambdas
         self.halo = model.config.halo
 
-    def encode(self, images: Sequence[Pixels], level: int, tile_size: int = TILE_SIZE) -> list[bytes]:
+    @functools.cached_property
+    def soft(self) -> Model:
+        """The model in float32 with gradients, for the search and for analysis at the lowest efforts."""
+        return soft_copy(self.model, self.device)
+
+    def encode(
+        self,
+        images: Sequence[Pixels],
+        level: int,
+        tile_size: int = TILE_SIZE,
+        *,
+        effort: Effort = EFFORTS[DEFAULT_EFFORT],
+        progress: Progress = lambda share: None,
+    ) -> list[bytes]:
         """One file for each picture, in order."""
         jobs = _Jobs(self.halo, tile_size)
         padded = [_pad(pixels) for pixels in images]
@@ -60,15 +85,32 @@ class Pipeline:
             jobs.add(index, pixels.shape[0], pixels.shape[1])
         entries: list[list[tuple[bytes, int]]] = [[(b"", 0)] * count for count in jobs.tile_counts]
         levels = torch.tensor([level], device=self.device)
+        finished, total = 0, sum(jobs.tile_counts)
         for batch in jobs.batches():
-            inner, x = batch[0].inner, self._windows(padded, batch)
             n = levels.expand(len(batch))
-            y = self._analyse(x, n)[:, inner.slices[0], inner.slices[1]]
+            y = self._analyse(self._windows(padded, batch), n, effort.exact_analysis)
+            if effort.iterations:
+                refined = []
+                for k, job in enumerate(batch):
+
+                    def report(share: float, before: int = finished + k) -> None:
+                        progress((before + share) / total)
+
+                    size = images[job.picture].shape[:2]
+                    refined.append(self._refine(
+                        padded[job.picture], (size[0], size[1]), job, y[k : k + 1], levels,
+                        effort.iterations, report,
+                    ))
+                y = torch.cat(refined)
+            else:
+                y = y[:, batch[0].inner.slices[0], batch[0].inner.slices[1]]
+            finished += len(batch)
+            progress(finished / total)
             payloads, _ = encode_latents(self.model, self.tables, y, n)
             for job, payload in zip(batch, payloads, strict=True):
                 entries[job.picture][job.tile] = (payload.data, payload.symbols_crc)
         return [
-            self._assemble(pixels, level, tile_size, entry)
+            self._assemble(pixels, level, tile_size, entry, effort.zstd_level)
             for pixels, entry in zip(images, entries, strict=True)
         ]
 
@@ -79,15 +121,35 @@ class Pipeline:
         return x.expand(-1, -1, -1, 3).to(torch.float64) / 255
 
     @torch.no_grad()
-    def _analyse(self, x: Tensor, level: Tensor) -> Tensor:
-        y: Tensor = self.model.analysis(x, level)
-        return y
+    def _analyse(self, x: Tensor, level: Tensor, exact: bool) -> Tensor:
+        y: Tensor = self.model.analysis(x, level) if exact else self.soft.analysis(x.float(), level)
+        return y.double()
+
+    def _refine(
+        self, padded: Pixels, size: tuple[int, int], job: _Job, y: Tensor, level: Tensor,
+        iterations: int, progress: Progress,
+    ) -> Tensor:
+        box = job.window.scaled(PIXELS_PER_LATENT)
+        window = Window(
+            pixels=torch.from_numpy(padded[box.slices]).to(self.device)[None].float() / 255,
+            height=min(box.bottom, size[0]) - box.top,
+            width=min(box.right, size[1]) - box.left,
+            inner=job.inner,
+            level=level,
+            weight=weight_of(float(rate_weight(level, *self.lambdas)), padded.shape[2]),
+        )
+        return refine(self.soft, window, y, iterations, progress)
 
     def _assemble(
-        self, pixels: Pixels, level: int, tile_size: int, entries: list[tuple[bytes, int]]
+        self,
+        pixels: Pixels,
+        level: int,
+        tile_size: int,
+        entries: list[tuple[bytes, int]],
+        zstd_level: int,
     ) -> bytes:
         height, width, channels = pixels.shape
-        stored = _store(pixels, tile_size, sum(len(data) for data, _ in entries))
+        stored = _store(pixels, tile_size, sum(len(data) for data, _ in entries), zstd_level)
         header = Header(
             width=width,
             height=height,
@@ -203,7 +265,7 @@ def _pad(pixels: Pixels) -> Pixels:
     return np.pad(pixels, ((0, bottom), (0, right), (0, 0)), mode="edge")
 
 
-def _store(pixels: Pixels, tile_size: int, limit: int) -> list[tuple[bytes, int]] | None:
+def _store(pixels: Pixels, tile_size: int, limit: int, zstd_level: int) -> list[tuple[bytes, int]] | None:
     """Payloads of the pixels themselves if, together, they take fewer than `limit` bytes.
 
     A tile is a zstd frame, or raw where that is not smaller. Flat graphics and noise end up here:
@@ -217,7 +279,7 @@ def _store(pixels: Pixels, tile_size: int, limit: int) -> list[tuple[bytes, int]
     entries = []
     for box in tiling.tiles(height, width, tile_size):
         raw = pixels[box.scaled(PIXELS_PER_LATENT).slices].tobytes()
-        packed = zstandard.ZstdCompressor(level=19).compress(raw)
+        packed = zstandard.ZstdCompressor(level=zstd_level).compress(raw)
         # On a tie the pixels: a payload of exactly their length is read as the pixels themselves.
         entries.append((packed if len(packed) < len(raw) else raw, zlib.crc32(raw)))
     return entries if sum(len(data) for data, _ in entries) < limit else None

@@ -23,13 +23,15 @@ TINY = ModelConfig(
     hyper_latents=4, hyper_width=8, context_width=16, context_blocks=1,
 )
 
+LAMBDAS = (0.0006, 0.2)
+
 
 def tiny_model() -> tuple[Model, CropSampler]:
     """An untrained KLT codec whose blocks are not the identity, and a source of crops."""
     torch.manual_seed(0)
     sampler = CropSampler(list_images(SAMPLES), 64, torch.device("cpu"))
     model = Model(TINY)
-    initialise_with_klt(model, sampler.batch(64), (0.0006, 0.2))
+    initialise_with_klt(model, sampler.batch(64), LAMBDAS)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.01 * torch.randn_like(parameter))
@@ -43,7 +45,7 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frozen, _ = freeze(model)
     tables = fit_tables(*collect_histograms(frozen, sampler, batches=4, batch=8))
     path: Path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    path.write_bytes(serialise(frozen, tables, {}))
+    path.write_bytes(serialise(frozen, tables, {"training": {"config": {"training": {"lambdas": LAMBDAS}}}}))
     return path
 
 

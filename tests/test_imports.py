@@ -16,11 +16,12 @@ ROOT = Path(codec.__file__).parent
 
 # Each layer may import from those above it, and from its own.
 LAYERS = [
-    {"errors", "limits", "files"},
-    {"tiling", "image", "entropy_coder"},
+    {"errors", "limits", "files", "effort"},
+    {"tiling", "image", "entropy_coder", "rate_control"},
     {"container", "registry"},
     {"model"},
     {"latent_codec"},
+    {"search"},
     {"pipeline"},
     {"api"},
     {"__init__"},

@@ -89,6 +89,16 @@ def read_metadata(data: bytes) -> dict[str, Any]:
         raise InvalidWeights(f"not a weights file of this package: {error}") from None
 
 
+def trained_lambdas(data: bytes) -> tuple[float, float]:
+    """Lambda at quality 0 and 100 that the model was trained with; raises `InvalidWeights`."""
+    try:
+        training = read_metadata(data)["metadata"]["training"]["config"]["training"]
+        low, high = training["lambdas"]
+        return float(low), float(high)
+    except (KeyError, TypeError, ValueError):
+        raise InvalidWeights("the weights do not say which lambdas they were trained with") from None
+
+
 def model_id(data: bytes) -> bytes:
     """The first six bytes of the file's SHA-256."""
     return hashlib.sha256(data).digest()[:6]

@@ -58,7 +58,7 @@ def export(
     sampler = CropSampler(files, crop, device, seed=2)
     tables = fit_tables(*collect_histograms(frozen, sampler, batches, batch))
     draft = serialise(frozen, tables, {})
-    rows = validate_real(draft, held_out, device)
+    rows = validate_real(draft, held_out, device, lambdas)
     for row, trained in zip(rows, validate(model, held_out, lambdas), strict=True):
         row["training_estimate_bpp"] = trained["bpp"]
         # A coder ends on whole words: up to 64 bits of a picture of 512² are not the estimate's.
@@ -80,7 +80,7 @@ def export(
 
 
 def validate_real(
-    weights: bytes, files: list[Path], device: torch.device
+    weights: bytes, files: list[Path], device: torch.device, lambdas: tuple[float, float]
 ) -> list[dict[str, float]]:
     """Mean figures of held-out pictures at five qualities, from real files and decoded pixels.
 
@@ -88,7 +88,7 @@ def validate_real(
     information content of the symbols under the tables.
     """
     model, tables = deserialise(weights)
-    pipeline = Pipeline(model, tables, model_id(weights), device)
+    pipeline = Pipeline(model, tables, model_id(weights), device, lambdas)
     images = usable_images(files)
     rows = []
     for quality in QUALITIES:

@@ -16,7 +16,7 @@ from torch import Tensor
 from codec.model.config import QUALITY_ANCHORS
 from codec.model.entropy_model import SCALE_MIN, SCALES, scale_index
 from codec.model.network import Model
-from codec.model.weights import InvalidWeights, deserialise, read_metadata
+from codec.model.weights import deserialise, trained_lambdas
 
 
 def principal_components(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,19 +95,14 @@ class TrainedStart:
 
 def read_start(weights: bytes) -> TrainedStart:
     """The parameters and lambdas in an exported weights file; raises `InvalidWeights`."""
-    state = deserialise(weights)[0].float().state_dict()
-    try:
-        low, high = read_metadata(weights)["metadata"]["training"]["config"]["training"]["lambdas"]
-    except (KeyError, TypeError, ValueError):
-        raise InvalidWeights("the weights do not say which lambdas they were trained with") from None
-    return TrainedStart(state, (float(low), float(high)))
+    return TrainedStart(deserialise(weights)[0].float().state_dict(), trained_lambdas(weights))
 
 
 @torch.no_grad()
 def initialise_from(model: Model, start: TrainedStart, lambdas: tuple[float, float]) -> None:
     """Set `model`, of the same widths or deeper, to compute what `start` does, at other lambdas.
 
-    Blocks that `start` lacks keep their zero output (Chen, Goodfellow, Shlens: "Net2Net", ICLR 2016),
+    Blocks that `start` lacks add nothing (Chen, Goodfellow, Shlens: "Net2Net", ICLR 2016),
     and the rows of the quality tables are read off where the new lambdas lie among the old ones.
     `ValueError` for a model of another shape.
     """
@@ -116,9 +111,12 @@ def initialise_from(model: Model, start: TrainedStart, lambdas: tuple[float, flo
     if unknown:
         raise ValueError(f"the weights to start from have layers that the model lacks: {', '.join(unknown)}")
     new = [name for name in own if name not in start.state]
-    beside = [name for name in new if ".blocks_" not in name]
+    beside = [name for name in new if ".blocks" not in name]
     if beside:
         raise ValueError(f"the weights to start from lack layers: {', '.join(beside)}")
+    for name in new:
+        if ".mix_out." in name or ".gate_out." in name:
+            own[name].zero_()  # transforms start so by themselves, entropy networks do not
     values = {
         name: remap_table(value, start.lambdas, lambdas) if name.endswith(".table") else value
         for name, value in start.state.items()

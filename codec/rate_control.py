@@ -1,0 +1,211 @@
+"""Targets in bytes, bits per pixel or decibels: which quality level reaches them.
+
+Sizes and PSNR rise with the level, nearly evenly in log size and in decibels, so a few encodes find
+the level: a guess from the average photograph, then interpolation inside a shrinking bracket.
+Where an encode is a long search, a fast one finds the level first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import numbers
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+
+from codec.effort import Progress
+from codec.image import Pixels
+
+Kind = Literal["bpp", "bytes", "psnr"]
+
+MAX_TRIALS = 8
+"""Encodes at most."""
+
+TOLERANCE = 0.02
+"""Of a size, relative; of a PSNR, in mean squared error: 0.086 dB."""
+
+_LAST_LEVEL = 1024
+# The average photograph: bits per pixel from 0.07 to 1.9, PSNR from 27 to 41 dB.
+_LOG_SIZE_SLOPE = math.log(1.9 / 0.07) / _LAST_LEVEL
+_PSNR_SLOPE = (41 - 27) / _LAST_LEVEL
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What a file shall reach. `ValueError` unless the value is a positive finite number."""
+
+    kind: Kind
+    value: float
+
+    def __post_init__(self) -> None:
+        if isinstance(self.value, bool) or not isinstance(self.value, numbers.Real):
+            raise TypeError(f"target_{self.kind} must be a number, not {type(self.value).__name__}")
+        if not 0 < self.value < math.inf:  # NaN too
+            raise ValueError(f"target_{self.kind} must be positive and finite, not {self.value}")
+
+    def __str__(self) -> str:
+        unit = {"bpp": "bits per pixel", "bytes": "bytes", "psnr": "dB"}[self.kind]
+        return f"{self.value:g} {unit}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One encode: its level, its file and the PSNR of what it decodes to (dB; infinite if exact)."""
+
+    level: int
+    data: bytes
+    psnr: float | None = None
+
+    @property
+    def quality(self) -> float:
+        return self.level * 100 / _LAST_LEVEL
+
+    def describe(self, pixels: int) -> str:
+        """What came out, for messages."""
+        if self.psnr is not None:
+            return f"{self.psnr:.2f} dB"
+        return f"{len(self.data)} bytes ({8 * len(self.data) / pixels:.4g} bits per pixel)"
+
+
+Encode = Callable[[int, int, Progress], Trial]
+"""(level, effort, progress) to the encode's result."""
+
+_FAST_EFFORT = 3
+_FAST_TRIALS = 5
+"""Of the MAX_TRIALS, where `_FAST_EFFORT` finds the level for a higher one."""
+
+
+def psnr(a: Pixels, b: Pixels) -> float:
+    """Decibels of b against a over all samples; infinite if they are equal."""
+    mse = float(np.mean(np.square(a.astype(np.int32) - b.astype(np.int32)), dtype=np.float64))
+    return 10 * math.log10(255**2 / mse) if mse else math.inf
+
+
+class _Scale:
+    """A target in the unit in which results are even in the level: log bytes, or decibels."""
+
+    def __init__(self, target: Target, pixels: int) -> None:
+        self.kind = target.kind
+        if target.kind == "psnr":
+            self.goal, self.slope = float(target.value), _PSNR_SLOPE
+            self.at_zero, self.slack = 27.0, -10 * math.log10(1 - TOLERANCE)
+        else:
+            size = target.value if target.kind == "bytes" else target.value * pixels / 8
+            self.goal, self.slope = math.log(size), _LOG_SIZE_SLOPE
+            self.at_zero, self.slack = math.log(0.07 * pixels / 8), -math.log(1 - TOLERANCE)
+
+    def value(self, trial: Trial) -> float:
+        if self.kind == "psnr":
+            assert trial.psnr is not None
+            return trial.psnr
+        return math.log(len(trial.data))
+
+    def allowed(self, trial: Trial) -> bool:
+        """Never more bytes than asked for, never fewer decibels; bits per pixel go either way."""
+        if self.kind == "bpp":
+            return True
+        value = self.value(trial)
+        return value >= self.goal if self.kind == "psnr" else value <= self.goal
+
+    def hit(self, trial: Trial) -> bool:
+        """Close enough to stop: well within the tolerance."""
+        distance = abs(self.value(trial) - self.goal)
+        return self.allowed(trial) and distance <= self.slack / 2
+
+    def first_guess(self) -> int:
+        return _clamp((self.goal - self.at_zero) / self.slope)
+
+
+def _clamp(level: float) -> int:
+    return min(max(round(level), 0), _LAST_LEVEL)
+
+
+def reach(
+    target: Target, pixels: int, encode: Encode, effort: int, progress: Progress
+) -> tuple[Trial, bool]:
+    """The best of at most `MAX_TRIALS` encodes, and whether it is what was asked for.
+
+    Bytes are never exceeded and decibels never missed where a level reaches them; if none does, the
+    nearest end of the range comes back with False. Bits per pixel come within 2 %, as do the
+    others on their side of the target, where levels are that fine.
+    """
+    scale = _Scale(target, pixels)
+    done = 0.0  # how many encodes follow is not known: each takes three fifths of the progress left
+
+    def run(level: int, at: int) -> Trial:
+        nonlocal done
+        begin, end = done, done + 0.6 * (1 - done)
+        done = end
+        return encode(level, at, lambda share: progress(begin + (end - begin) * share))
+
+    def fast(level: int) -> Trial:
+        return encode(level, min(effort, _FAST_EFFORT), lambda share: None)
+
+    if effort <= _FAST_EFFORT:
+        tried = _find(scale, scale.first_guess(), scale.slope, lambda n: run(n, effort), MAX_TRIALS)
+        return _best(scale, tried)
+    tried = _find(scale, scale.first_guess(), scale.slope, fast, _FAST_TRIALS)
+    guess, slope = _best(scale, tried)[0].level, _slope(scale, tried)
+    slow = _find(scale, guess, slope, lambda n: run(n, effort), MAX_TRIALS - len(tried))
+    best, reached = _best(scale, slow)
+    # A fast encode may be nearer to the target, but is worse than a slow one that is near enough.
+    return (best, True) if reached else _best(scale, slow + tried)
+
+
+def _find(
+    scale: _Scale, level: int, slope: float, encode: Callable[[int], Trial], trials: int
+) -> list[Trial]:
+    """Encodes that close in on the goal from `level` on, at most `trials`."""
+    done: dict[int, Trial] = {}
+    below, above = -1, _LAST_LEVEL + 1  # levels known, or taken, to miss on either side
+    while len(done) < trials:
+        trial = done[level] = encode(level)
+        if scale.hit(trial):
+            break
+        if scale.value(trial) < scale.goal:
+            below = level
+        else:
+            above = level
+        if above - below <= 1:
+            break
+        level = _next_level(scale, done, slope, below, above)
+    return list(done.values())
+
+
+def _next_level(scale: _Scale, done: dict[int, Trial], slope: float, below: int, above: int) -> int:
+    """Where a line through the bracket's ends, or the last trial, meets the goal; inside the bracket."""
+    # Aim for the middle of what is allowed, not for its edge.
+    aim = scale.goal + {"psnr": 0.25, "bytes": -0.25, "bpp": 0.0}[scale.kind] * scale.slack
+    ends = [(n, scale.value(done[n])) for n in (below, above) if n in done]
+    ends = [(n, value) for n, value in ends if math.isfinite(value)]
+    if len(ends) == 2 and ends[1][1] > ends[0][1]:
+        slope = (ends[1][1] - ends[0][1]) / (ends[1][0] - ends[0][0])
+    elif len(done) > 1:
+        slope = _slope(scale, list(done.values()))
+    # A bracket that one end alone keeps shrinking, or that steps defy, is halved.
+    if not ends or len(done) > 5:
+        return (below + above) // 2
+    level = ends[0][0] + (aim - ends[0][1]) / slope
+    return min(max(round(level), below + 1), above - 1)
+
+
+def _slope(scale: _Scale, trials: list[Trial]) -> float:
+    """Of the two trials made last, or the average photograph's where that makes no sense."""
+    if len(trials) >= 2:
+        a, b = trials[-2:]
+        rise = scale.value(b) - scale.value(a)
+        if math.isfinite(rise) and rise / (b.level - a.level) > scale.slope / 4:
+            return rise / (b.level - a.level)
+    return scale.slope
+
+
+def _best(scale: _Scale, trials: list[Trial]) -> tuple[Trial, bool]:
+    def distance(trial: Trial) -> float:
+        return abs(scale.value(trial) - scale.goal)
+
+    allowed = [trial for trial in trials if scale.allowed(trial)]
+    best = min(allowed or trials, key=distance)
+    reached = bool(allowed) and (scale.kind != "bpp" or distance(best) <= scale.slack)
+    return best, reached
