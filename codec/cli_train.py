@@ -57,6 +57,7 @@ def train_command(
     """Train a model and export it to OUT/model.safetensors; a killed run goes on with --resume."""
     import torch
 
+    from codec.training import distributed
     from codec.training.config import load_config
     from codec.training.initialisation import read_start
     from codec.training.loop import train
@@ -70,12 +71,14 @@ def train_command(
         with _progress(minutes) as report:
             train(data, out, settings, minutes=minutes, resume=resume, init=start, device=where,
                   seed=seed, report=report)
-        if exported:
+        if exported and distributed.rank() == 0:
             _export(out, out / WEIGHTS, data, where or torch.device("cpu"), batches=300)
     except (ValueError, TypeError, OSError, RuntimeError) as error:
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
         raise click.ClickException("interrupted; go on with --resume") from None
+    finally:
+        distributed.stop()
 
 
 @contextlib.contextmanager
@@ -152,8 +155,8 @@ def _export(run: Path, output: Path, data: Path, device: torch.device, batches: 
     trainer.load(run / CHECKPOINT)
     description = describe_training(config, trainer.step, trainer.minutes)
     weights, rows = export(
-        trainer.average, data, training=description, lambdas=config.lambdas, crop=config.crop,
-        batches=batches,
+        trainer.average, data, training=description, lambdas=config.lambdas, metric=config.metric,
+        crop=config.crop, batches=batches,
     )
     write_atomically(output, weights)
     Console().print(validation_table(rows, f"real files; {len(weights):,} bytes in {output}"))

@@ -171,6 +171,8 @@ def _find(
         if above - below <= 1:
             break
         level = _next_level(scale, done, slope, below, above)
+        if len(done) == trials - 1 and not any(map(scale.allowed, done.values())):
+            level = below + 1 if scale.kind == "bytes" else above - 1  # the safest that is left
     return list(done.values())
 
 
@@ -184,11 +186,14 @@ def _next_level(scale: _Scale, done: dict[int, Trial], slope: float, below: int,
         slope = (ends[1][1] - ends[0][1]) / (ends[1][0] - ends[0][0])
     elif len(done) > 1:
         slope = _slope(scale, list(done.values()))
-    # A bracket that one end alone keeps shrinking, or that steps defy, is halved.
-    if not ends or len(done) > 5:
+    # A bracket that one end alone keeps shrinking, or whose ends are infinite, is halved.
+    if not ends or (len(ends) == 2 and len(done) > 4):
         return (below + above) // 2
-    level = ends[0][0] + (aim - ends[0][1]) / slope
-    return min(max(round(level), below + 1), above - 1)
+    step = (aim - ends[0][1]) / slope
+    if len(ends) == 1 and len(done) > 1:  # still on the same side: go at least twice as far as before
+        last, before = list(done)[-1], list(done)[-2]
+        step = math.copysign(max(abs(step), 2 * abs(last - before)), step)
+    return min(max(round(ends[0][0] + step), below + 1), above - 1)
 
 
 def _slope(scale: _Scale, trials: list[Trial]) -> float:

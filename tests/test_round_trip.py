@@ -112,7 +112,7 @@ def test_stored_pictures_that_zstd_packs_to_their_own_length() -> None:
         length = int(rng.integers(8, 40))
         flat[100 : 100 + length] = flat[20 : 20 + length]
         ties += len(zstandard.compress(image.tobytes(), 19)) == image.nbytes
-        entries = pipeline._store(image, 1024, limit=1000)
+        entries = pipeline._store(image, 1024, limit=1000, zstd_level=19)
         assert entries is not None
         tiles = tuple(container.make_tile(data, crc) for data, crc in entries)
         header = container.Header(8, 8, 3, True, bytes(6), 0, 1024, tiles)

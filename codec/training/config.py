@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from codec.model.config import ModelConfig
+from codec.training.loss import METRICS, Metric
 from codec.training.optimizer import OPTIMIZERS
 
 
@@ -22,6 +23,8 @@ class TrainingConfig:
     crop: int = 256
     batch: int = 8
     optimizer: str = "adamw"
+    metric: Metric = "mse"
+    """What distortion is: "mse" or "ms-ssim"."""
     learning_rate: float = 1e-3
     linear_rate: float = 0.1
     """Factor on the learning rate of the linear path."""
@@ -38,6 +41,10 @@ class TrainingConfig:
                 raise ValueError(f"{field.name} must be a number, not {value!r}")
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer must be one of {OPTIMIZERS}, not {self.optimizer!r}")
+        if self.metric not in METRICS:
+            raise ValueError(f"metric must be one of {METRICS}, not {self.metric!r}")
+        if self.metric == "ms-ssim" and self.crop <= 160:
+            raise ValueError(f"MS-SSIM needs crops of more than 160 pixels, not {self.crop}")
         if not isinstance(self.lambdas, tuple) or not all(
             isinstance(value, (int, float)) for value in self.lambdas
         ):

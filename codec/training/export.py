@@ -20,6 +20,7 @@ from codec.pipeline import Pipeline
 from codec.training.config import TrainingConfig
 from codec.training.data import CropSampler, list_images, split, usable_images
 from codec.training.loop import validate
+from codec.training.loss import Metric
 from codec.training.tables import collect_histograms, fit_tables
 
 QUALITIES = (0, 25, 50, 75, 100)
@@ -47,6 +48,7 @@ def export(
     *,
     training: dict[str, Any],
     lambdas: tuple[float, float],
+    metric: Metric = "mse",
     crop: int = 256,
     batches: int = 300,
     batch: int = 4,
@@ -59,7 +61,7 @@ def export(
     tables = fit_tables(*collect_histograms(frozen, sampler, batches, batch))
     draft = serialise(frozen, tables, {})
     rows = validate_real(draft, held_out, device, lambdas)
-    for row, trained in zip(rows, validate(model, held_out, lambdas), strict=True):
+    for row, trained in zip(rows, validate(model, held_out, lambdas, metric), strict=True):
         row["training_estimate_bpp"] = trained["bpp"]
         # A coder ends on whole words: up to 64 bits of a picture of 512² are not the estimate's.
         if abs(row["payload_bpp"] - row["estimated_bpp"]) > 0.01 * row["estimated_bpp"] + 64 / 512**2:

@@ -21,10 +21,11 @@ from torch import Tensor
 
 from codec.model.config import MAX_LEVEL
 from codec.model.network import Model
+from codec.training import distributed
 from codec.training.config import TrainingConfig
 from codec.training.data import CropSampler, list_images, split, usable_images
 from codec.training.initialisation import TrainedStart, initialise_from, initialise_with_klt
-from codec.training.loss import psnr, rate_distortion
+from codec.training.loss import Metric, psnr, rate_distortion
 from codec.training.optimizer import build_optimizers, set_rate
 
 CHECKPOINT = "checkpoint.pt"
@@ -104,9 +105,10 @@ class Trainer:
         level = torch.randint(0, MAX_LEVEL + 1, (len(x),), device=self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             output = self.model(x, level)
-        loss = rate_distortion(output, x, level, self.config.lambdas)
+        loss = rate_distortion(output, x, level, self.config.lambdas, self.config.metric)
         self.model.zero_grad(set_to_none=True)
         loss.total.backward()
+        distributed.average_gradients(self.model)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         set_rate(self.optimizers, self.learning_rate(budget))
         if not torch.isfinite(norm):
@@ -133,7 +135,9 @@ class Trainer:
 
 
 @torch.no_grad()
-def validate(model: Model, files: list[Path], lambdas: tuple[float, float]) -> list[dict[str, float]]:
+def validate(
+    model: Model, files: list[Path], lambdas: tuple[float, float], metric: Metric = "mse"
+) -> list[dict[str, float]]:
     """Mean bpp, PSNR and loss of held-out pictures at five qualities, from estimated bits."""
     device = next(model.parameters()).device
     images = [torch.from_numpy(image)[None].to(device) for image in usable_images(files)]
@@ -145,7 +149,7 @@ def validate(model: Model, files: list[Path], lambdas: tuple[float, float]) -> l
             x = image.to(torch.float32) / 255
             output = model(x, levels, noise=False)
             output.x_hat = (output.x_hat.clamp(0, 1) * 255).round() / 255
-            loss = rate_distortion(output, x, levels, lambdas)
+            loss = rate_distortion(output, x, levels, lambdas, metric)
             total += float(loss.total)
             bpp += float(loss.bpp)
             hyper += float(loss.hyper_bpp)
@@ -204,23 +208,32 @@ def train(
 ) -> Model:
     """Train for `minutes` in all (earlier runs counted); returns the averaged model.
 
-    `report` receives every log entry, a dict, as it is written to `out/log.jsonl`.
+    `report` receives every log entry, a dict, as it is written to `out/log.jsonl`. Under `torchrun`
+    the first process alone writes and reports; speeds count the crops of all.
     """
-    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = distributed.start(device)
+    first = distributed.rank() == 0
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     training, held_out = split(list_images(data))
     sampler = CropSampler(training, config.crop, device, seed)
     usable_images(held_out)
     trainer = open_run(config, out, minutes, resume, init, device, sampler)
-    # Another seed after a resume, or the run would see the same crops again.
-    sampler.generator.manual_seed(seed + trainer.step)
-    torch.manual_seed(seed + trainer.step)
+    distributed.share_start([*trainer.model.state_dict().values(), *trainer.average.state_dict().values()])
+    # Another seed after a resume, or the run would see the same crops again; and in every process.
+    sampler.generator.manual_seed(seed + trainer.step + 1_000_003 * distributed.rank())
+    torch.manual_seed(seed + trainer.step + 1_000_003 * distributed.rank())
 
     with contextlib.ExitStack() as stack:
-        log = stack.enter_context((out / LOG).open("a", encoding="utf-8"))
+        log = stack.enter_context((out / LOG if first else Path(os.devnull)).open("a", encoding="utf-8"))
+
+        def save(path: Path) -> None:
+            if first:
+                trainer.save(path)
 
         def write(entry: dict[str, Any]) -> None:
+            if not first:
+                return
             log.write(json.dumps(entry) + "\n")
             log.flush()
             report(entry)
@@ -228,7 +241,7 @@ def train(
         @stack.callback
         def save_progress() -> None:  # also on Ctrl-C and errors
             if trainer.step > saved_step:
-                trainer.save(out / CHECKPOINT)
+                save(out / CHECKPOINT)
 
         saved_step = trainer.step
         sums: dict[str, float] = {}
@@ -238,15 +251,15 @@ def train(
         counted = 0
         while trainer.minutes < minutes:
             if trainer.decay_budget is None and trainer.minutes >= (1 - config.decay) * minutes:
-                trainer.save(out / TRUNK)
+                save(out / TRUNK)
                 trainer.decay_budget = minutes
             counted += 1
             for key, value in trainer.train_step(sampler.batch(config.batch), minutes).items():
                 sums[key] = sums.get(key, 0.0) + value
-            trainer.minutes = offset + (time.monotonic() - start) / 60
+            trainer.minutes = distributed.from_first(offset + (time.monotonic() - start) / 60, device)
             if trainer.step % log_every == 0:
                 means = {key: value / counted for key, value in sums.items()}
-                speed = counted * config.batch / (time.monotonic() - window)
+                speed = counted * config.batch * distributed.size() / (time.monotonic() - window)
                 write({
                     "step": trainer.step,
                     "minutes": round(trainer.minutes, 3),
@@ -257,14 +270,16 @@ def train(
                 })
                 sums, counted, window = {}, 0, time.monotonic()
             if trainer.minutes - saved >= save_minutes:
-                trainer.save(out / CHECKPOINT)
+                save(out / CHECKPOINT)
                 saved, saved_step = trainer.minutes, trainer.step
             if trainer.minutes - validated >= validate_minutes:
                 validated = trainer.minutes
-                rows = validate(trainer.average, held_out, config.lambdas)
-                write({"step": trainer.step, "minutes": trainer.minutes, "validation": rows})
-        trainer.save(out / CHECKPOINT)
+                if first:
+                    rows = validate(trainer.average, held_out, config.lambdas, config.metric)
+                    write({"step": trainer.step, "minutes": trainer.minutes, "validation": rows})
+        save(out / CHECKPOINT)
         saved_step = trainer.step
-        rows = validate(trainer.average, held_out, config.lambdas)
-        write({"step": trainer.step, "minutes": trainer.minutes, "validation": rows})
+        if first:
+            rows = validate(trainer.average, held_out, config.lambdas, config.metric)
+            write({"step": trainer.step, "minutes": trainer.minutes, "validation": rows})
     return trainer.average

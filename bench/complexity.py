@@ -1,0 +1,71 @@
+"""Multiply-accumulates of every part of a model, per pixel, counted by running it.
+
+    python -m bench.complexity [--config small --config medium …]
+"""
+
+from __future__ import annotations
+
+import math
+
+import click
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch.utils.flop_counter import FlopCounterMode
+
+from codec.model.config import MAX_LEVEL, ModelConfig
+from codec.model.network import Model
+from codec.training.config import load_config
+
+SIDE = 256
+"""Of the picture that is run; what a pixel costs hardly depends on it."""
+
+
+@torch.no_grad()
+def complexity(config: ModelConfig) -> dict[str, float]:
+    """kMAC per pixel of the transforms and of the entropy model, all convolutions and products counted.
+
+    The float networks are counted: the exact ones do the same products.
+    """
+    model = Model(config)
+    level = torch.tensor([MAX_LEVEL // 2])
+    x = torch.zeros(1, SIDE, SIDE, 3)
+    y = torch.zeros(1, SIDE // 16, SIDE // 16, config.latents)
+    z = torch.zeros(1, math.ceil(SIDE / 64), math.ceil(SIDE / 64), config.hyper_latents)
+
+    def entropy() -> None:
+        model.entropy_model.run(z, level, (y.shape[1], y.shape[2]), lambda step, mean, index: mean)
+
+    parts = {
+        "analysis": lambda: model.analysis(x, level),
+        "hyper-analysis": lambda: model.hyper_analysis(y),
+        "entropy model": entropy,
+        "synthesis": lambda: model.synthesis(y, level),
+    }
+    costs = {}
+    for name, part in parts.items():
+        with FlopCounterMode(display=False) as counter:
+            part()
+        costs[name] = counter.get_total_flops() / 2 / 1000 / SIDE**2
+    costs["encode"] = costs["analysis"] + costs["hyper-analysis"] + costs["entropy model"]
+    costs["decode"] = costs["entropy model"] + costs["synthesis"]
+    costs["parameters (M)"] = sum(p.numel() for p in model.parameters()) / 1e6
+    return costs
+
+
+@click.command()
+@click.option("--config", "configs", multiple=True, default=("small", "medium", "large"), show_default=True)
+def main(configs: tuple[str, ...]) -> None:
+    """Print kMAC per pixel of each configuration."""
+    rows = {name: complexity(load_config(name).model) for name in configs}
+    table = Table(title="kMAC per pixel")
+    table.add_column("part")
+    for name in rows:
+        table.add_column(name, justify="right")
+    for part in next(iter(rows.values())):
+        table.add_row(part, *(f"{costs[part]:.1f}" for costs in rows.values()))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Effort levels: files of all of them decode alike, and more effort costs fewer bits for what it gives."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import codec
+from codec import pipeline, search
+from codec.effort import EFFORTS, Effort
+from codec.model.network import rate_weight
+from codec.training.data import read_rgb
+from tests.pictures import SAMPLES, Pixels, textured
+
+
+@pytest.fixture(scope="module")
+def worker() -> codec.Codec:
+    return codec.Codec()
+
+
+@pytest.fixture(scope="module")
+def photo() -> Pixels:
+    return read_rgb(SAMPLES / "brushes.jpg")[100:228, 200:360]
+
+
+def cost(worker: codec.Codec, image: Pixels, data: bytes, quality: float) -> float:
+    """bpp + lambda · MSE, which the search makes smaller."""
+    lam = float(rate_weight(torch.tensor(quality * 10.24), *worker._pipeline.lambdas))
+    error = np.square(image.astype(np.float64) - worker.decompress(data)).mean()
+    return 8 * len(data) / (image.shape[0] * image.shape[1]) + lam * float(error)
+
+
+@pytest.mark.parametrize("effort", sorted(EFFORTS))
+@pytest.mark.parametrize("shape", [(1, 1, 3), (70, 41), (33, 97, 3)])
+def test_every_effort_round_trips(tiny: codec.Codec, never_stored: None, effort: int, shape: Any) -> None:
+    image = textured(*shape[:2])
+    image = image if len(shape) == 3 else image[:, :, 0]
+    data = tiny.compress(image, quality=60, effort=effort)
+    codec.verify(data)
+    assert tiny.decompress(data).shape == image.shape
+
+
+def test_the_default_is_three(tiny: codec.Codec) -> None:
+    image = textured(64, 64)
+    assert tiny.compress(image) == tiny.compress(image, effort=3) == tiny.compress_batch([image], effort=3)[0]
+
+
+@pytest.mark.parametrize("quality", [10, 50, 90])
+def test_search_lowers_the_cost(worker: codec.Codec, photo: Pixels, quality: float) -> None:
+    plain = cost(worker, photo, worker.compress(photo, quality=quality), quality)
+    few = cost(worker, photo, worker.compress(photo, quality=quality, effort=6), quality)
+    more = cost(worker, photo, worker.compress(photo, quality=quality, effort=7), quality)
+    assert few < 0.998 * plain
+    assert more < few
+
+
+def test_several_tiles_and_progress(tiny: codec.Codec, never_stored: None) -> None:
+    image = textured(150, 200)
+    shares: list[float] = []
+    level, small = 500, Effort(True, 19, 4)
+    data = tiny._pipeline.encode([image], level, 64, effort=small, progress=shares.append)[0]
+    assert codec.inspect(data).tiles == 12
+    assert shares[-1] == 1
+    assert len(shares) >= 4 * 12
+    assert all(a <= b for a, b in itertools.pairwise(shares))
+    plain = tiny._pipeline.encode([image], level, 64)[0]
+    assert cost(tiny, image, data, level / 10.24) < cost(tiny, image, plain, level / 10.24)
+
+
+def test_padding_costs_nothing(tiny: codec.Codec) -> None:
+    """The search must not pay for pixels beyond the edge: their value does not change its result."""
+    level = torch.tensor([500])
+    soft = tiny._pipeline.soft
+    picture = torch.rand(1, 32, 32, 3, generator=torch.Generator().manual_seed(0))
+    y = soft.analysis(picture, level).double()
+    results = []
+    for beyond in (0.0, 1.0):
+        pixels = picture.clone()
+        pixels[:, 20:] = beyond
+        pixels[:, :, 25:] = beyond
+        window = search.Window(pixels, 20, 25, pipeline.Box(0, 0, 2, 2), level, 1000.0)
+        results.append(search.refine(soft, window, y, 5))
+    assert torch.equal(*results)
+
+
+def test_soft_rounding() -> None:
+    x = torch.linspace(-3, 3, 601)
+    for sharpness in (0.5, 5.0, 30.0):
+        y = search.soft_round(x, sharpness)
+        assert bool((y[1:] >= y[:-1] - 1e-6).all())
+        whole = torch.arange(-3.0, 4.0)
+        assert torch.allclose(search.soft_round(whole, sharpness), whole, atol=1e-5)
+    assert torch.allclose(search.soft_round(x, 0.01), x, atol=1e-3)
+    away = (x - x.floor() - 0.5).abs() > 0.2
+    assert torch.allclose(search.soft_round(x, 60.0)[away], x.round()[away], atol=1e-3)
+
+
+@pytest.mark.parametrize("effort", [0, 10, -1])
+def test_effort_out_of_range(tiny: codec.Codec, effort: int) -> None:
+    with pytest.raises(ValueError, match="effort"):
+        tiny.compress(textured(4, 4), effort=effort)
+
+
+@pytest.mark.parametrize("effort", [3.0, "3", None, True, math.nan])
+def test_effort_of_the_wrong_type(tiny: codec.Codec, effort: Any) -> None:
+    with pytest.raises(TypeError, match="effort"):
+        tiny.compress(textured(4, 4), effort=effort)

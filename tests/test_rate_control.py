@@ -1,0 +1,188 @@
+"""Targets: reached within 2 %, on the right side, in eight encodes at most."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import codec
+from codec import rate_control
+from codec.cli import main
+from codec.rate_control import MAX_TRIALS, Target, Trial, reach
+from codec.training.data import read_rgb
+from tests.pictures import SAMPLES, Pixels, noise
+
+
+@pytest.fixture(scope="module")
+def photo() -> Pixels:
+    return read_rgb(SAMPLES / "mountains.jpg")[:240, :320]
+
+
+@pytest.fixture(scope="module")
+def shipped() -> codec.Codec:
+    """The default model: the tiny one's PSNR does not rise with quality."""
+    return codec.Codec()
+
+
+@pytest.fixture
+def trials(tiny: codec.Codec, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """The levels that the tiny codec encodes at."""
+    levels: list[int] = []
+    encode = tiny._pipeline.encode
+
+    def counted(images: Any, level: int, **options: Any) -> list[bytes]:
+        levels.append(level)
+        return encode(images, level, **options)
+
+    monkeypatch.setattr(tiny._pipeline, "encode", counted)
+    yield levels
+    assert len(levels) <= MAX_TRIALS
+
+
+def psnr(a: Pixels, b: Pixels) -> float:
+    return float(10 * np.log10(255**2 / np.square(a.astype(float) - b).mean()))
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.97])
+@pytest.mark.parametrize("effort", [3, 4])
+def test_sizes(tiny: codec.Codec, photo: Pixels, trials: list[int], share: float, effort: int) -> None:
+    low, high = (len(tiny.compress(photo, quality=quality)) for quality in (0, 100))
+    trials.clear()
+    size = round(low * (high / low) ** share)
+    data = tiny.compress(photo, target_bytes=size, effort=effort)
+    assert 0.98 * size <= len(data) <= size
+    assert len(trials) <= MAX_TRIALS
+    trials.clear()
+    bpp = 8 * size / photo[:, :, 0].size
+    data = tiny.compress(photo, target_bpp=bpp, effort=effort)
+    assert abs(codec.inspect(data).bits_per_pixel / bpp - 1) <= 0.02
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.98])
+@pytest.mark.parametrize("effort", [2, 4])
+@pytest.mark.parametrize("gray", [False, True])
+def test_psnr(shipped: codec.Codec, photo: Pixels, share: float, effort: int, gray: bool) -> None:
+    image = photo[:100, :130, 1] if gray else photo[:100, :130]
+    low, high = (psnr(image, shipped.decompress(shipped.compress(image, quality=q))) for q in (0, 100))
+    goal = low + share * (high - low)
+    reached = psnr(image, shipped.decompress(shipped.compress(image, target_psnr=goal, effort=effort)))
+    assert goal <= reached <= goal + 0.09
+
+
+def test_out_of_reach(tiny: codec.Codec, photo: Pixels) -> None:
+    with pytest.raises(codec.TargetUnreachable, match=r"30 bytes is out of reach: .* at quality 0"):
+        tiny.compress(photo, target_bytes=30)
+    with pytest.warns(codec.TargetMissed, match=r"0.001 bits per pixel is out of reach"):
+        data = tiny.compress(photo, target_bpp=0.001)
+    assert codec.inspect(data).quality_limit == "lowest"
+    with pytest.warns(codec.TargetMissed, match=r"70 dB is out of reach: .* at quality 100"):
+        data = tiny.compress(photo, target_psnr=70)
+    assert codec.inspect(data).quality_limit == "highest"
+    assert codec.inspect(tiny.compress(photo, quality=50)).quality_limit is None
+
+
+def test_more_than_is_needed(tiny: codec.Codec, photo: Pixels) -> None:
+    """A file may be smaller than its limit, and a picture better than asked for, without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data = tiny.compress(photo, target_bytes=10**9)
+        assert codec.inspect(data).quality == 100
+        data = tiny.compress(photo, target_psnr=3)
+        assert codec.inspect(data).quality == 0
+
+
+def test_stored_pictures(tiny: codec.Codec, trials: list[int]) -> None:
+    """Their size does not depend on the level, and their PSNR is infinite."""
+    flat = np.full((64, 64, 3), 7, np.uint8)
+    data = tiny.compress(flat, target_psnr=60)
+    assert np.array_equal(tiny.decompress(data), flat)
+    trials.clear()
+    with pytest.raises(codec.TargetUnreachable):
+        tiny.compress(noise(16, 16), target_bytes=40)
+
+
+@pytest.mark.parametrize("options", [
+    {"quality": 50, "target_bpp": 1}, {"target_bytes": 100, "target_psnr": 30},
+    {"target_bpp": 0}, {"target_bytes": -5}, {"target_psnr": math.nan}, {"target_bpp": math.inf},
+])
+def test_wrong_values(tiny: codec.Codec, options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"target|give one of"):
+        tiny.compress(np.zeros((4, 4), np.uint8), **options)
+
+
+@pytest.mark.parametrize("options", [{"target_bpp": "1"}, {"target_bytes": True}, {"target_psnr": 1j}])
+def test_wrong_types(tiny: codec.Codec, options: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="target"):
+        tiny.compress(np.zeros((4, 4), np.uint8), **options)
+
+
+@pytest.mark.parametrize("curve", ["steep", "flat", "stairs", "late"])
+@pytest.mark.parametrize("goal", [40, 900, 5000, 30000])
+def test_odd_curves(curve: str, goal: int) -> None:
+    """Whatever the curve, no more trials than allowed and never a file that is too large."""
+    shapes = {
+        "steep": lambda n: 20 + n**2 // 30,
+        "flat": lambda n: 1000 + n // 50,
+        "stairs": lambda n: 100 * 2 ** (n // 128),
+        "late": lambda n: 100 + (0 if n < 1000 else 40 * (n - 1000) ** 2),
+    }
+    size = shapes[curve]
+    asked: list[int] = []
+
+    def encode(level: int, effort: int, progress: Any) -> Trial:
+        assert 0 <= level <= 1024
+        asked.append(level)
+        return Trial(level, bytes(size(level)))
+
+    best, reached = reach(Target("bytes", goal), 10_000, encode, 3, lambda share: None)
+    assert len(asked) <= MAX_TRIALS
+    assert len(set(asked)) == len(asked)
+    assert reached == (len(best.data) <= goal)
+    if size(0) <= goal:
+        assert reached or 0 not in asked
+    if size(0) > goal:
+        assert not reached
+
+
+def test_progress_rises_to_one(tiny: codec.Codec, photo: Pixels) -> None:
+    shares: list[float] = []
+    tiny.compress(photo[:64, :64], target_bpp=0.3, effort=4, progress=shares.append)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+
+def test_psnr_of_equal_pictures_is_infinite(photo: Pixels) -> None:
+    assert rate_control.psnr(photo, photo) == math.inf
+
+
+def test_command_line(tiny_weights: Path, photo: Pixels, tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    Image.fromarray(photo).save(path)
+
+    def run(*arguments: str) -> Any:
+        return CliRunner().invoke(main, ["compress", str(path), "-f", "-m", str(tiny_weights), *arguments])
+
+    assert run("--target-bytes", "3000", "-e", "4").exit_code == 0
+    assert 2940 <= path.with_suffix(".cae").stat().st_size <= 3000
+    result = run("--target-bytes", "9")
+    assert result.exit_code == 1
+    assert "out of reach" in result.stderr
+    assert path.with_suffix(".cae").stat().st_size > 2900  # the file that was there stays
+    result = run("--target-psnr", "80")
+    assert result.exit_code == 0
+    assert "80 dB is out of reach" in result.stderr
+    shown = CliRunner().invoke(main, ["info", str(path.with_suffix(".cae"))])
+    assert "quality 100 (the highest)" in shown.stdout
+    about = CliRunner().invoke(main, ["info", "--json", str(path.with_suffix(".cae"))])
+    assert json.loads(about.stdout)["quality_limit"] == "highest"
+    for arguments in (("-q", "3", "--target-bpp", "1"), ("--target-bpp", "-1"), ("-e", "0"), ("-e", "ten")):
+        assert run(*arguments).exit_code == 2
