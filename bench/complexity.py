@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import click
 import torch
@@ -36,7 +37,7 @@ def complexity(config: ModelConfig) -> dict[str, float]:
     def entropy() -> None:
         model.entropy_model.run(z, level, (y.shape[1], y.shape[2]), lambda step, mean, index: mean)
 
-    parts = {
+    parts: dict[str, Callable[[], object]] = {
         "analysis": lambda: model.analysis(x, level),
         "hyper-analysis": lambda: model.hyper_analysis(y),
         "entropy model": entropy,

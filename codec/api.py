@@ -272,16 +272,16 @@ def check_device(device: str) -> torch.device:
 
 def _load_pipeline(name: str, data: bytes, device: str) -> Pipeline:
     from codec.errors import UnknownModel
-    from codec.model.weights import InvalidWeights, deserialise, model_id, trained_lambdas
+    from codec.model.weights import InvalidWeights, deserialise, model_id, read_objective
     from codec.pipeline import Pipeline
 
     where = check_device(device)
     try:
         model, tables = deserialise(data)
-        lambdas = trained_lambdas(data)
+        objective = read_objective(data)
     except InvalidWeights as error:
         raise UnknownModel(f"model {name!r}: {error}") from None
-    return Pipeline(model, tables, model_id(data), where, lambdas)
+    return Pipeline(model, tables, model_id(data), where, objective)
 
 
 @functools.lru_cache(maxsize=4)

@@ -32,6 +32,7 @@ from codec.image import Pixels
 from codec.latent_codec import decode_latents, encode_latents
 from codec.model.config import PIXELS_PER_LATENT
 from codec.model.network import Model, rate_weight
+from codec.model.weights import Objective
 from codec.search import Window, refine, soft_copy, weight_of
 from codec.tiling import Box
 
@@ -53,7 +54,7 @@ class Pipeline:
         tables: TableSet,
         model_id: bytes,
         device: torch.device,
-        lambdas: tuple[float, float],
+        objective: Objective,
     ) -> None:
         self.model = model.to(device)
         self.model.analysis.double()
@@ -61,7 +62,7 @@ class Pipeline:
         self.tables = tables
         self.model_id = model_id
         self.device = device
-        self.lambdas = lambdas
+        self.objective = objective
         self.halo = model.config.halo
 
     @functools.cached_property
@@ -78,7 +79,9 @@ class Pipeline:
         effort: Effort = EFFORTS[DEFAULT_EFFORT],
         progress: Progress = lambda share: None,
     ) -> list[bytes]:
-        """One file for each picture, in order."""
+        """One file for each picture, in order; `ValueError` if the search does not suit the model."""
+        if effort.iterations and self.objective.metric != "mse":
+            raise ValueError(f"efforts over 3 need a model trained for mse, not for {self.objective.metric}")
         jobs = _Jobs(self.halo, tile_size)
         padded = [_pad(pixels) for pixels in images]
         for index, pixels in enumerate(images):
@@ -136,7 +139,7 @@ class Pipeline:
             width=min(box.right, size[1]) - box.left,
             inner=job.inner,
             level=level,
-            weight=weight_of(float(rate_weight(level, *self.lambdas)), padded.shape[2]),
+            weight=weight_of(float(rate_weight(level, *self.objective.lambdas)), padded.shape[2]),
         )
         return refine(self.soft, window, y, iterations, progress)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,7 @@ def test_wrong_types(tiny: codec.Codec, options: dict[str, Any]) -> None:
 @pytest.mark.parametrize("goal", [40, 900, 5000, 30000])
 def test_odd_curves(curve: str, goal: int) -> None:
     """Whatever the curve, no more trials than allowed and never a file that is too large."""
-    shapes = {
+    shapes: dict[str, Callable[[int], int]] = {
         "steep": lambda n: 20 + n**2 // 30,
         "flat": lambda n: 1000 + n // 50,
         "stairs": lambda n: 100 * 2 ** (n // 128),

@@ -5,6 +5,7 @@ The file's SHA-256 names the model; its first six bytes stand in every file code
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from typing import Any
@@ -89,14 +90,24 @@ def read_metadata(data: bytes) -> dict[str, Any]:
         raise InvalidWeights(f"not a weights file of this package: {error}") from None
 
 
-def trained_lambdas(data: bytes) -> tuple[float, float]:
-    """Lambda at quality 0 and 100 that the model was trained with; raises `InvalidWeights`."""
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """What a model was trained to make small: bpp + lambda · 255² · distortion."""
+
+    lambdas: tuple[float, float]
+    """Of quality 0 and 100."""
+    metric: str
+    """"mse" or "ms-ssim"."""
+
+
+def read_objective(data: bytes) -> Objective:
+    """The objective in the metadata of a weights file; raises `InvalidWeights`."""
     try:
         training = read_metadata(data)["metadata"]["training"]["config"]["training"]
         low, high = training["lambdas"]
-        return float(low), float(high)
+        return Objective((float(low), float(high)), str(training.get("metric", "mse")))
     except (KeyError, TypeError, ValueError):
-        raise InvalidWeights("the weights do not say which lambdas they were trained with") from None
+        raise InvalidWeights("the weights do not say what they were trained for") from None
 
 
 def model_id(data: bytes) -> bytes:

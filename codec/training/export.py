@@ -15,7 +15,7 @@ from codec import container
 from codec.latent_codec import quantize_latents
 from codec.model.config import MAX_LEVEL
 from codec.model.network import Model
-from codec.model.weights import deserialise, model_id, serialise
+from codec.model.weights import Objective, deserialise, model_id, serialise
 from codec.pipeline import Pipeline
 from codec.training.config import TrainingConfig
 from codec.training.data import CropSampler, list_images, split, usable_images
@@ -60,7 +60,7 @@ def export(
     sampler = CropSampler(files, crop, device, seed=2)
     tables = fit_tables(*collect_histograms(frozen, sampler, batches, batch))
     draft = serialise(frozen, tables, {})
-    rows = validate_real(draft, held_out, device, lambdas)
+    rows = validate_real(draft, held_out, device, Objective(lambdas, metric))
     for row, trained in zip(rows, validate(model, held_out, lambdas, metric), strict=True):
         row["training_estimate_bpp"] = trained["bpp"]
         # A coder ends on whole words: up to 64 bits of a picture of 512² are not the estimate's.
@@ -82,7 +82,7 @@ def export(
 
 
 def validate_real(
-    weights: bytes, files: list[Path], device: torch.device, lambdas: tuple[float, float]
+    weights: bytes, files: list[Path], device: torch.device, objective: Objective
 ) -> list[dict[str, float]]:
     """Mean figures of held-out pictures at five qualities, from real files and decoded pixels.
 
@@ -90,7 +90,7 @@ def validate_real(
     information content of the symbols under the tables.
     """
     model, tables = deserialise(weights)
-    pipeline = Pipeline(model, tables, model_id(weights), device, lambdas)
+    pipeline = Pipeline(model, tables, model_id(weights), device, objective)
     images = usable_images(files)
     rows = []
     for quality in QUALITIES:

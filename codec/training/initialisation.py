@@ -16,7 +16,7 @@ from torch import Tensor
 from codec.model.config import QUALITY_ANCHORS
 from codec.model.entropy_model import SCALE_MIN, SCALES, scale_index
 from codec.model.network import Model
-from codec.model.weights import deserialise, trained_lambdas
+from codec.model.weights import deserialise, read_objective
 
 
 def principal_components(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,7 +95,7 @@ class TrainedStart:
 
 def read_start(weights: bytes) -> TrainedStart:
     """The parameters and lambdas in an exported weights file; raises `InvalidWeights`."""
-    return TrainedStart(deserialise(weights)[0].float().state_dict(), trained_lambdas(weights))
+    return TrainedStart(deserialise(weights)[0].float().state_dict(), read_objective(weights).lambdas)
 
 
 @torch.no_grad()
