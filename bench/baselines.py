@@ -16,12 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from codec.effort import DEFAULT_EFFORT, EFFORTS
+
 Pixels = NDArray[np.uint8]
 Encode = Callable[[Pixels, float], bytes]
 Decode = Callable[[bytes], Pixels]
 
 OURS = "codec"
-"""Names of this project's codec start with it: `codec-MODEL`, or `codec:FILE` for weights in a file."""
+"""Names of this project's codec start with it: `codec-MODEL`, or `codec:FILE` for weights in a file.
+
+An effort other than the default follows behind an @, as in `codec-medium@9`."""
 
 FIVES = tuple(range(5, 100, 5))
 TENS = (1, 5, *range(10, 91, 10), 95)
@@ -53,20 +57,32 @@ class Baseline:
 
 
 def all_baselines() -> list[Baseline]:
-    """Ours first (each shipped model), then the lossy, then the lossless ones."""
+    """Ours first (each shipped model, the default one before others), then the lossy, then the lossless."""
     import codec
 
-    models = [_ours(entry["name"]) for entry in codec.models()]
-    return [*models, *_LOSSY, *_LOSSLESS]
+    models = sorted(codec.models(), key=lambda entry: not entry["default"])
+    return [*(_ours(entry["name"]) for entry in models), *_LOSSY, *_LOSSLESS]
 
 
 def default_names() -> list[str]:
-    """All but `jpeg-default`, which is there to check this instrument against a published curve."""
-    return [baseline.name for baseline in all_baselines() if baseline.name != "jpeg-default"]
+    """All but models that are kept for older files, and `jpeg-default`, which checks this instrument
+    against a published curve."""
+    import codec
+
+    left_out = {f"{OURS}-{entry['name']}" for entry in codec.models() if not entry["default"]}
+    return [b.name for b in all_baselines() if b.name not in left_out | {"jpeg-default"}]
 
 
 def find(name: str) -> Baseline:
-    """By name, or `codec:FILE` for a weights file that does not ship; `ValueError` if there is none."""
+    """By name, `codec:FILE` for a weights file that does not ship, or either with `@EFFORT` behind it.
+
+    `ValueError` if there is none.
+    """
+    base, at, effort = name.rpartition("@")
+    if at and name.startswith(OURS) and effort.isdecimal():
+        if int(effort) not in EFFORTS:
+            raise ValueError(f"{name!r}: there is no effort {effort}")
+        return _ours(find(base).name.removeprefix(OURS)[1:], name, int(effort))
     if name.startswith(f"{OURS}:"):
         file = name.removeprefix(f"{OURS}:")
         if not Path(file).is_file():
@@ -78,26 +94,30 @@ def find(name: str) -> Baseline:
     return known[name]
 
 
-def _ours(model: str, name: str | None = None) -> Baseline:
+def _ours(model: str, name: str | None = None, effort: int = DEFAULT_EFFORT) -> Baseline:
+    """This codec with a shipped model or a weights file; `name` is `codec-model` if it is not given."""
+
     def start(threads: int) -> tuple[Encode, Decode]:
         import codec
 
         worker = codec.Codec(model=model, threads=threads)
-        return lambda image, quality: worker.compress(image, quality=quality), worker.decompress
+
+        def encode(image: Pixels, quality: float) -> bytes:
+            return worker.compress(image, quality=quality, effort=effort)
+
+        return encode, worker.decompress
 
     def version() -> str:
         import codec
+        from codec import registry
         from codec.model.weights import model_id
 
-        data = Path(model).read_bytes() if name else None
-        if data is not None:
-            return f"codec {codec.__version__}, model {model_id(data).hex()}"
-        entry = next(entry for entry in codec.models() if entry["name"] == model)
-        return f"codec {codec.__version__}, model {entry['id']}"
+        return f"codec {codec.__version__}, model {model_id(registry.find(model)[1]).hex()}"
 
+    extra = "" if effort == DEFAULT_EFFORT else f", effort {effort}"
     return Baseline(
-        name=name or f"{OURS}-{model}", label=f"codec {Path(model).stem}",
-        settings=tuple(range(0, 101, 10)), describe="quality 0…100", start=start, version=version,
+        name=name or f"{OURS}-{model}", label=f"codec {Path(model).stem}{extra}",
+        settings=tuple(range(0, 101, 10)), describe=f"quality 0…100{extra}", start=start, version=version,
     )
 
 

@@ -471,6 +471,23 @@ def test_damaged_weights_are_named_at_once(content: bytes, tmp_path: Path) -> No
         assert not (tmp_path / "out").exists()
 
 
+def test_an_effort_is_part_of_the_name(tiny_weights: Path) -> None:
+    image = textured(48, 48)
+    files = {}
+    for effort in ("", "@1", "@6"):
+        codec_ = find(f"codec:{tiny_weights}{effort}")
+        assert codec_.name == f"codec:{tiny_weights}{effort}"
+        encode, decode = codec_.start(1)
+        files[effort] = encode(image, 60)
+        assert decode(files[effort]).shape == image.shape
+    assert files[""] != files["@6"]
+    assert "effort 6" in find(f"codec:{tiny_weights}@6").label
+    assert find("codec-medium@9").version() == find("codec-medium").version()
+    for wrong in ("codec-medium@0", "codec-medium@10", "codec-medium@", "codec-nonesuch@3", "jpeg@3"):
+        with pytest.raises(ValueError, match=r"codec|effort"):
+            find(wrong)
+
+
 def test_means_are_over_the_same_pictures_or_none(tmp_path: Path) -> None:
     """A picture too small for a measure takes the measure away, not itself from the mean."""
     Image.fromarray(textured(180, 200)).save(tmp_path / "large.png")

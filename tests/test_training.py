@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from click.testing import CliRunner
 
 import codec
+from bench.complexity import complexity
 from codec.cli import main
-from codec.model.network import Model
+from codec.model.network import Model, TrainingOutput
 from codec.training.config import TrainingConfig, load_config
 from codec.training.data import CropSampler, list_images, split
-from codec.training.initialisation import read_start
+from codec.training.initialisation import TrainedStart, initialise_from, read_start, remap_table
 from codec.training.loop import (
     CHECKPOINT,
     LOG,
@@ -28,6 +33,9 @@ from codec.training.loop import (
     train,
     validate,
 )
+from codec.training.loss import Metric, rate_distortion
+from codec.training.optimizer import OPTIMIZERS, build_optimizers, orthogonalise, set_rate
+from tests.conftest import LAMBDAS, TINY
 from tests.pictures import SAMPLES, textured
 
 TOML = """
@@ -37,8 +45,6 @@ width_8 = 48
 width_16 = 64
 blocks_8 = 1
 blocks_16 = 1
-synthesis_blocks_8 = 1
-synthesis_blocks_16 = 1
 latents = 96
 hyper_latents = 8
 hyper_width = 32
@@ -270,11 +276,134 @@ def test_bfloat16_only_where_the_device_has_it(
     assert has_bfloat16(torch.device("cpu")) is expected
 
 
-def test_shipped_configurations_load() -> None:
-    config = load_config("medium")
+@pytest.mark.parametrize(("name", "decode"), [("small", 10), ("medium", 40), ("large", 120)])
+def test_shipped_configurations(name: str, decode: float) -> None:
+    config = load_config(name)
     assert TrainingConfig.from_dict(config.as_dict()) == config
+    costs = complexity(config.model)
+    assert costs["decode"] <= decode  # kMAC per pixel
+    assert 2 * costs["parameters (M)"] <= 20  # MB of float16
+
+
+def test_unknown_configuration() -> None:
     with pytest.raises(ValueError, match="nonesuch"):
         load_config("nonesuch")
+
+
+def test_values_set_on_the_command_line(config_file: Path) -> None:
+    config = load_config(config_file, ["training.batch=3", "training.optimizer=muon", "model.latents = 64"])
+    assert (config.batch, config.optimizer, config.model.latents) == (3, "muon", 64)
+    config = load_config(config_file, ["training.lambdas=[0.001, 0.1]"])
+    assert config.lambdas == (0.001, 0.1)
+    for wrong in ("batch=3", "training.batch", "run.batch=3", "training.=3", "training.nonesuch=1",
+                  "training.optimizer=sgd", "training.metric=lpips", "training.batch=three"):
+        with pytest.raises(ValueError, match=r"training|expected|nonesuch|optimizer|metric|batch"):
+            load_config(config_file, [wrong])
+
+
+def test_orthogonalised_updates() -> None:
+    matrices = torch.randn(3, 20, 50, generator=torch.Generator().manual_seed(0))
+    for x in (matrices, matrices.transpose(1, 2)):
+        values = torch.linalg.svdvals(orthogonalise(x))
+        assert float(values.min()) > 0.5
+        assert float(values.max()) < 1.3
+    assert torch.equal(orthogonalise(torch.zeros(1, 4, 4)), torch.zeros(1, 4, 4))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimisers_move_every_parameter_once(config_file: Path, name: str) -> None:
+    model = Model(load_config(config_file).model)
+    optimizers = build_optimizers(model, name, 0.1)
+    moved = [p for o in optimizers for group in o.param_groups for p in group["params"]]
+    assert sorted(map(id, moved)) == sorted(map(id, model.parameters()))
+    before = [p.detach().clone() for p in moved]
+    for parameter in moved:
+        parameter.grad = torch.randn_like(parameter)
+    set_rate(optimizers, 1e-3)
+    for optimizer in optimizers:
+        optimizer.step()
+    steps = [float((p.detach() - old).square().mean().sqrt()) for p, old in zip(moved, before, strict=True)]
+    assert all(1e-5 < step < 3e-3 for step in steps)
+
+
+def test_muon_resumes(config_file: Path, tmp_path: Path) -> None:
+    config = load_config(config_file, ["training.optimizer=muon", "training.batch=2"])
+    pixels = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
+    trainers = [Trainer(config, torch.device("cpu")) for _ in range(2)]
+    trainers[0].train_step(pixels, 1.0)
+    trainers[0].save(tmp_path / "checkpoint.pt")
+    trainers[1].load(tmp_path / "checkpoint.pt")
+    for trainer in trainers:
+        torch.manual_seed(3)
+        trainer.train_step(pixels, 1.0)
+    states = [trainer.model.state_dict() for trainer in trainers]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_a_deeper_model_starts_where_the_trained_one_is(tiny_weights: Path) -> None:
+    start = read_start(tiny_weights.read_bytes())
+    depths = {"synthesis_blocks_8": 3, "synthesis_blocks_16": 2, "context_blocks": 2, "blocks_8": 2}
+    deeper = dataclasses.replace(TINY, **depths)
+    models = [Model(config).eval() for config in (TINY, deeper)]
+    for model in models:
+        initialise_from(model, start, LAMBDAS)
+    x = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(0))
+    level = torch.tensor([700])
+    with torch.no_grad():
+        outputs = [model(x, level, noise=False) for model in models]
+    assert torch.allclose(outputs[0].x_hat, outputs[1].x_hat, atol=1e-5)
+    assert torch.allclose(outputs[0].latent_bits, outputs[1].latent_bits, rtol=1e-4)
+    # Shallower or wider is refused by name.
+    with pytest.raises(ValueError, match="lacks"):
+        initialise_from(Model(TINY), TrainedStart(models[1].state_dict(), LAMBDAS), LAMBDAS)
+    with pytest.raises(ValueError, match="other widths"):
+        initialise_from(Model(dataclasses.replace(TINY, width_16=24)), start, LAMBDAS)
+
+
+def test_other_lambdas_start_from_the_same_gains() -> None:
+    table = torch.linspace(0, 8, 9)[:, None] ** 2
+    assert remap_table(table, (1e-3, 1e-1), (1e-3, 1e-1)) is table
+    wider = remap_table(table, (1e-3, 1e-1), (1e-3, 1e1))
+    assert torch.allclose(wider[:5], table[::2])  # twice the range: every other row
+    assert torch.allclose(wider[8], table[8] + 8 * (table[8] - table[7]))  # and beyond in a line
+    assert torch.allclose(remap_table(wider, (1e-3, 1e1), (1e-3, 1e-1))[::2], wider[:5])
+
+
+def test_ms_ssim_loss(config_file: Path) -> None:
+    with pytest.raises(ValueError, match="160"):
+        load_config(config_file, ["training.metric=ms-ssim"])
+    config = load_config(config_file, ["training.metric=ms-ssim", "training.crop=192"])
+    pixels = torch.randint(0, 256, (1, 192, 192, 3), dtype=torch.uint8)
+    x = pixels.float() / 255
+    bits = torch.zeros(1)
+
+    def loss(x_hat: torch.Tensor, metric: Metric) -> float:
+        return float(rate_distortion(
+            TrainingOutput(x_hat, bits, bits), x, torch.tensor([512]), config.lambdas, metric
+        ).total)
+
+    assert loss(x, "ms-ssim") == pytest.approx(0, abs=1e-3)
+    # A shift of brightness hardly touches structure; blur does. MSE sees it the other way.
+    shifted = x + 0.15
+    blurred = F.avg_pool2d(x.permute(0, 3, 1, 2), 3, 1, 1).permute(0, 2, 3, 1)
+    assert loss(shifted, "ms-ssim") < loss(blurred, "ms-ssim")
+    figures = Trainer(config, torch.device("cpu")).train_step(pixels, 1.0)
+    assert all(math.isfinite(value) for value in figures.values())
+
+
+def test_two_processes_train_one_model(tmp_path: Path, config_file: Path) -> None:
+    out = tmp_path / "run"
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "codec",
+        "train", "--data", str(SAMPLES), "--out", str(out), "--config", str(config_file),
+        "--minutes", "0.05", "--device", "cpu", "--threads", "1", "--no-export",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    state = torch.load(out / CHECKPOINT, weights_only=True)
+    assert state["step"] >= 1
+    rows = [json.loads(line) for line in (out / LOG).read_text().splitlines()]
+    assert sum("validation" in row for row in rows) == 1  # one of the two writes
 
 
 def test_training_without_pictures(tmp_path: Path) -> None:

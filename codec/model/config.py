@@ -70,4 +70,6 @@ class ModelConfig:
         unknown = set(values) - {field.name for field in dataclasses.fields(cls)}
         if unknown:
             raise ValueError(f"unknown model fields: {', '.join(sorted(unknown))}")
-        return cls(**values)
+        # Until 0.2 the transforms had equal depths, and weights say only one.
+        mirrored = {f"synthesis_{name}": values[name] for name in ("blocks_8", "blocks_16") if name in values}
+        return cls(**mirrored | values)
