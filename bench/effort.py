@@ -1,6 +1,6 @@
 """What each effort level gains and costs: bits, decibels and seconds, from real files.
 
-    python -m bench.effort FOLDER [--held-out] [--side 256] [--effort 3 --effort 9] [--quality 25 …]
+    python -m bench.effort FOLDER [--held-out] [--side 256] [--effort 9 …] [--steps 200 …] [--quality 25 …]
 
 BD-rates are against effort 3, over the qualities measured (PCHIP over log rate, RGB PSNR). Times are of
 one pass, threads pinned; the codec's other times are in `bench.speed`.
@@ -8,17 +8,20 @@ one pass, threads pinned; the codec's other times are in `bench.speed`.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from pathlib import Path
 
 import click
 import numpy as np
+import torch
 from rich.console import Console
 from rich.table import Table
 
 import codec
-from codec.effort import DEFAULT_EFFORT, EFFORTS
+from codec.api import quality_level
+from codec.effort import DEFAULT_EFFORT, EFFORTS, Effort
 from codec.training.data import list_images, split, validation_images
 
 from .metrics import bd_rate
@@ -30,38 +33,46 @@ from .metrics import bd_rate
 @click.option("--side", default=512, show_default=True, help="Centre crops of at most this side.")
 @click.option("--every", default=1, show_default=True, help="Take every N-th picture.")
 @click.option("--effort", "efforts", multiple=True, type=click.IntRange(1, 9), default=tuple(EFFORTS))
+@click.option("--steps", multiple=True, type=click.IntRange(1), help="Measure this many search steps too.")
 @click.option("--quality", "qualities", multiple=True, type=float, default=(10.0, 35.0, 60.0, 85.0))
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1))
 @click.option("--model", help="Shipped model or weights file.")
 def main(
-    folder: Path, held_out: bool, side: int, every: int, efforts: tuple[int, ...],
+    folder: Path, held_out: bool, side: int, every: int, efforts: tuple[int, ...], steps: tuple[int, ...],
     qualities: tuple[float, ...], threads: int, model: str | None,
 ) -> None:
     """Measure effort levels on the pictures in FOLDER."""
     files = list_images(folder)
     files = (split(files)[1] if held_out else files)[::every]
     images = list(validation_images(files, side, most=len(files)))
-    worker = codec.Codec(model=model, threads=threads)
-    worker.compress(images[0], effort=max(efforts[0], 4) if max(efforts) > DEFAULT_EFFORT else 3)  # warm up
+    worker = codec.Codec(model=model)
+    torch.set_num_threads(threads)
     megapixels = sum(image.shape[0] * image.shape[1] for image in images) / 1e6
     table = Table(title=f"{len(images)} pictures, {megapixels:.2f} MP, model {worker.model_id}")
-    for name in ("effort", "bpp", "PSNR (dB)", "bits at equal PSNR", "s/MP"):
+    for name in ("effort", "steps", "bpp", "PSNR (dB)", "bits at equal PSNR", "s/MP"):
         table.add_column(name, justify="right")
-    curves: dict[int, list[tuple[float, float]]] = {}
-    for effort in sorted({DEFAULT_EFFORT, *efforts}, key=lambda n: (n != DEFAULT_EFFORT, n)):
+    levels = {str(n): EFFORTS[n] for n in (DEFAULT_EFFORT, *efforts)}
+    levels |= {f"{n} steps": dataclasses.replace(EFFORTS[max(EFFORTS)], iterations=n) for n in steps}
+    reference: list[tuple[float, float]] = []
+    for name, effort in levels.items():
+        worker._pipeline.encode(images[:1], 500, effort=effort)  # warm up
         start = time.perf_counter()
-        packed = {
-            q: [worker.compress(image, quality=q, effort=effort) for image in images] for q in qualities
-        }
+        packed = [[encode(worker, image, q, effort) for image in images] for q in sorted(qualities)]
         seconds = (time.perf_counter() - start) / megapixels / len(qualities)
-        curves[effort] = [_point(worker, images, packed[q]) for q in sorted(qualities)]
-        change = bd_rate(curves[DEFAULT_EFFORT], curves[effort], 0.0).percent
+        curve = [_point(worker, images, data) for data in packed]
+        reference = reference or curve
+        change = bd_rate(reference, curve, 0.0).percent
         table.add_row(
-            str(effort), " ".join(f"{bpp:.4f}" for bpp, _ in curves[effort]),
-            " ".join(f"{psnr:.2f}" for _, psnr in curves[effort]),
+            name, str(effort.iterations), " ".join(f"{bpp:.4f}" for bpp, _ in curve),
+            " ".join(f"{psnr:.2f}" for _, psnr in curve),
             "" if change is None else f"{change:+.2f} %", f"{seconds:.2f}",
         )
     Console(width=140).print(table)
+
+
+def encode(worker: codec.Codec, image: np.ndarray, quality: float, effort: Effort) -> bytes:
+    """As `compress`, but with any number of steps."""
+    return worker._pipeline.encode([image], quality_level(quality), effort=effort)[0]
 
 
 def _point(worker: codec.Codec, images: list[np.ndarray], files: list[bytes]) -> tuple[float, float]:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import codec
+from bench.monotone import steps_down
 from codec import search
 from codec.effort import EFFORTS, Effort
 from codec.model.network import rate_weight
@@ -121,3 +122,9 @@ def test_effort_out_of_range(tiny: codec.Codec, effort: int) -> None:
 def test_effort_of_the_wrong_type(tiny: codec.Codec, effort: Any) -> None:
     with pytest.raises(TypeError, match="effort"):
         tiny.compress(textured(4, 4), effort=effort)
+
+
+@pytest.mark.parametrize("name", ["brushes", "dandelions", "mountains"])
+def test_more_quality_is_more_bytes_and_a_better_picture(worker: codec.Codec, name: str) -> None:
+    image = read_rgb(SAMPLES / f"{name}.jpg")[64:192, 128:320]
+    assert steps_down(worker, image) == []
