@@ -147,18 +147,19 @@ class Codec:
         target_bytes: int | None = None,
         target_psnr: float | None = None,
         effort: int = DEFAULT_EFFORT,
-        progress: Progress = lambda share: None,
+        progress: Progress | None = None,
     ) -> bytes:
         """As the function `codec.compress`."""
         goal = choose_goal(quality, target_bpp, target_bytes, target_psnr)
         check_effort(effort)
         pixels = to_pixels(image)
+        report = progress or (lambda share: None)
         with self._running():
             if isinstance(goal, Target):
-                data = self._reach(pixels, goal, effort, progress)
+                data = self._reach(pixels, goal, effort, report)
             else:
-                data = self._encode([pixels], goal, effort, progress)[0]
-        progress(1.0)
+                data = self._encode([pixels], goal, effort, report)[0]
+        report(1.0)
         return data
 
     def decompress(self, data: bytes) -> NDArray[np.uint8]:
@@ -168,7 +169,7 @@ class Codec:
     def compress_batch(
         self, images: Sequence[Image], *, quality: float | None = None, effort: int = DEFAULT_EFFORT
     ) -> list[bytes]:
-        """One file for each picture; sizes may differ, and files do not depend on the batch."""
+        """One file for each picture; sizes may differ. From effort 3 on files do not depend on the batch."""
         level = quality_level(DEFAULT_QUALITY if quality is None else quality)
         check_effort(effort)
         pixels = [to_pixels(image) for image in images]
@@ -186,14 +187,15 @@ class Codec:
         def encode(level: int, at: int, report: Progress) -> Trial:
             data = self._encode([pixels], level, at, report)[0]
             psnr = None
+            header, payloads = container.unpack(data)
             if target.kind == "psnr":
-                psnr = rate_control.psnr(pixels, self._decode_one(*container.unpack(data)))
-            return Trial(level, data, psnr)
+                psnr = rate_control.psnr(pixels, self._decode_one(header, payloads))
+            return Trial(level, data, psnr, header.stored)
 
         height, width, _ = pixels.shape
         best, reached = rate_control.reach(target, height * width, encode, effort, progress)
         if not reached:
-            about = f"{target} is out of reach: {best.describe(height * width)} at quality {best.quality:g}"
+            about = f"{target} is out of reach: {best.describe(height * width)}"
             if target.kind == "bytes":
                 raise TargetUnreachable(about)
             warnings.warn(TargetMissed(about), stacklevel=4)
@@ -238,7 +240,8 @@ class Codec:
         """One call at a time, with this codec's threads; lack of memory gets a name."""
         import torch
 
-        with _RUNNING:
+        # Inference mode would keep the search from its gradients, and its tensors from later calls.
+        with _RUNNING, torch.inference_mode(False):
             before = torch.get_num_threads()
             if self.threads is not None:
                 torch.set_num_threads(self.threads)
@@ -302,7 +305,7 @@ def compress(
     target_bytes: int | None = None,
     target_psnr: float | None = None,
     effort: int = DEFAULT_EFFORT,
-    progress: Progress = lambda share: None,
+    progress: Progress | None = None,
     model: str | os.PathLike[str] | None = None,
     device: str | None = None,
 ) -> bytes:
@@ -316,14 +319,15 @@ def compress(
         target_bytes: size that the file never exceeds, and comes within 2 % of where a quality does.
         target_psnr: decibels that the decoded picture never falls short of where a quality reaches
             them, over all samples, with as few bits as 0.1 dB more allow.
-        effort: 1 (fastest) to 9 (smallest file). From 3 on, up to which nothing is searched for, the
-            file is the same on every machine; from 4 on latents are searched for, see `codec.search`.
+        effort: 1 (fastest) to 9 (smallest file at equal PSNR). From 4 on the encoder searches for better
+            latents, through a decoder that stays as it is. At 3, with a quality or a size, every
+            machine writes the same file; otherwise files may differ, and decode alike.
         progress: called with the share of the work that is done, from 0 to 1.
         model: name of a shipped model or path of a weights file; None for the default.
         device: where the networks run; None for the CPU.
 
-    A target takes eight encodes at most. One that lies beyond quality 0 or 100 gives the nearest file
-    and the warning `TargetMissed`; `inspect` shows the limit.
+    A target takes eight encodes at most. One that no quality reaches gives the nearest file and the
+    warning `TargetMissed`; `inspect` then shows quality 0 or 100 as the limit (or a lossless file).
 
     Raises `InvalidImage` or `LimitExceeded` for a picture that cannot be taken, `UnknownModel`,
     `TargetUnreachable` if even quality 0 takes more than `target_bytes`, `ValueError` or

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,9 +72,11 @@ def train_command(
         with _progress(minutes) as report:
             train(data, out, settings, minutes=minutes, resume=resume, init=start, device=where,
                   seed=seed, report=report)
-        if exported and distributed.rank() == 0:
+        first = distributed.rank() == 0
+        distributed.stop()  # before the export, which the others need not wait for
+        if exported and first:
             _export(out, out / WEIGHTS, data, where or torch.device("cpu"), batches=300)
-    except (ValueError, TypeError, OSError, RuntimeError) as error:
+    except (ValueError, TypeError, KeyError, OSError, RuntimeError) as error:
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
         raise click.ClickException("interrupted; go on with --resume") from None
@@ -89,7 +92,9 @@ def _progress(minutes: float) -> Iterator[Any]:
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:
+    # Of several processes under torchrun the first alone.
+    speaks = sys.stderr.isatty() and os.environ.get("RANK", "0") == "0"
+    with Progress(*columns, console=console, disable=not speaks) as progress:
         task = progress.add_task("training", total=minutes)
 
         def report(entry: dict[str, Any]) -> None:

@@ -35,8 +35,8 @@ EFFORTS = {
     8: Effort(True, 19, 32),
     9: Effort(True, 19, 64),
 }
-"""From fastest to smallest. From 4 on, a few steps decide how latents near a tie are rounded; from 7 on, latents
-are searched for. More than 64 steps gain nothing more: docs/experiments.md."""
+"""From fastest to smallest. From 4 on, a few steps decide how latents near a tie are rounded; from 7 on,
+latents are searched for. More than 64 steps gain nothing more: docs/experiments.md."""
 
 DEFAULT_EFFORT = 3
 

@@ -33,7 +33,7 @@ class TargetUnreachable(CodecError):
 
 
 class TargetMissed(UserWarning):
-    """A warning: the file is the nearest to its target that the model can make."""
+    """A warning: no quality reaches the target, and the file is the nearest to it."""
 
 
 class FormatError(CodecError):

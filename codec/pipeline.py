@@ -12,6 +12,7 @@ Synthesis runs in float32; pixels may differ by one level between machines.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import zlib
 from collections import defaultdict
@@ -82,6 +83,25 @@ class Pipeline:
         """One file for each picture, in order; `ValueError` if the search does not suit the model."""
         if effort.iterations and self.objective.metric != "mse":
             raise ValueError(f"efforts over 3 need a model trained for mse, not for {self.objective.metric}")
+        if effort.iterations:
+            return self._search(images, level, tile_size, effort, progress)
+        return self._encode(images, level, tile_size, effort, progress)
+
+    def _search(
+        self, images: Sequence[Pixels], level: int, tile_size: int, effort: Effort, progress: Progress
+    ) -> list[bytes]:
+        """As `_encode`, but what is stored losslessly anyway is not searched first."""
+        plain = dataclasses.replace(effort, iterations=0)
+        files = self._encode(images, level, tile_size, plain, lambda share: None)
+        worth = [index for index, data in enumerate(files) if not container.parse_header(data)[0].stored]
+        found = self._encode([images[index] for index in worth], level, tile_size, effort, progress)
+        for index, data in zip(worth, found, strict=True):
+            files[index] = data
+        return files
+
+    def _encode(
+        self, images: Sequence[Pixels], level: int, tile_size: int, effort: Effort, progress: Progress
+    ) -> list[bytes]:
         jobs = _Jobs(self.halo, tile_size)
         padded = [_pad(pixels) for pixels in images]
         for index, pixels in enumerate(images):

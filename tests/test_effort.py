@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,23 @@ def test_search_needs_a_model_for_mse(tiny: codec.Codec, monkeypatch: pytest.Mon
     tiny.compress(textured(16, 16), effort=3)
     with pytest.raises(ValueError, match="ms-ssim"):
         tiny.compress(textured(16, 16), effort=4)
+
+
+def test_inside_inference_mode(tiny_weights: Path) -> None:
+    image = textured(32, 32)
+    with torch.inference_mode():
+        worker = codec.Codec(model=tiny_weights)
+        fast, searched = (worker.compress(image, effort=effort) for effort in (1, 5))
+    assert worker.compress(image, effort=5) == searched
+    assert worker.compress(image, effort=1) == fast
+
+
+def test_stored_pictures_are_not_searched(tiny: codec.Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codec.pipeline.refine", None)
+    flat = np.full((40, 40, 3), 9, np.uint8)
+    assert codec.inspect(tiny.compress(flat, effort=9)).lossless
+    with pytest.raises(TypeError):
+        tiny.compress(textured(200, 200), quality=5, effort=4)
 
 
 def test_soft_rounding() -> None:

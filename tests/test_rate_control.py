@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -106,6 +107,9 @@ def test_stored_pictures(tiny: codec.Codec, trials: list[int]) -> None:
     data = tiny.compress(flat, target_psnr=60)
     assert np.array_equal(tiny.decompress(data), flat)
     trials.clear()
+    with pytest.warns(codec.TargetMissed, match="stored losslessly"):
+        tiny.compress(flat, target_bpp=5)
+    trials.clear()
     with pytest.raises(codec.TargetUnreachable):
         tiny.compress(noise(16, 16), target_bytes=40)
 
@@ -113,6 +117,7 @@ def test_stored_pictures(tiny: codec.Codec, trials: list[int]) -> None:
 @pytest.mark.parametrize("options", [
     {"quality": 50, "target_bpp": 1}, {"target_bytes": 100, "target_psnr": 30},
     {"target_bpp": 0}, {"target_bytes": -5}, {"target_psnr": math.nan}, {"target_bpp": math.inf},
+    {"target_psnr": 1e308}, {"target_bytes": 10**400},
 ])
 def test_wrong_values(tiny: codec.Codec, options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"target|give one of"):
@@ -127,7 +132,8 @@ def test_wrong_types(tiny: codec.Codec, options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("curve", ["steep", "flat", "stairs", "late"])
 @pytest.mark.parametrize("goal", [40, 900, 5000, 30000])
-def test_odd_curves(curve: str, goal: int) -> None:
+@pytest.mark.parametrize("effort", [3, 9])
+def test_odd_curves(curve: str, goal: int, effort: int) -> None:
     """Whatever the curve, no more trials than allowed and never a file that is too large."""
     shapes: dict[str, Callable[[int], int]] = {
         "steep": lambda n: 20 + n**2 // 30,
@@ -136,21 +142,75 @@ def test_odd_curves(curve: str, goal: int) -> None:
         "late": lambda n: 100 + (0 if n < 1000 else 40 * (n - 1000) ** 2),
     }
     size = shapes[curve]
-    asked: list[int] = []
+    asked: list[tuple[int, int]] = []
 
-    def encode(level: int, effort: int, progress: Any) -> Trial:
+    def encode(level: int, at: int, progress: Any) -> Trial:
         assert 0 <= level <= 1024
-        asked.append(level)
+        asked.append((level, at))
         return Trial(level, bytes(size(level)))
 
-    best, reached = reach(Target("bytes", goal), 10_000, encode, 3, lambda share: None)
+    best, reached = reach(Target("bytes", goal), 10_000, encode, effort, lambda share: None)
     assert len(asked) <= MAX_TRIALS
     assert len(set(asked)) == len(asked)
-    assert reached == (len(best.data) <= goal)
-    if size(0) <= goal:
-        assert reached or 0 not in asked
-    if size(0) > goal:
-        assert not reached
+    assert reached == (len(best.data) <= goal) == (size(0) <= goal)
+
+
+def random_curve(rng: random.Random) -> Callable[[float], float]:
+    """Values near 0…1 over 0…1, rising, bent and a little noisy."""
+    bend, salt = rng.uniform(-0.3, 0.3), rng.random()
+    return lambda t: t + bend * t * (1 - t) + 5e-4 * math.sin(1e4 * (t + salt))
+
+
+@pytest.mark.parametrize("kind", ["bytes", "bpp", "psnr"])
+@pytest.mark.parametrize("effort", [3, 9])
+def test_random_curves(kind: rate_control.Kind, effort: int) -> None:
+    """Targets that a level reaches are reached, also if a higher effort shifts the whole curve."""
+    rng = random.Random(0)
+    pixels, missed = 100_000, 0
+    for _ in range(300):
+        curve, span, low = random_curve(rng), rng.uniform(1.5, 4), rng.uniform(6, 8)
+        shift = rng.uniform(-0.05, 0.02)
+
+        def encode(level: int, at: int, progress: Any) -> Trial:
+            value = curve(level / 1024) + (shift if at > 3 else 0)  # noqa: B023
+            size = round(math.exp(low + span * value))  # noqa: B023
+            return Trial(level, bytes(size), 26 + 14 * value)
+
+        goal = encode(rng.randint(60, 960), effort, None)
+        value = {"bytes": len(goal.data), "bpp": 8 * len(goal.data) / pixels, "psnr": goal.psnr}[kind]
+        assert value is not None
+        best, reached = reach(Target(kind, value), pixels, encode, effort, lambda share: None)
+        assert reached
+        if kind == "psnr":
+            assert best.psnr is not None
+            assert best.psnr >= value
+            missed += best.psnr > value + 0.09
+        else:
+            off = len(best.data) / len(goal.data) - 1
+            assert kind == "bpp" or off <= 0
+            missed += abs(off) > 0.0205
+    assert missed <= 2
+
+
+@pytest.mark.parametrize(("slope", "stored_from"), [(0.008, 800), (0.0137, 500), (0.02, 300), (0.03, 250)])
+def test_psnr_of_pictures_that_are_stored_at_high_quality(slope: float, stored_from: int) -> None:
+    def encode(level: int, at: int, progress: Any) -> Trial:
+        psnr = 30 + slope * level if level < stored_from else math.inf
+        return Trial(level, b"", psnr, level >= stored_from)
+
+    for goal in np.linspace(30.1, 30 + slope * (stored_from - 12), 20):
+        best, reached = reach(Target("psnr", float(goal)), 1000, encode, 3, lambda share: None)
+        assert reached
+        assert best.psnr is not None
+        assert goal <= best.psnr <= goal + 0.09
+
+
+@pytest.mark.parametrize(("kind", "value"), [("psnr", 1e11), ("bpp", 1e-320), ("bytes", 1e12), ("bpp", 1e12)])
+def test_absurd_values_do_not_overflow(kind: rate_control.Kind, value: float) -> None:
+    def encode(level: int, at: int, progress: Any) -> Trial:
+        return Trial(level, bytes(100 + level), 30 + level / 100)
+
+    reach(Target(kind, value), 1, encode, 3, lambda share: None)
 
 
 def test_progress_rises_to_one(tiny: codec.Codec, photo: Pixels) -> None:

@@ -15,6 +15,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from click.testing import CliRunner
+from PIL import Image
 
 import codec
 from bench.complexity import complexity
@@ -340,6 +341,32 @@ def test_muon_resumes(config_file: Path, tmp_path: Path) -> None:
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
+@pytest.mark.parametrize(
+    "other", ["training.optimizer=adamw", "training.lambdas=[0.001, 0.1]", "model.hyper_width=16"]
+)
+def test_only_the_same_training_resumes(config_file: Path, tmp_path: Path, other: str) -> None:
+    trainer = Trainer(load_config(config_file, ["training.optimizer=muon"]), torch.device("cpu"))
+    trainer.save(tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match=r"another (model|lambdas|optimizer)"):
+        Trainer(load_config(config_file, ["training.optimizer=muon", other]), torch.device("cpu")).load(
+            tmp_path / "checkpoint.pt"
+        )
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    state["optimizer"] = state.pop("optimizers")
+    torch.save(state, tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match=r"before 0\.3"):
+        trainer.load(tmp_path / "checkpoint.pt")
+
+
+@pytest.mark.parametrize("wrong", [
+    "training.learning_rate=nan", "training.clip=inf", "training.linear_rate=-1.0",
+    "training.lambdas=[true, 2]",
+])
+def test_values_that_are_no_numbers(config_file: Path, wrong: str) -> None:
+    with pytest.raises(ValueError, match=r"finite|negative|lambdas"):
+        load_config(config_file, [wrong])
+
+
 def test_a_deeper_model_starts_where_the_trained_one_is(tiny_weights: Path) -> None:
     start = read_start(tiny_weights.read_bytes())
     depths = {"synthesis_blocks_8": 3, "synthesis_blocks_16": 2, "context_blocks": 2, "blocks_8": 2}
@@ -369,7 +396,7 @@ def test_other_lambdas_start_from_the_same_gains() -> None:
     assert torch.allclose(remap_table(wider, (1e-3, 1e1), (1e-3, 1e-1))[::2], wider[:5])
 
 
-def test_ms_ssim_loss(config_file: Path) -> None:
+def test_ms_ssim_loss(config_file: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="160"):
         load_config(config_file, ["training.metric=ms-ssim"])
     config = load_config(config_file, ["training.metric=ms-ssim", "training.crop=192"])
@@ -387,6 +414,10 @@ def test_ms_ssim_loss(config_file: Path) -> None:
     shifted = x + 0.15
     blurred = F.avg_pool2d(x.permute(0, 3, 1, 2), 3, 1, 1).permute(0, 2, 3, 1)
     assert loss(shifted, "ms-ssim") < loss(blurred, "ms-ssim")
+    small = tmp_path / "small.png"
+    Image.fromarray(textured(100, 100)).save(small)
+    with pytest.raises(ValueError, match="192×192"):
+        validate(Model(config.model), [small], config.lambdas, "ms-ssim")
     figures = Trainer(config, torch.device("cpu")).train_step(pixels, 1.0)
     assert all(math.isfinite(value) for value in figures.values())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 from collections.abc import Iterable
 from importlib import resources
@@ -37,20 +38,18 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value, kind = getattr(self, field.name), type(field.default)
-            if kind in (int, float) and (isinstance(value, bool) or not isinstance(value, (int, kind))):
-                raise ValueError(f"{field.name} must be a number, not {value!r}")
+            if kind in (int, float) and not _is_number(value, kind):
+                raise ValueError(f"{field.name} must be a finite number, not {value!r}")
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer must be one of {OPTIMIZERS}, not {self.optimizer!r}")
         if self.metric not in METRICS:
             raise ValueError(f"metric must be one of {METRICS}, not {self.metric!r}")
         if self.metric == "ms-ssim" and self.crop <= 160:
             raise ValueError(f"MS-SSIM needs crops of more than 160 pixels, not {self.crop}")
-        if not isinstance(self.lambdas, tuple) or not all(
-            isinstance(value, (int, float)) for value in self.lambdas
-        ):
+        if not isinstance(self.lambdas, tuple) or not all(_is_number(v, float) for v in self.lambdas):
             raise ValueError(f"lambdas must be two numbers, not {self.lambdas!r}")
-        if self.warmup_steps < 1 or self.learning_rate <= 0 or self.clip <= 0:
-            raise ValueError("warmup_steps, learning_rate and clip must be positive")
+        if self.warmup_steps < 1 or self.learning_rate <= 0 or self.clip <= 0 or self.linear_rate < 0:
+            raise ValueError("warmup_steps, learning_rate, clip must be positive, linear_rate not negative")
         if self.crop < 64 or self.crop % 64:
             raise ValueError(f"crop must be a positive multiple of 64, not {self.crop}")
         if self.batch < 1 or not 0 < self.decay <= 1 or not 0 < self.ema < 1:
@@ -81,6 +80,13 @@ class TrainingConfig:
         """The inverse of `from_dict`, for checkpoints and metadata."""
         training = dataclasses.asdict(self)
         return {"name": training.pop("name"), "model": training.pop("model"), "training": training}
+
+
+def _is_number(value: Any, kind: type[int] | type[float]) -> bool:
+    """Whether `value` is finite and an integer, or a float where `kind` is float; TOML has nan and inf."""
+    if isinstance(value, bool) or not isinstance(value, (int, kind)):
+        return False
+    return math.isfinite(float(value))
 
 
 def override(values: dict[str, Any], assignments: Iterable[str]) -> None:

@@ -85,20 +85,22 @@ class CropSampler:
         return self.pixels[offsets.to(self.device)]
 
 
-def usable_images(files: list[Path]) -> list[np.ndarray]:
+def usable_images(files: list[Path], smallest: int = 64) -> list[np.ndarray]:
     """`validation_images`, of which there must be one; `ValueError` otherwise."""
-    images = list(validation_images(files))
+    images = list(validation_images(files, smallest=smallest))
     if not images:
-        raise ValueError("no picture held out for validation is at least 64×64 pixels")
+        raise ValueError(f"no picture held out for validation is at least {smallest}×{smallest} pixels")
     return images
 
 
-def validation_images(files: list[Path], side: int = 512, most: int = 24) -> Iterator[np.ndarray]:
-    """Centre crops of at most `side`², sides multiples of 64, H×W×3 uint8."""
+def validation_images(
+    files: list[Path], side: int = 512, most: int = 24, smallest: int = 64
+) -> Iterator[np.ndarray]:
+    """Centre crops of at most `side`² and at least `smallest`², sides multiples of 64, H×W×3 uint8."""
     for path in files[:most]:
         image = read_rgb(path)
         height, width = (min(length, side) // 64 * 64 for length in image.shape[:2])
-        if not height or not width:
+        if min(height, width) < smallest:
             continue
         top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
         yield image[top : top + height, left : left + width]

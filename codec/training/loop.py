@@ -25,7 +25,7 @@ from codec.training import distributed
 from codec.training.config import TrainingConfig
 from codec.training.data import CropSampler, list_images, split, usable_images
 from codec.training.initialisation import TrainedStart, initialise_from, initialise_with_klt
-from codec.training.loss import Metric, psnr, rate_distortion
+from codec.training.loss import SMALLEST_SIDE, Metric, psnr, rate_distortion
 from codec.training.optimizer import build_optimizers, set_rate
 
 CHECKPOINT = "checkpoint.pt"
@@ -77,11 +77,15 @@ class Trainer:
         os.replace(temporary, path)
 
     def load(self, path: Path) -> None:
-        """Go on from a checkpoint of the same configuration; `ValueError` if the model differs."""
+        """Go on from a checkpoint; `ValueError` if model, objective or optimiser are others."""
         # To the CPU: AdamW's step counters belong there, the rest is copied to the device.
         state = torch.load(path, map_location="cpu", weights_only=True)
-        if TrainingConfig.from_dict(state["config"]).model != self.config.model:
-            raise ValueError(f"{path} holds a model of another shape")
+        if "optimizers" not in state:
+            raise ValueError(f"{path} was written before 0.3: start from its exported weights with --init")
+        saved = TrainingConfig.from_dict(state["config"])
+        for name in ("model", "lambdas", "metric", "optimizer"):
+            if getattr(saved, name) != getattr(self.config, name):
+                raise ValueError(f"{path} was trained with another {name}: start from weights with --init")
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         for optimizer, values in zip(self.optimizers, state["optimizers"], strict=True):
@@ -140,7 +144,8 @@ def validate(
 ) -> list[dict[str, float]]:
     """Mean bpp, PSNR and loss of held-out pictures at five qualities, from estimated bits."""
     device = next(model.parameters()).device
-    images = [torch.from_numpy(image)[None].to(device) for image in usable_images(files)]
+    usable = usable_images(files, SMALLEST_SIDE[metric])
+    images = [torch.from_numpy(image)[None].to(device) for image in usable]
     rows = []
     for level in VALIDATION_LEVELS:
         levels = torch.tensor([level], device=device)
@@ -217,7 +222,7 @@ def train(
     torch.manual_seed(seed)
     training, held_out = split(list_images(data))
     sampler = CropSampler(training, config.crop, device, seed)
-    usable_images(held_out)
+    usable_images(held_out, SMALLEST_SIDE[config.metric])
     trainer = open_run(config, out, minutes, resume, init, device, sampler)
     distributed.share_start([*trainer.model.state_dict().values(), *trainer.average.state_dict().values()])
     # Another seed after a resume, or the run would see the same crops again; and in every process.

@@ -14,6 +14,9 @@ from codec.model.network import TrainingOutput, rate_weight
 Metric = Literal["mse", "ms-ssim"]
 METRICS: tuple[Metric, ...] = ("mse", "ms-ssim")
 
+SMALLEST_SIDE = {"mse": 64, "ms-ssim": 192}
+"""Of pictures that the metric can judge, in multiples of 64: MS-SSIM halves four times."""
+
 _MS_SSIM_WEIGHT = 1300 / 255**2
 """1 − MS-SSIM that weighs as much as a mean squared error of 1 with the same lambda.
 
