@@ -72,7 +72,7 @@ def test_sizes(tiny: codec.Codec, photo: Pixels, trials: list[int], share: float
 @pytest.mark.parametrize("effort", [2, 4])
 @pytest.mark.parametrize("gray", [False, True])
 def test_psnr(shipped: codec.Codec, photo: Pixels, share: float, effort: int, gray: bool) -> None:
-    image = photo[:100, :130, 1] if gray else photo[:100, :130]
+    image = photo[:, :, 1] if gray else photo
     low, high = (psnr(image, shipped.decompress(shipped.compress(image, quality=q))) for q in (0, 100))
     goal = low + share * (high - low)
     reached = psnr(image, shipped.decompress(shipped.compress(image, target_psnr=goal, effort=effort)))
