@@ -9,7 +9,6 @@ one pass, threads pinned; the codec's other times are in `bench.speed`.
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from codec.api import quality_level
 from codec.effort import DEFAULT_EFFORT, EFFORTS, Effort
 from codec.training.data import list_images, split, validation_images
 
-from .metrics import bd_rate
+from .metrics import bd_rate, psnr
 
 
 @click.command()
@@ -77,12 +76,12 @@ def encode(worker: codec.Codec, image: np.ndarray, quality: float, effort: Effor
 
 def _point(worker: codec.Codec, images: list[np.ndarray], files: list[bytes]) -> tuple[float, float]:
     """Mean bpp and mean PSNR."""
-    bpp = decibels = 0.0
-    for image, data in zip(images, files, strict=True):
-        mse = np.square(image.astype(np.float64) - worker.decompress(data)).mean()
-        bpp += 8 * len(data) / (image.shape[0] * image.shape[1])
-        decibels += 10 * math.log10(255**2 / max(mse, 1e-9))
-    return bpp / len(images), decibels / len(images)
+    points = [
+        (8 * len(data) / (image.shape[0] * image.shape[1]), psnr(image, worker.decompress(data)))
+        for image, data in zip(images, files, strict=True)
+    ]
+    bpp, decibels = np.mean(points, axis=0)
+    return float(bpp), float(decibels)
 
 
 if __name__ == "__main__":

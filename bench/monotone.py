@@ -15,8 +15,9 @@ import click
 import numpy as np
 
 import codec
-from codec.rate_control import psnr
 from codec.training.data import list_images, split, validation_images
+
+from .metrics import psnr
 
 QUALITIES = tuple(range(0, 101, 5))
 

@@ -187,10 +187,9 @@ class Codec:
         def encode(level: int, at: int, report: Progress) -> Trial:
             data = self._encode([pixels], level, at, report)[0]
             psnr = None
-            header, payloads = container.unpack(data)
             if target.kind == "psnr":
-                psnr = rate_control.psnr(pixels, self._decode_one(header, payloads))
-            return Trial(level, data, psnr, header.stored)
+                psnr = rate_control.psnr(from_pixels(pixels), self.decompress(data))
+            return Trial(level, data, psnr, inspect(data).lossless)
 
         height, width, _ = pixels.shape
         best, reached = rate_control.reach(target, height * width, encode, effort, progress)
@@ -200,13 +199,6 @@ class Codec:
                 raise TargetUnreachable(about)
             warnings.warn(TargetMissed(about), stacklevel=4)
         return best.data
-
-    def _decode_one(self, header: Header, payloads: Sequence[memoryview]) -> Pixels:
-        from codec.pipeline import decode_stored
-
-        if header.stored:
-            return decode_stored(header, payloads)
-        return self._pipeline.decode([(header, payloads)])[0]
 
     def decompress_batch(self, files: Sequence[bytes]) -> list[NDArray[np.uint8]]:
         """The picture of each file; all files are checked before the first is decoded."""

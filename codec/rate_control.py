@@ -15,7 +15,8 @@ from typing import Literal
 
 import numpy as np
 
-from codec.effort import Progress
+from codec.container import MAX_LEVEL
+from codec.effort import DEFAULT_EFFORT, Progress
 from codec.image import Pixels
 
 Kind = Literal["bpp", "bytes", "psnr"]
@@ -32,10 +33,9 @@ PSNR_MARGIN = 0.002
 _LARGEST_TARGET = 1e12
 """More than any file holds, and far from where arithmetic overflows."""
 
-_LAST_LEVEL = 1024
 # The average photograph: bits per pixel from 0.07 to 1.9, PSNR from 27 to 41 dB.
-_LOG_SIZE_SLOPE = math.log(1.9 / 0.07) / _LAST_LEVEL
-_PSNR_SLOPE = (41 - 27) / _LAST_LEVEL
+_LOG_SIZE_SLOPE = math.log(1.9 / 0.07) / MAX_LEVEL
+_PSNR_SLOPE = (41 - 27) / MAX_LEVEL
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,16 +72,15 @@ class Trial:
         """What came out, for messages."""
         size = f"{len(self.data)} bytes ({8 * len(self.data) / pixels:.4g} bits per pixel)"
         what = size if self.psnr is None else f"{self.psnr:.2f} dB"
-        how = "stored losslessly" if self.stored else f"at quality {self.level * 100 / _LAST_LEVEL:g}"
+        how = "stored losslessly" if self.stored else f"at quality {self.level * 100 / MAX_LEVEL:g}"
         return f"{what} {how}"
 
 
 Encode = Callable[[int, int, Progress], Trial]
 """(level, effort, progress) to the encode's result."""
 
-_FAST_EFFORT = 3
 _FAST_TRIALS = 5
-"""Of the MAX_TRIALS, where `_FAST_EFFORT` finds the level for a higher one."""
+"""Of the MAX_TRIALS, where the default effort finds the level for a higher one."""
 
 
 def psnr(a: Pixels, b: Pixels) -> float:
@@ -117,7 +116,9 @@ class _Scale:
         return value >= self.goal if self.kind == "psnr" else value <= self.goal
 
     def hit(self, trial: Trial) -> bool:
-        """Close enough to stop: well within the tolerance."""
+        """Good enough to stop: well within the tolerance, or exact and no larger than it may be."""
+        if trial.stored and self.kind != "psnr" and self.value(trial) <= self.goal:
+            return True
         return self.allowed(trial) and self.distance(trial) <= self.slack / 2
 
     def near(self, trial: Trial) -> bool:
@@ -128,7 +129,7 @@ class _Scale:
         return abs(self.value(trial) - self.goal)
 
     def first_guess(self) -> int:
-        return round(min(max((self.goal - self.at_zero) / self.slope, 0.0), float(_LAST_LEVEL)))
+        return round(min(max((self.goal - self.at_zero) / self.slope, 0.0), float(MAX_LEVEL)))
 
 
 def reach(
@@ -150,9 +151,9 @@ def reach(
         return encode(level, at, lambda share: progress(begin + (end - begin) * share))
 
     def fast(level: int) -> Trial:
-        return encode(level, min(effort, _FAST_EFFORT), lambda share: None)
+        return encode(level, min(effort, DEFAULT_EFFORT), lambda share: None)
 
-    if effort <= _FAST_EFFORT:
+    if effort <= DEFAULT_EFFORT:
         tried = _find(scale, scale.first_guess(), scale.slope, lambda n: run(n, effort), MAX_TRIALS)
         return _best(scale, tried)
     tried = _find(scale, scale.first_guess(), scale.slope, fast, _FAST_TRIALS)
@@ -177,7 +178,7 @@ def _find(
     Unless `safe`, the last one is the safest that is left if none was allowed before.
     """
     done: dict[int, Trial] = {}
-    below, above = -1, _LAST_LEVEL + 1  # levels known, or taken, to miss on either side
+    below, above = -1, MAX_LEVEL + 1  # levels known, or taken, to miss on either side
     while len(done) < trials:
         trial = done[level] = encode(level)
         if scale.hit(trial):
@@ -207,7 +208,7 @@ def _next_level(scale: _Scale, done: dict[int, Trial], slope: float, below: int,
     elif len(done) > 1:
         slope = _slope(scale, list(done.values()))
     start, value = min(ends, key=lambda end: abs(end[1] - aim))
-    step = min(max((aim - value) / slope, -2.0 * _LAST_LEVEL), 2.0 * _LAST_LEVEL)
+    step = min(max((aim - value) / slope, -2.0 * MAX_LEVEL), 2.0 * MAX_LEVEL)
     last = list(done)[-2:]
     if len(last) == 2 and (max(last) <= below or min(last) >= above):
         # Twice on the same side: go at least twice as far as before.

@@ -17,8 +17,9 @@ ROOT = Path(codec.__file__).parent
 # Each layer may import from those above it, and from its own.
 LAYERS = [
     {"errors", "limits", "files", "effort"},
-    {"tiling", "image", "entropy_coder", "rate_control"},
+    {"tiling", "image", "entropy_coder"},
     {"container", "registry"},
+    {"rate_control"},
     {"model"},
     {"latent_codec"},
     {"search"},

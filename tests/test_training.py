@@ -422,17 +422,24 @@ def test_ms_ssim_loss(config_file: Path, tmp_path: Path) -> None:
     assert all(math.isfinite(value) for value in figures.values())
 
 
+def torchrun(*arguments: str) -> str:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_processes_with_other_crops_keep_the_same_parameters(config_file: Path) -> None:
+    assert torchrun("tests.distributed_worker", str(config_file)).split() == ["2", "1"]
+
+
 def test_two_processes_train_one_model(tmp_path: Path, config_file: Path) -> None:
     out = tmp_path / "run"
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "codec",
-        "train", "--data", str(SAMPLES), "--out", str(out), "--config", str(config_file),
+    torchrun(
+        "codec", "train", "--data", str(SAMPLES), "--out", str(out), "--config", str(config_file),
         "--minutes", "0.05", "--device", "cpu", "--threads", "1", "--no-export",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr
-    state = torch.load(out / CHECKPOINT, weights_only=True)
-    assert state["step"] >= 1
+    )
+    assert torch.load(out / CHECKPOINT, weights_only=True)["step"] >= 1
     rows = [json.loads(line) for line in (out / LOG).read_text().splitlines()]
     assert sum("validation" in row for row in rows) == 1  # one of the two writes
 

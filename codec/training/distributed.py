@@ -11,7 +11,8 @@ import os
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 
 def start(device: torch.device | None) -> torch.device:
@@ -44,15 +45,14 @@ def size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-def average_gradients(model: nn.Module) -> None:
-    """Replace every gradient by its mean over the processes, in one exchange."""
+def replicate(model: nn.Module, device: torch.device) -> nn.Module:
+    """`model` to run forward: with several processes, one that averages gradients as they are computed.
+
+    Every process then starts from the first one's parameters.
+    """
     if size() == 1:
-        return
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    dist.all_reduce(flat)
-    for gradient, mean in zip(gradients, (flat / size()).split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(mean.view_as(gradient))
+        return model
+    return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
 
 
 def from_first(value: float, device: torch.device) -> float:
@@ -62,10 +62,3 @@ def from_first(value: float, device: torch.device) -> float:
     shared = torch.tensor(value, dtype=torch.float64, device=device)
     dist.broadcast(shared, 0)
     return float(shared)
-
-
-def share_start(tensors: list[Tensor]) -> None:
-    """Overwrite `tensors` with those of the first process."""
-    if size() > 1:
-        for tensor in tensors:
-            dist.broadcast(tensor, 0)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from codec.model.config import MAX_LEVEL
 from codec.model.network import Model
@@ -54,6 +54,8 @@ class Trainer:
         self.device = device
         self.mixed = has_bfloat16(device)
         self.model = Model(config.model).to(device)
+        self.replica: nn.Module = self.model
+        """What runs forward: the model itself, or the model among those of other processes."""
         self.average = Model(config.model).to(device).requires_grad_(False)
         self.optimizers = build_optimizers(self.model, config.optimizer, config.linear_rate)
         self.step = 0
@@ -108,11 +110,10 @@ class Trainer:
         x = pixels.to(torch.float32) / 255
         level = torch.randint(0, MAX_LEVEL + 1, (len(x),), device=self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-            output = self.model(x, level)
+            output = self.replica(x, level)
         loss = rate_distortion(output, x, level, self.config.lambdas, self.config.metric)
         self.model.zero_grad(set_to_none=True)
         loss.total.backward()
-        distributed.average_gradients(self.model)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         set_rate(self.optimizers, self.learning_rate(budget))
         if not torch.isfinite(norm):
@@ -224,7 +225,7 @@ def train(
     sampler = CropSampler(training, config.crop, device, seed)
     usable_images(held_out, SMALLEST_SIDE[config.metric])
     trainer = open_run(config, out, minutes, resume, init, device, sampler)
-    distributed.share_start([*trainer.model.state_dict().values(), *trainer.average.state_dict().values()])
+    trainer.replica = distributed.replicate(trainer.model, device)
     # Another seed after a resume, or the run would see the same crops again; and in every process.
     sampler.generator.manual_seed(seed + trainer.step + 1_000_003 * distributed.rank())
     torch.manual_seed(seed + trainer.step + 1_000_003 * distributed.rank())
@@ -243,12 +244,19 @@ def train(
             log.flush()
             report(entry)
 
+        def write_validation() -> None:
+            if first:
+                rows = validate(trainer.average, held_out, config.lambdas, config.metric)
+                write({"step": trainer.step, "minutes": trainer.minutes, "validation": rows})
+
         @stack.callback
         def save_progress() -> None:  # also on Ctrl-C and errors
             if trainer.step > saved_step:
                 save(out / CHECKPOINT)
 
         saved_step = trainer.step
+        if init is not None:
+            write_validation()  # what there was before
         sums: dict[str, float] = {}
         start, offset = time.monotonic(), trainer.minutes
         saved = validated = trainer.minutes
@@ -279,12 +287,8 @@ def train(
                 saved, saved_step = trainer.minutes, trainer.step
             if trainer.minutes - validated >= validate_minutes:
                 validated = trainer.minutes
-                if first:
-                    rows = validate(trainer.average, held_out, config.lambdas, config.metric)
-                    write({"step": trainer.step, "minutes": trainer.minutes, "validation": rows})
+                write_validation()
         save(out / CHECKPOINT)
         saved_step = trainer.step
-        if first:
-            rows = validate(trainer.average, held_out, config.lambdas, config.metric)
-            write({"step": trainer.step, "minutes": trainer.minutes, "validation": rows})
+        write_validation()
     return trainer.average
