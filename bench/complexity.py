@@ -35,7 +35,8 @@ def complexity(config: ModelConfig) -> dict[str, float]:
     z = torch.zeros(1, math.ceil(SIDE / 64), math.ceil(SIDE / 64), config.hyper_latents)
 
     def entropy() -> None:
-        model.entropy_model.run(z, level, (y.shape[1], y.shape[2]), lambda step, mean, index: mean)
+        size = (y.shape[1], y.shape[2])
+        model.entropy_model.run(z, level, size, lambda step, mean, index: torch.zeros_like(mean))
 
     parts: dict[str, Callable[[], object]] = {
         "analysis": lambda: model.analysis(x, level),

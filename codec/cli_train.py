@@ -160,8 +160,8 @@ def _export(run: Path, output: Path, data: Path, device: torch.device, batches: 
     trainer.load(run / CHECKPOINT)
     description = describe_training(config, trainer.step, trainer.minutes)
     weights, rows = export(
-        trainer.average, data, training=description, lambdas=config.lambdas, metric=config.metric,
-        crop=config.crop, batches=batches,
+        trainer.average, data, training=description, objective=config.objective, crop=config.crop,
+        batches=batches,
     )
     write_atomically(output, weights)
     Console().print(validation_table(rows, f"real files; {len(weights):,} bytes in {output}"))

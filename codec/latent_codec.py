@@ -19,10 +19,10 @@ from torch import Tensor
 from codec.entropy_coder import Decoder, Encoder, Symbols, TableSet
 from codec.errors import ChecksumMismatch, FormatError
 from codec.model.config import LATENTS_PER_HYPER_LATENT, QUALITY_ANCHORS, STEPS_PER_ANCHOR
-from codec.model.entropy_model import SCALES, step_values
+from codec.model.entropy_model import inside, step_values
 from codec.model.exact import LIMIT, round_to_grid
 from codec.model.network import Model
-from codec.model.quantization import SYMBOL_LIMIT, quantize
+from codec.model.quantization import SCALES, SYMBOL_LIMIT, quantize, shrink
 
 LATENT_BITS = 10
 """The encoder rounds what the float transforms give it to multiples of 2^-10 before anything else.
@@ -54,15 +54,6 @@ def hyper_size(size: tuple[int, int]) -> tuple[int, int]:
     return -(-size[0] // factor), -(-size[1] // factor)
 
 
-def inside(size: tuple[int, int], device: torch.device) -> Tensor:
-    """Which positions of the 4×h/2×w/2 phase grid lie within `size`: bool."""
-    rows = torch.arange(2 * -(-size[0] // 2), device=device) < size[0]
-    columns = torch.arange(2 * -(-size[1] // 2), device=device) < size[1]
-    grid = rows[:, None] & columns[None, :]
-    mask: Tensor = grid.unflatten(0, (-1, 2)).unflatten(2, (-1, 2)).permute(1, 3, 0, 2).flatten(0, 1)
-    return mask
-
-
 def _to_indexes(index: Tensor) -> NDArray[np.uint16]:
     return index.round().clamp(0, SCALES - 1).to(torch.uint8).cpu().numpy().astype(np.uint16)
 
@@ -83,10 +74,13 @@ class CodedSymbols:
 
 
 @torch.no_grad()
-def quantize_latents(model: Model, y: Tensor, level: Tensor) -> tuple[list[CodedSymbols], Tensor]:
+def quantize_latents(
+    model: Model, y: Tensor, level: Tensor, dead_zone: float
+) -> tuple[list[CodedSymbols], Tensor]:
     """Symbols of N tiles of equal size, and y_hat (N×h×w×M float64) as the decoder will see it.
 
-    `y` N×h×w×M float64, `level` N quality levels; the entropy model must be frozen.
+    `y` N×h×w×M float64, `level` N quality levels; the entropy model must be frozen. With a
+    `dead_zone` of 0 latents are rounded to the nearest, as those that a search has chosen must be.
     """
     size = (y.shape[1], y.shape[2])
     entropy = model.entropy_model
@@ -101,20 +95,20 @@ def quantize_latents(model: Model, y: Tensor, level: Tensor) -> tuple[list[Coded
         coded.append(CodedSymbols([picture.reshape(-1)], [indexes]))
 
     def quantizer(step: int, mean: Tensor, index: Tensor) -> Tensor:
-        rounded = quantize(step_values(y, step) - mean)
+        rounded = quantize(shrink(step_values(y, step) - mean, index, dead_zone))
         for n, tile in enumerate(coded):
             tile.symbols.append(rounded[:, n][mask].to(torch.int32).flatten().cpu().numpy())
             tile.indexes.append(_to_indexes(index[:, n][mask]).reshape(-1))
-        return (rounded + mean) * mask[:, None, :, :, None]
+        return rounded
 
     return coded, entropy.run(z_hat, level, size, quantizer)
 
 
 def encode_latents(
-    model: Model, tables: TableSet, y: Tensor, level: Tensor
+    model: Model, tables: TableSet, y: Tensor, level: Tensor, dead_zone: float
 ) -> tuple[list[Payload], Tensor]:
     """Payloads of N tiles of equal size, and y_hat; arguments as for `quantize_latents`."""
-    coded, y_hat = quantize_latents(model, y, level)
+    coded, y_hat = quantize_latents(model, y, level, dead_zone)
     payloads = []
     for tile in coded:
         encoder = Encoder(tables)
@@ -160,7 +154,7 @@ def decode_latents(
             decoded[n].append(symbols)
             tile = torch.from_numpy(symbols).to(device, torch.float64)
             values[:, n][mask] = tile.reshape(-1, mean.shape[-1])
-        return (values + mean) * mask[:, None, :, :, None]
+        return values
 
     y_hat = entropy.run(z_hat, level, size, quantizer)
     for decoder, tile, crc in zip(decoders, decoded, symbols_crcs, strict=True):

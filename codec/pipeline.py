@@ -129,7 +129,9 @@ class Pipeline:
                 y = y[:, batch[0].inner.slices[0], batch[0].inner.slices[1]]
             finished += len(batch)
             progress(finished / total)
-            payloads, _ = encode_latents(self.model, self.tables, y, n)
+            # The search leaves latents where they are to be rounded to the nearest.
+            dead_zone = 0.0 if effort.iterations else self.objective.dead_zone
+            payloads, _ = encode_latents(self.model, self.tables, y, n, dead_zone)
             for job, payload in zip(batch, payloads, strict=True):
                 entries[job.picture][job.tile] = (payload.data, payload.symbols_crc)
         return [
@@ -161,7 +163,7 @@ class Pipeline:
             level=level,
             weight=weight_of(float(rate_weight(level, *self.objective.lambdas)), padded.shape[2]),
         )
-        return refine(self.soft, window, y, iterations, progress)
+        return refine(self.soft, window, y, self.objective.dead_zone, iterations, progress)
 
     def _assemble(
         self,

@@ -14,13 +14,15 @@ import dataclasses
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from codec.effort import Progress
-from codec.latent_codec import inside
-from codec.model.entropy_model import scale_of_index, step_values
+from codec.model.config import LATENTS_PER_HYPER_LATENT, PIXELS_PER_LATENT
+from codec.model.entropy_model import inside, merge_phases, merge_steps, step_values
+from codec.model.layers import space_to_depth
 from codec.model.network import Model, gaussian_bits
-from codec.model.quantization import soft_clamp, straight_through_round
+from codec.model.quantization import scale_of_index, shrink, soft_clamp, straight_through_round
 from codec.tiling import Box
 
 _RATE = 0.004
@@ -36,6 +38,12 @@ _LARGEST_MOVE = 0.1
 
 _SHARPNESS = (5.0, 16.0)
 """Of soft rounding, at the start and at the end."""
+
+_CHECK_EVERY = 10
+"""Steps after which latents are truly rounded: where that costs more, they go back, and on slower."""
+
+_REACH = 3
+"""Latents around a place whose cost is looked at to judge it."""
 
 
 def soft_copy(model: Model, device: torch.device) -> Model:
@@ -74,61 +82,120 @@ def weight_of(lam: float, channels: int) -> float:
 
 
 def refine(
-    model: Model, window: Window, y: Tensor, iterations: int, progress: Progress = lambda share: None
+    model: Model,
+    window: Window,
+    y: Tensor,
+    dead_zone: float,
+    iterations: int,
+    progress: Progress = lambda share: None,
 ) -> Tensor:
     """Better latents of a tile, 1×h×w×M float64, from those of its window, 1×h'×w'×M.
 
-    `model` is a `soft_copy`. The result costs no more than the start, by the model's own estimate.
+    `model` is a `soft_copy`. The start is what rounding with the dead zone gives; the result, which costs
+    no more by the model's own estimate, is to be rounded to the nearest, without one.
     """
-    start = y.float()
+    around = y.float()
     slices = window.inner.slices
-    moving = start[:, slices[0], slices[1]].clone().requires_grad_(True)
-    best, best_cost = moving.detach().clone(), _cost(model, window, start, moving.detach(), None)
-    mean = torch.zeros_like(best)
+    best = _behind_dead_zone(model, window, around[:, slices[0], slices[1]], dead_zone)
+    best_cost = _cost(model, window, around, best, None)
+    moving = best.clone().requires_grad_(True)
+    mean, pace = torch.zeros_like(best), torch.ones_like(best[..., :1])
     low, high = _SHARPNESS
     for done in range(iterations):
         share = done / iterations
         sharpness = low * (high / low) ** share
         with torch.enable_grad():
-            (gradient,) = torch.autograd.grad(_cost(model, window, start, moving, sharpness), moving)
+            cost = _cost(model, window, around, moving, sharpness).total
+            (gradient,) = torch.autograd.grad(cost, moving)
         mean.lerp_(gradient, 1 - _MOMENTUM)
         # Soft rounding is steepest halfway between integers, and curvature goes with its square.
         steepest = sharpness / 2 / math.tanh(sharpness / 2)
         rate = _RATE / steepest**2 * min(1.0, 3.1 - 3 * share) / (1 - _MOMENTUM ** (done + 1))
         with torch.no_grad():
-            moving -= (rate * mean).clamp(-_LARGEST_MOVE, _LARGEST_MOVE)
-        if (done + 1) % 10 == 0 or done + 1 == iterations:
-            cost = _cost(model, window, start, moving.detach(), None)
-            if cost < best_cost:
-                best, best_cost = moving.detach().clone(), cost
+            moving -= (rate * pace * mean).clamp(-_LARGEST_MOVE, _LARGEST_MOVE)
+            if (done + 1) % _CHECK_EVERY == 0 or done + 1 == iterations:
+                found = _cost(model, window, around, moving, None)
+                worse = _nearby(found.here) > _nearby(best_cost.here)
+                mixed = torch.where(worse, best, moving)
+                for state in (moving.detach().clone(), mixed):
+                    cost = _cost(model, window, around, state, None)
+                    if cost.total < best_cost.total:
+                        best, best_cost = state, cost
+                moving.copy_(mixed)
+                mean.masked_fill_(worse, 0)
+                pace = torch.where(worse, pace / 2, pace)
         progress((done + 1) / iterations)
     return best.double()
 
 
-def _cost(model: Model, window: Window, start: Tensor, moving: Tensor, sharpness: float | None) -> Tensor:
-    """Estimated bits of the tile, and the weighted error of the window's pixels.
+@dataclasses.dataclass(frozen=True)
+class _Cost:
+    """Estimated bits of a tile, and the weighted error of its window's pixels."""
 
-    Rounded softly if `sharpness` is given, truly otherwise. Latents around the tile stay at `start`.
+    total: Tensor
+    here: Tensor
+    """Where it arises: 1×h×w×1, of the tile's latents and the pixels they stand for."""
+
+
+def _nearby(here: Tensor) -> Tensor:
+    """Means over the neighbourhood that a latent acts on."""
+    side = 2 * _REACH + 1
+    planes = here.permute(0, 3, 1, 2)
+    return F.avg_pool2d(planes, side, 1, _REACH, count_include_pad=False).permute(0, 2, 3, 1)
+
+
+@torch.no_grad()
+def _behind_dead_zone(model: Model, window: Window, y: Tensor, dead_zone: float) -> Tensor:
+    """The latents whose plain rounding is what rounding `y` with the dead zone gives."""
+    values: list[Tensor] = []
+
+    def quantizer(step: int, mean: Tensor, index: Tensor) -> Tensor:
+        shrunk = shrink(step_values(y, step) - mean, index, dead_zone)
+        values.append(shrunk + mean)
+        return shrunk.round()
+
+    z_hat = model.hyper_analysis(model.entropy_model.normalise(y)).round()
+    size = (y.shape[1], y.shape[2])
+    model.entropy_model.run(z_hat, window.level, size, quantizer)
+    return merge_steps(values, size)
+
+
+def _cost(model: Model, window: Window, around: Tensor, y: Tensor, sharpness: float | None) -> _Cost:
+    """The cost of a tile's latents `y`, rounded softly if `sharpness` is given, truly otherwise.
+
+    Latents around the tile are those of the window, `around`.
     """
-    level, size = window.level, (moving.shape[1], moving.shape[2])
-    mask = inside(size, moving.device)[:, None, :, :, None]
+    level, size = window.level, (y.shape[1], y.shape[2])
+    mask = inside(size, y.device)[:, None, :, :, None]
     bits: list[Tensor] = []
 
     def quantizer(step: int, mean: Tensor, index: Tensor) -> Tensor:
-        residual = step_values(moving, step) - mean
+        residual = step_values(y, step) - mean
         rounded = residual.round() if sharpness is None else soft_round(residual, sharpness)
-        bits.append(gaussian_bits(rounded, scale_of_index(soft_clamp(index, 0, 63))).mul(mask).sum())
-        return (rounded + mean) * mask
+        cost = gaussian_bits(rounded, scale_of_index(soft_clamp(index, 0, 63))) * mask
+        bits.append(cost.sum(-1, keepdim=True))
+        return rounded
 
-    z_hat = straight_through_round(model.hyper_analysis(model.entropy_model.normalise(moving)))
-    bits.append(model.hyper_prior.bits(z_hat, level).sum())
+    z_hat = straight_through_round(model.hyper_analysis(model.entropy_model.normalise(y)))
+    hyper_bits = model.hyper_prior.bits(z_hat, level).sum(-1, keepdim=True)
     y_hat = model.entropy_model.run(z_hat, level, size, quantizer)
-    whole = start.clone()
-    slices = window.inner.slices
-    whole[:, slices[0], slices[1]] = y_hat
+    whole = around.clone()
+    rows, columns = window.inner.slices
+    whole[:, rows, columns] = y_hat
     x_hat = model.synthesis(whole, level).clamp(0, 1)
     if window.pixels.shape[3] == 1:
         x_hat = x_hat.mean(-1, keepdim=True)
-    error = (x_hat - window.pixels)[:, : window.height, : window.width].square().sum()
-    total: Tensor = torch.stack(bits).sum() + window.weight * error
-    return total
+    counted = torch.zeros_like(window.pixels[..., :1])
+    counted[:, : window.height, : window.width] = window.weight
+    error = (x_hat - window.pixels).square().sum(-1, keepdim=True) * counted
+    blocks = space_to_depth(error, PIXELS_PER_LATENT).sum(-1, keepdim=True)
+    latent_bits = merge_phases(sum(bits[1:], bits[0]))[:, : size[0], : size[1]]
+    here = blocks[:, rows, columns] + latent_bits + _spread(hyper_bits, size)
+    return _Cost(latent_bits.sum() + hyper_bits.sum() + blocks.sum(), here)
+
+
+def _spread(hyper: Tensor, size: tuple[int, int]) -> Tensor:
+    """Values of hyper-latents shared out among the latents that they stand for."""
+    factor = LATENTS_PER_HYPER_LATENT
+    spread = hyper.repeat_interleave(factor, 1).repeat_interleave(factor, 2) / factor**2
+    return spread[:, : size[0], : size[1]]

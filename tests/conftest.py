@@ -24,6 +24,7 @@ TINY = ModelConfig(
 )
 
 LAMBDAS = (0.0006, 0.2)
+DEAD_ZONE = 0.1
 
 
 def tiny_model() -> tuple[Model, CropSampler]:
@@ -43,9 +44,10 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A weights file of the tiny model."""
     model, sampler = tiny_model()
     frozen, _ = freeze(model)
-    tables = fit_tables(*collect_histograms(frozen, sampler, batches=4, batch=8))
+    tables = fit_tables(*collect_histograms(frozen, sampler, batches=4, batch=8, dead_zone=DEAD_ZONE))
     path: Path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    path.write_bytes(serialise(frozen, tables, {"training": {"config": {"training": {"lambdas": LAMBDAS}}}}))
+    training = {"lambdas": LAMBDAS, "dead_zone": DEAD_ZONE}
+    path.write_bytes(serialise(frozen, tables, {"training": {"config": {"training": training}}}))
     return path
 
 

@@ -90,7 +90,7 @@ def test_padding_costs_nothing(tiny: codec.Codec) -> None:
         pixels[:, 20:] = beyond
         pixels[:, :, 25:] = beyond
         window = search.Window(pixels, 20, 25, Box(0, 0, 2, 2), level, 1000.0)
-        results.append(search.refine(soft, window, y, 5))
+        results.append(search.refine(soft, window, y, 0.1, 5))
     assert torch.equal(*results)
 
 

@@ -7,7 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from codec.model.entropy_model import EntropyModel, group_of, merge_phases, split_phases
+from codec.model.entropy_model import (
+    EntropyModel,
+    group_of,
+    merge_phases,
+    merge_steps,
+    split_phases,
+    step_values,
+)
 from codec.model.exact import (
     ACTIVATION_BITS,
     LIMIT,
@@ -125,6 +132,13 @@ def test_phases_and_groups() -> None:
         assert sorted(group_of(step, phase) for step in range(4)) == [0, 1, 2, 3]
     for step in range(4):
         assert sorted(group_of(step, phase) for phase in range(4)) == [0, 1, 2, 3]
+
+
+def test_steps_cover_every_latent_once() -> None:
+    y = torch.arange(1, 1 + 2 * 5 * 7 * 8).reshape(2, 5, 7, 8)
+    steps = [step_values(y, step) for step in range(4)]
+    assert torch.equal(merge_steps(steps, (5, 7)), y)
+    assert sum(int((values > 0).sum()) for values in steps) == y.numel()
 
 
 @pytest.mark.parametrize("fill", ["lowest", "highest", "alternating", "random"])

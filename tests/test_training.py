@@ -21,6 +21,7 @@ import codec
 from bench.complexity import complexity
 from codec.cli import main
 from codec.model.network import Model, TrainingOutput
+from codec.model.weights import Objective
 from codec.training.config import TrainingConfig, load_config
 from codec.training.data import CropSampler, list_images, split
 from codec.training.initialisation import TrainedStart, initialise_from, read_start, remap_table
@@ -74,7 +75,7 @@ def losses(out: Path) -> list[float]:
 
 
 def psnr_at_512(model: Model) -> float:
-    return validate(model, list_images(SAMPLES), (0.0006, 0.02))[2]["psnr"]
+    return validate(model, list_images(SAMPLES), Objective((0.0006, 0.02)))[2]["psnr"]
 
 
 def test_train_resume_export(tmp_path: Path, config_file: Path) -> None:
@@ -87,7 +88,7 @@ def test_train_resume_export(tmp_path: Path, config_file: Path) -> None:
     rows = entries[-1]["validation"]
     # Held-out loss, for that of single batches is mostly the luck of the drawn qualities.
     untrained = open_run(config, tmp_path / "no", 1, False, None, torch.device("cpu"), crops).average
-    before = validate(untrained, split(list_images(SAMPLES))[1], config.lambdas)
+    before = validate(untrained, split(list_images(SAMPLES))[1], config.objective)
     # Twenty seconds improve the low qualities; the high ones lie near the linear codec's optimum.
     assert sum(row["loss"] for row in rows[:3]) < 0.96 * sum(row["loss"] for row in before[:3])
     assert [row["level"] for row in rows] == [0, 256, 512, 768, 1024]
@@ -417,7 +418,7 @@ def test_ms_ssim_loss(config_file: Path, tmp_path: Path) -> None:
     small = tmp_path / "small.png"
     Image.fromarray(textured(100, 100)).save(small)
     with pytest.raises(ValueError, match="192×192"):
-        validate(Model(config.model), [small], config.lambdas, "ms-ssim")
+        validate(Model(config.model), [small], Objective(config.lambdas, "ms-ssim"))
     figures = Trainer(config, torch.device("cpu")).train_step(pixels, 1.0)
     assert all(math.isfinite(value) for value in figures.values())
 

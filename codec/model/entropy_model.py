@@ -10,13 +10,12 @@ diagonal neighbours first, and after four steps all are coded (a variant of the 
 Li, Li, Lu: "Neural Video Compression with Diverse Contexts", CVPR 2023).
 
 Training, encoding and decoding all run `EntropyModel.run`; they differ in the callback that turns
-predictions into quantized latents.
+predictions into symbols.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -36,26 +35,13 @@ from codec.model.exact import (
 )
 from codec.model.layers import QualityTable, depth_to_space
 
-SCALES = 64
-SCALE_MIN = 0.11
-SCALE_MAX = 64.0
 INDEX_PER_UNIT = 8.0
 """A head's output of 1 moves the scale index by 8."""
 
 STEP_XOR = (0, 3, 1, 2)
 
 Quantizer = Callable[[int, Tensor, Tensor], Tensor]
-"""(step, mean, scale index) to quantized latents; all 4×N×h/2×w/2×M/4, leading axis the phase."""
-
-
-def scale_index(scale: Tensor) -> Tensor:
-    """The real-valued index of a standard deviation on the 64 log-spaced scales 0.11…64."""
-    return torch.log(scale / SCALE_MIN) * ((SCALES - 1) / math.log(SCALE_MAX / SCALE_MIN))
-
-
-def scale_of_index(index: Tensor) -> Tensor:
-    """The inverse of `scale_index`."""
-    return SCALE_MIN * torch.exp(index * (math.log(SCALE_MAX / SCALE_MIN) / (SCALES - 1)))
+"""(step, mean, scale index) to symbols; all 4×N×h/2×w/2×M/4, leading axis the phase."""
 
 
 def split_phases(x: Tensor) -> Tensor:
@@ -75,6 +61,15 @@ def merge_phases(x: Tensor) -> Tensor:
 def group_of(step: int, phase: int) -> int:
     """The channel group that `phase` codes in `step`."""
     return phase ^ STEP_XOR[step]
+
+
+def inside(size: tuple[int, int], device: torch.device) -> Tensor:
+    """Which positions of the 4×h/2×w/2 phase grid lie within `size`: bool."""
+    rows = torch.arange(2 * -(-size[0] // 2), device=device) < size[0]
+    columns = torch.arange(2 * -(-size[1] // 2), device=device) < size[1]
+    grid = rows[:, None] & columns[None, :]
+    mask: Tensor = grid.unflatten(0, (-1, 2)).unflatten(2, (-1, 2)).permute(1, 3, 0, 2).flatten(0, 1)
+    return mask
 
 
 class HyperSynthesisTransform(nn.Module):
@@ -136,11 +131,10 @@ class EntropyModel(nn.Module):
         return to_grid(x) if self.frozen else x
 
     def run(self, z_hat: Tensor, level: Tensor, size: tuple[int, int], quantizer: Quantizer) -> Tensor:
-        """Run the four steps; returns the quantized latents y_hat, N×h×w×M.
+        """Run the four steps; returns the quantized latents y_hat, symbol + mean, N×h×w×M.
 
-        `z_hat` N×⌈h/4⌉×⌈w/4⌉×C holds integers, `level` N quality levels, `size` is (h, w). Positions
-        beyond `size` (the networks work on even heights and widths) hold what `quantizer` gives
-        them: it must give zeros there.
+        `z_hat` N×⌈h/4⌉×⌈w/4⌉×C holds integers, `level` N quality levels, `size` is (h, w). The networks
+        work on even heights and widths; beyond `size` they see zeros, whatever `quantizer` gives.
         """
         h, w = size[0] + size[0] % 2, size[1] + size[1] % 2
         quarter = self.config.latents // 4
@@ -150,12 +144,13 @@ class EntropyModel(nn.Module):
         scale = self.scale.unflatten(-1, (4, quarter))
         n = hyper.shape[0]
         nothing = hyper.new_zeros(n, h // 2, w // 2, quarter)
+        mask = inside(size, hyper.device)[:, None, :, :, None]
         slots = [[nothing] * 4 for _ in range(4)]  # [phase][group]
         for step in range(4):
             groups = [group_of(step, phase) for phase in range(4)]
             x = hyper
             if step:
-                y_hat = merge_phases(torch.stack([torch.cat(row, -1) for row in slots]))
+                y_hat = _merge_slots(slots)
                 x = torch.cat([self.normalise(y_hat).to(hyper.dtype), hyper], -1)
             x = self.adapt[step](x)
             for block in self.blocks:
@@ -165,11 +160,16 @@ class EntropyModel(nn.Module):
             mean, index = out.float().chunk(2, -1) if not self.frozen else out.chunk(2, -1)
             mean = mean * scale[groups][:, None, None, None]
             index = index * INDEX_PER_UNIT + offset[:, groups].transpose(0, 1)[:, :, None, None]
-            quantized = quantizer(step, mean, index)
+            symbols = quantizer(step, mean, index)
+            quantized = (symbols + mean) * mask
             for phase, group in enumerate(groups):
                 slots[phase][group] = quantized[phase]
-        y_hat = merge_phases(torch.stack([torch.cat(row, -1) for row in slots]))
-        return y_hat[:, : size[0], : size[1]]
+        return _merge_slots(slots)[:, : size[0], : size[1]]
+
+
+def _merge_slots(slots: list[list[Tensor]]) -> Tensor:
+    """Quarters by phase and group, each N×h/2×w/2×M/4, to N×h×w×M."""
+    return merge_phases(torch.stack([torch.cat(row, -1) for row in slots]))
 
 
 def step_values(y: Tensor, step: int) -> Tensor:
@@ -177,3 +177,12 @@ def step_values(y: Tensor, step: int) -> Tensor:
     y = F.pad(y, (0, 0, 0, y.shape[2] % 2, 0, y.shape[1] % 2))
     phases = split_phases(y).unflatten(-1, (4, -1))
     return torch.stack([phases[phase, ..., group_of(step, phase), :] for phase in range(4)])
+
+
+def merge_steps(values: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    """The inverse of `step_values` for all four steps: N×h×w×M, `size` is (h, w)."""
+    slots = [[values[0][0]] * 4 for _ in range(4)]
+    for step, quarter in enumerate(values):
+        for phase in range(4):
+            slots[phase][group_of(step, phase)] = quarter[phase]
+    return _merge_slots(slots)[:, : size[0], : size[1]]

@@ -9,9 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from codec.model.config import MAX_LEVEL, ModelConfig
-from codec.model.entropy_model import EntropyModel, scale_of_index, step_values
+from codec.model.entropy_model import EntropyModel, step_values
 from codec.model.layers import QualityTable
-from codec.model.quantization import add_uniform_noise, soft_clamp, straight_through_round
+from codec.model.quantization import (
+    add_uniform_noise,
+    scale_of_index,
+    shrink,
+    soft_clamp,
+    straight_through_round,
+)
 from codec.model.transforms import AnalysisTransform, HyperAnalysisTransform, SynthesisTransform
 
 _LIKELIHOOD_FLOOR = 1e-9
@@ -72,25 +78,44 @@ class Model(nn.Module):
         self.entropy_model = EntropyModel(config)
         self.hyper_prior = HyperPrior(config.hyper_latents)
 
-    def forward(self, x: Tensor, level: Tensor, *, noise: bool = True) -> TrainingOutput:
+    def forward(
+        self,
+        x: Tensor,
+        level: Tensor,
+        *,
+        noise: bool = True,
+        frozen_encoder: bool = False,
+        dead_zone: float = 0.0,
+    ) -> TrainingOutput:
         """x: N×H×W×3 in [0,1], sides multiples of 64; level: N quality levels.
 
-        Distortion always comes from straight-through rounding; the rate from additive noise, or
-        from the rounded values when `noise` is off (evaluation).
+        Distortion always comes from rounding, with a straight-through gradient; the rate from additive
+        noise, or from the rounded values when `noise` is off (evaluation). With `frozen_encoder`
+        latents and hyper-latents are given: what comes after sees what a decoder sees, rates are those
+        of symbols, and gradients are exact but for that of the rate by the means.
         """
-        y = self.analysis(x, level)
-        z = self.hyper_analysis(self.entropy_model.normalise(y)).float()
-        z_hat = straight_through_round(z)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen_encoder):
+            y = self.analysis(x, level)
+            z = self.hyper_analysis(self.entropy_model.normalise(y)).float()
+            z_hat = straight_through_round(z)
+        noise = noise and not frozen_encoder
         hyper_bits = self.hyper_prior.bits(add_uniform_noise(z) if noise else z_hat, level)
         bits = []
 
         def quantizer(step: int, mean: Tensor, index: Tensor) -> Tensor:
             residual = step_values(y, step) - mean
-            rounded = straight_through_round(residual)
-            scale = scale_of_index(soft_clamp(index, 0, 63))
-            noisy = add_uniform_noise(residual) if noise else rounded
-            bits.append(gaussian_bits(noisy, scale).sum((0, 2, 3, 4)))
-            return rounded + mean
+            index = soft_clamp(index, 0, 63)
+            scale = scale_of_index(index)
+            shrunk = shrink(residual, index, dead_zone)
+            symbols = torch.round(shrunk).detach()
+            if frozen_encoder:
+                smooth = gaussian_bits(add_uniform_noise(shrunk), scale.detach())
+                cost = gaussian_bits(symbols, scale) + smooth - smooth.detach()
+            else:
+                symbols = residual + (symbols - residual).detach()
+                cost = gaussian_bits(add_uniform_noise(shrunk) if noise else symbols, scale)
+            bits.append(cost.sum((0, 2, 3, 4)))
+            return symbols
 
         y_hat = self.entropy_model.run(z_hat, level, (y.shape[1], y.shape[2]), quantizer)
         x_hat = self.synthesis(y_hat, level)

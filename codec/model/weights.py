@@ -18,10 +18,11 @@ from torch import Tensor
 
 from codec.entropy_coder import Table, TableSet
 from codec.model.config import QUALITY_ANCHORS, ModelConfig
-from codec.model.entropy_model import SCALES, EntropyModel
+from codec.model.entropy_model import EntropyModel
 from codec.model.exact import ACTIVATION_BITS, WEIGHT_BITS, ExactLayer
 from codec.model.layers import QualityTable
 from codec.model.network import Model
+from codec.model.quantization import SCALES
 
 ARCHITECTURE = "klt-hyperprior-context4"
 """Names the structure of the networks; a model of another architecture is refused."""
@@ -96,8 +97,10 @@ class Objective:
 
     lambdas: tuple[float, float]
     """Of quality 0 and 100."""
-    metric: str
+    metric: str = "mse"
     """"mse" or "ms-ssim"."""
+    dead_zone: float = 0.0
+    """How its encoder rounds: see `codec.model.quantization.shrink`."""
 
 
 def read_objective(data: bytes) -> Objective:
@@ -105,7 +108,8 @@ def read_objective(data: bytes) -> Objective:
     try:
         training = read_metadata(data)["metadata"]["training"]["config"]["training"]
         low, high = training["lambdas"]
-        return Objective((float(low), float(high)), str(training.get("metric", "mse")))
+        metric, dead_zone = training.get("metric", "mse"), training.get("dead_zone", 0.0)
+        return Objective((float(low), float(high)), str(metric), float(dead_zone))
     except (KeyError, TypeError, ValueError):
         raise InvalidWeights("the weights do not say what they were trained for") from None
 

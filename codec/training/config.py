@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from codec.model.config import ModelConfig
+from codec.model.weights import Objective
 from codec.training.loss import METRICS, Metric
 from codec.training.optimizer import OPTIMIZERS
 
@@ -34,6 +35,10 @@ class TrainingConfig:
     clip: float = 1.0
     ema: float = 0.999
     lambdas: tuple[float, float] = (0.0006, 0.2)
+    frozen_encoder: bool = False
+    """The last phase: the analysis transforms stay, what a decoder runs learns from real symbols."""
+    dead_zone: float = 0.0
+    """Of that phase: how far the interval rounded to 0 reaches beyond ±½ where scales are small."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -50,12 +55,23 @@ class TrainingConfig:
             raise ValueError(f"lambdas must be two numbers, not {self.lambdas!r}")
         if self.warmup_steps < 1 or self.learning_rate <= 0 or self.clip <= 0 or self.linear_rate < 0:
             raise ValueError("warmup_steps, learning_rate, clip must be positive, linear_rate not negative")
+        if not isinstance(self.frozen_encoder, bool):
+            raise ValueError(f"frozen_encoder must be true or false, not {self.frozen_encoder!r}")
+        if not 0 <= self.dead_zone <= 0.25:
+            raise ValueError(f"dead_zone must be from 0 to 0.25, not {self.dead_zone}")
+        if self.dead_zone and not self.frozen_encoder:
+            raise ValueError("a dead zone needs frozen_encoder: an encoder in training only works around it")
         if self.crop < 64 or self.crop % 64:
             raise ValueError(f"crop must be a positive multiple of 64, not {self.crop}")
         if self.batch < 1 or not 0 < self.decay <= 1 or not 0 < self.ema < 1:
             raise ValueError("batch must be positive, decay in (0, 1], ema in (0, 1)")
         if len(self.lambdas) != 2 or not 0 < self.lambdas[0] < self.lambdas[1]:
             raise ValueError("lambdas must be two increasing positive numbers")
+
+    @property
+    def objective(self) -> Objective:
+        """What the model is trained for, and how its encoder rounds."""
+        return Objective(self.lambdas, self.metric, self.dead_zone)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainingConfig:

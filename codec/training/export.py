@@ -20,7 +20,6 @@ from codec.pipeline import Pipeline
 from codec.training.config import TrainingConfig
 from codec.training.data import CropSampler, list_images, split, usable_images
 from codec.training.loop import validate
-from codec.training.loss import Metric
 from codec.training.tables import collect_histograms, fit_tables
 
 QUALITIES = (0, 25, 50, 75, 100)
@@ -47,8 +46,7 @@ def export(
     data: Path,
     *,
     training: dict[str, Any],
-    lambdas: tuple[float, float],
-    metric: Metric = "mse",
+    objective: Objective,
     crop: int = 256,
     batches: int = 300,
     batch: int = 4,
@@ -58,10 +56,10 @@ def export(
     files, held_out = split(list_images(data))
     frozen, bounds = freeze(model)
     sampler = CropSampler(files, crop, device, seed=2)
-    tables = fit_tables(*collect_histograms(frozen, sampler, batches, batch))
+    tables = fit_tables(*collect_histograms(frozen, sampler, batches, batch, objective.dead_zone))
     draft = serialise(frozen, tables, {})
-    rows = validate_real(draft, held_out, device, Objective(lambdas, metric))
-    for row, trained in zip(rows, validate(model, held_out, lambdas, metric), strict=True):
+    rows = validate_real(draft, held_out, device, objective)
+    for row, trained in zip(rows, validate(model, held_out, objective), strict=True):
         row["training_estimate_bpp"] = trained["bpp"]
         # A coder ends on whole words: up to 64 bits of a picture of 512² are not the estimate's.
         if abs(row["payload_bpp"] - row["estimated_bpp"]) > 0.01 * row["estimated_bpp"] + 64 / 512**2:
@@ -114,7 +112,8 @@ def validate_real(
 def _estimated_bits(pipeline: Pipeline, image: np.ndarray, level: int) -> float:
     x = torch.from_numpy(image)[None].to(pipeline.device, torch.float64) / 255
     levels = torch.tensor([level], device=pipeline.device)
-    coded, _ = quantize_latents(pipeline.model, pipeline.model.analysis(x, levels), levels)
+    y = pipeline.model.analysis(x, levels)
+    coded, _ = quantize_latents(pipeline.model, y, levels, pipeline.objective.dead_zone)
     bits = 0.0
     for symbols, indexes in zip(coded[0].symbols, coded[0].indexes, strict=True):
         for index in np.unique(indexes):

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from codec.model.config import QUALITY_ANCHORS
-from codec.model.entropy_model import SCALE_MIN, SCALES, scale_index
 from codec.model.network import Model
+from codec.model.quantization import SCALE_MIN, SCALES, scale_index
 from codec.model.weights import deserialise, read_objective
 
 

@@ -21,11 +21,12 @@ from torch import Tensor, nn
 
 from codec.model.config import MAX_LEVEL
 from codec.model.network import Model
+from codec.model.weights import Objective
 from codec.training import distributed
 from codec.training.config import TrainingConfig
 from codec.training.data import CropSampler, list_images, split, usable_images
 from codec.training.initialisation import TrainedStart, initialise_from, initialise_with_klt
-from codec.training.loss import SMALLEST_SIDE, Metric, psnr, rate_distortion
+from codec.training.loss import SMALLEST_SIDE, check_metric, psnr, rate_distortion
 from codec.training.optimizer import build_optimizers, set_rate
 
 CHECKPOINT = "checkpoint.pt"
@@ -54,6 +55,9 @@ class Trainer:
         self.device = device
         self.mixed = has_bfloat16(device)
         self.model = Model(config.model).to(device)
+        if config.frozen_encoder:
+            self.model.analysis.requires_grad_(False)
+            self.model.hyper_analysis.requires_grad_(False)
         self.replica: nn.Module = self.model
         """What runs forward: the model itself, or the model among those of other processes."""
         self.average = Model(config.model).to(device).requires_grad_(False)
@@ -110,7 +114,9 @@ class Trainer:
         x = pixels.to(torch.float32) / 255
         level = torch.randint(0, MAX_LEVEL + 1, (len(x),), device=self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-            output = self.replica(x, level)
+            output = self.replica(
+                x, level, frozen_encoder=self.config.frozen_encoder, dead_zone=self.config.dead_zone
+            )
         loss = rate_distortion(output, x, level, self.config.lambdas, self.config.metric)
         self.model.zero_grad(set_to_none=True)
         loss.total.backward()
@@ -140,11 +146,10 @@ class Trainer:
 
 
 @torch.no_grad()
-def validate(
-    model: Model, files: list[Path], lambdas: tuple[float, float], metric: Metric = "mse"
-) -> list[dict[str, float]]:
+def validate(model: Model, files: list[Path], objective: Objective) -> list[dict[str, float]]:
     """Mean bpp, PSNR and loss of held-out pictures at five qualities, from estimated bits."""
     device = next(model.parameters()).device
+    metric = check_metric(objective.metric)
     usable = usable_images(files, SMALLEST_SIDE[metric])
     images = [torch.from_numpy(image)[None].to(device) for image in usable]
     rows = []
@@ -153,9 +158,9 @@ def validate(
         total = bpp = decibels = hyper = 0.0
         for image in images:
             x = image.to(torch.float32) / 255
-            output = model(x, levels, noise=False)
+            output = model(x, levels, noise=False, dead_zone=objective.dead_zone)
             output.x_hat = (output.x_hat.clamp(0, 1) * 255).round() / 255
-            loss = rate_distortion(output, x, levels, lambdas, metric)
+            loss = rate_distortion(output, x, levels, objective.lambdas, metric)
             total += float(loss.total)
             bpp += float(loss.bpp)
             hyper += float(loss.hyper_bpp)
@@ -189,6 +194,8 @@ def open_run(
         return trainer
     if (out / CHECKPOINT).exists():
         raise ValueError(f"{out} already holds a run: pass --resume, or choose another folder")
+    if config.frozen_encoder and init is None:
+        raise ValueError("frozen_encoder needs trained weights to start from: --init")
     if init is not None:
         initialise_from(trainer.model, init, config.lambdas)
     else:
@@ -246,7 +253,7 @@ def train(
 
         def write_validation() -> None:
             if first:
-                rows = validate(trainer.average, held_out, config.lambdas, config.metric)
+                rows = validate(trainer.average, held_out, config.objective)
                 write({"step": trainer.step, "minutes": trainer.minutes, "validation": rows})
 
         @stack.callback

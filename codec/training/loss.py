@@ -14,6 +14,15 @@ from codec.model.network import TrainingOutput, rate_weight
 Metric = Literal["mse", "ms-ssim"]
 METRICS: tuple[Metric, ...] = ("mse", "ms-ssim")
 
+
+def check_metric(name: str) -> Metric:
+    """`name` as a metric; `ValueError` if it is none."""
+    for metric in METRICS:
+        if metric == name:
+            return metric
+    raise ValueError(f"metric must be one of {METRICS}, not {name!r}")
+
+
 SMALLEST_SIDE = {"mse": 64, "ms-ssim": 192}
 """Of pictures that the metric can judge, in multiples of 64: MS-SSIM halves four times."""
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from codec.entropy_coder import PRECISION, Table
 from codec.latent_codec import quantize_latents
 from codec.model.config import MAX_LEVEL, QUALITY_ANCHORS
-from codec.model.entropy_model import SCALES, scale_of_index
 from codec.model.network import Model
+from codec.model.quantization import SCALES, scale_of_index
 from codec.training.data import CropSampler
 
 _WIDEST = 2048
@@ -27,7 +27,7 @@ Histogram = NDArray[np.int64]
 
 @torch.no_grad()
 def collect_histograms(
-    model: Model, sampler: CropSampler, batches: int, batch: int
+    model: Model, sampler: CropSampler, batches: int, batch: int, dead_zone: float
 ) -> tuple[Histogram, Histogram]:
     """Histograms of symbols by scale index (64×K) and of hyper-latents by table (9·C×K).
 
@@ -42,7 +42,7 @@ def collect_histograms(
         x = sampler.batch(batch).to(torch.float64) / 255
         # One level a batch would leave tables at the mercy of few pictures.
         level = torch.randint(0, MAX_LEVEL + 1, (batch,), generator=generator).to(x.device)
-        coded, _ = quantize_latents(model, model.analysis(x, level), level)
+        coded, _ = quantize_latents(model, model.analysis(x, level), level, dead_zone)
         for tile in coded:
             _count(hyper, tile.symbols[0], tile.indexes[0].astype(np.int64) - SCALES)
             for values, indexes in zip(tile.symbols[1:], tile.indexes[1:], strict=True):
