@@ -22,7 +22,7 @@ from codec.model.config import LATENTS_PER_HYPER_LATENT, PIXELS_PER_LATENT
 from codec.model.entropy_model import inside, merge_phases, merge_steps, step_values
 from codec.model.layers import space_to_depth
 from codec.model.network import Model, gaussian_bits
-from codec.model.quantization import scale_of_index, shrink, soft_clamp, straight_through_round
+from codec.model.quantization import SCALES, scale_of_index, shrink, soft_clamp, straight_through_round
 from codec.tiling import Box
 
 _RATE = 0.004
@@ -40,7 +40,7 @@ _SHARPNESS = (5.0, 16.0)
 """Of soft rounding, at the start and at the end."""
 
 _CHECK_EVERY = 10
-"""Steps after which latents are truly rounded: where that costs more, they go back, and on slower."""
+"""Steps after which latents are truly rounded: where that costs more, they start again at half the pace."""
 
 _REACH = 3
 """Latents around a place whose cost is looked at to judge it."""
@@ -97,7 +97,7 @@ def refine(
     around = y.float()
     slices = window.inner.slices
     best = _behind_dead_zone(model, window, around[:, slices[0], slices[1]], dead_zone)
-    best_cost = _cost(model, window, around, best, None)
+    least = _cost(model, window, around, best, None)
     moving = best.clone().requires_grad_(True)
     mean, pace = torch.zeros_like(best), torch.ones_like(best[..., :1])
     low, high = _SHARPNESS
@@ -105,8 +105,8 @@ def refine(
         share = done / iterations
         sharpness = low * (high / low) ** share
         with torch.enable_grad():
-            cost = _cost(model, window, around, moving, sharpness).total
-            (gradient,) = torch.autograd.grad(cost, moving)
+            total = _cost(model, window, around, moving, sharpness).total
+            (gradient,) = torch.autograd.grad(total, moving)
         mean.lerp_(gradient, 1 - _MOMENTUM)
         # Soft rounding is steepest halfway between integers, and curvature goes with its square.
         steepest = sharpness / 2 / math.tanh(sharpness / 2)
@@ -115,12 +115,12 @@ def refine(
             moving -= (rate * pace * mean).clamp(-_LARGEST_MOVE, _LARGEST_MOVE)
             if (done + 1) % _CHECK_EVERY == 0 or done + 1 == iterations:
                 found = _cost(model, window, around, moving, None)
-                worse = _nearby(found.here) > _nearby(best_cost.here)
+                worse = _nearby(found.here) > _nearby(least.here)
                 mixed = torch.where(worse, best, moving)
-                for state in (moving.detach().clone(), mixed):
-                    cost = _cost(model, window, around, state, None)
-                    if cost.total < best_cost.total:
-                        best, best_cost = state, cost
+                both = ((moving.detach().clone(), found), (mixed, _cost(model, window, around, mixed, None)))
+                for state, cost in both:
+                    if cost.total < least.total:
+                        best, least = state, cost
                 moving.copy_(mixed)
                 mean.masked_fill_(worse, 0)
                 pace = torch.where(worse, pace / 2, pace)
@@ -134,7 +134,9 @@ class _Cost:
 
     total: Tensor
     here: Tensor
-    """Where it arises: 1×h×w×1, of the tile's latents and the pixels they stand for."""
+    """Where it arises: 1×h×w×1, of the tile's latents and the pixels they stand for.
+
+    Less than the total where the window is wider than the tile, or hyper-latents reach beyond it."""
 
 
 def _nearby(here: Tensor) -> Tensor:
@@ -146,18 +148,25 @@ def _nearby(here: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _behind_dead_zone(model: Model, window: Window, y: Tensor, dead_zone: float) -> Tensor:
-    """The latents whose plain rounding is what rounding `y` with the dead zone gives."""
+    """The latents whose plain rounding gives what rounding `y` with the dead zone does.
+
+    But for hyper-latents that the second pass still turns over, and the means around them.
+    """
     values: list[Tensor] = []
+    size = (y.shape[1], y.shape[2])
 
     def quantizer(step: int, mean: Tensor, index: Tensor) -> Tensor:
         shrunk = shrink(step_values(y, step) - mean, index, dead_zone)
         values.append(shrunk + mean)
         return shrunk.round()
 
-    z_hat = model.hyper_analysis(model.entropy_model.normalise(y)).round()
-    size = (y.shape[1], y.shape[2])
-    model.entropy_model.run(z_hat, window.level, size, quantizer)
-    return merge_steps(values, size)
+    shrunk = y
+    for _ in range(2):  # the hyper-latents will be those of what is returned
+        values.clear()
+        z_hat = model.hyper_analysis(model.entropy_model.normalise(shrunk)).round()
+        model.entropy_model.run(z_hat, window.level, size, quantizer)
+        shrunk = merge_steps(values, size)
+    return shrunk
 
 
 def _cost(model: Model, window: Window, around: Tensor, y: Tensor, sharpness: float | None) -> _Cost:
@@ -172,7 +181,7 @@ def _cost(model: Model, window: Window, around: Tensor, y: Tensor, sharpness: fl
     def quantizer(step: int, mean: Tensor, index: Tensor) -> Tensor:
         residual = step_values(y, step) - mean
         rounded = residual.round() if sharpness is None else soft_round(residual, sharpness)
-        cost = gaussian_bits(rounded, scale_of_index(soft_clamp(index, 0, 63))) * mask
+        cost = gaussian_bits(rounded, scale_of_index(soft_clamp(index, 0, SCALES - 1))) * mask
         bits.append(cost.sum(-1, keepdim=True))
         return rounded
 

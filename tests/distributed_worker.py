@@ -1,6 +1,6 @@
 """Run by `test_training` under torchrun: do processes with other crops end with the same parameters?
 
-    torchrun --nproc-per-node 2 -m tests.distributed_worker CONFIG.toml
+    torchrun --nproc-per-node 2 -m tests.distributed_worker CONFIG.toml [TABLE.KEY=VALUE …]
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from codec.training.loop import Trainer
 
 def main() -> None:
     device = distributed.start(torch.device("cpu"))
-    config = load_config(sys.argv[1])
+    config = load_config(sys.argv[1], sys.argv[2:])
     torch.manual_seed(distributed.rank())  # other parameters and other crops in each
     trainer = Trainer(config, device)
     trainer.replica = distributed.replicate(trainer.model, device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from pathlib import Path
@@ -63,6 +64,38 @@ def test_search_lowers_the_cost(worker: codec.Codec, photo: Pixels, quality: flo
     more = cost(worker, photo, worker.compress(photo, quality=quality, effort=7), quality)
     assert few < 0.998 * plain
     assert more < few
+
+
+def test_costs_lie_where_they_arise(tiny: codec.Codec) -> None:
+    soft, level = tiny._pipeline.soft, torch.tensor([500])
+    pixels = torch.rand(1, 64, 128, 3, generator=torch.Generator().manual_seed(0))
+    window = search.Window(pixels, 64, 128, Box(0, 0, 4, 8), level, 1000.0)
+    y = soft.analysis(pixels, level)
+    found = search._cost(soft, window, y, y, None)
+    assert torch.allclose(found.here.sum(), found.total, rtol=1e-5)
+    other = pixels.clone()
+    other[:, 16:32, 48:64] = 1 - other[:, 16:32, 48:64]
+    there = search._cost(soft, dataclasses.replace(window, pixels=other), y, y, None)
+    assert torch.nonzero(there.here != found.here)[:, 1:3].tolist() == [[1, 3]]
+
+
+def test_what_is_better_here_is_kept_here(
+    worker: codec.Codec, photo: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search that swings at some places still gains at the others."""
+    level, soft = torch.tensor([100]), worker._pipeline.soft
+    pixels = torch.from_numpy(photo)[None].float() / 255
+    y = soft.analysis(pixels, level)
+    weight = search.weight_of(float(rate_weight(level, *worker._pipeline.objective.lambdas)), 3)
+    window = search.Window(pixels, 128, 160, Box(0, 0, 8, 10), level, weight)
+    monkeypatch.setattr(search, "_RATE", 0.02)
+    costs = []
+    for nearby in (search._nearby, lambda here: here.mean((1, 2), keepdim=True)):
+        monkeypatch.setattr(search, "_nearby", nearby)
+        found = search.refine(soft, window, y, 0.0, 30).float()
+        costs.append(float(search._cost(soft, window, y, found, None).total))
+    start = float(search._cost(soft, window, y, y, None).total)
+    assert costs[0] < costs[1] <= start
 
 
 def test_several_tiles_and_progress(tiny: codec.Codec, never_stored: None) -> None:

@@ -37,7 +37,7 @@ from codec.training.loop import (
 )
 from codec.training.loss import Metric, rate_distortion
 from codec.training.optimizer import OPTIMIZERS, build_optimizers, orthogonalise, set_rate
-from tests.conftest import LAMBDAS, TINY
+from tests.conftest import LAMBDAS, TINY, tiny_model
 from tests.pictures import SAMPLES, textured
 
 TOML = """
@@ -343,12 +343,14 @@ def test_muon_resumes(config_file: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "other", ["training.optimizer=adamw", "training.lambdas=[0.001, 0.1]", "model.hyper_width=16"]
+    "other",
+    ["training.optimizer=adamw", "training.lambdas=[0.001, 0.1]", "model.hyper_width=16",
+     "training.frozen_encoder=true"],
 )
 def test_only_the_same_training_resumes(config_file: Path, tmp_path: Path, other: str) -> None:
     trainer = Trainer(load_config(config_file, ["training.optimizer=muon"]), torch.device("cpu"))
     trainer.save(tmp_path / "checkpoint.pt")
-    with pytest.raises(ValueError, match=r"another (model|lambdas|optimizer)"):
+    with pytest.raises(ValueError, match=r"another (model|lambdas|optimizer|frozen_encoder)"):
         Trainer(load_config(config_file, ["training.optimizer=muon", other]), torch.device("cpu")).load(
             tmp_path / "checkpoint.pt"
         )
@@ -397,6 +399,61 @@ def test_other_lambdas_start_from_the_same_gains() -> None:
     assert torch.allclose(remap_table(wider, (1e-3, 1e1), (1e-3, 1e-1))[::2], wider[:5])
 
 
+def test_the_last_phase_trains_what_a_decoder_runs(config_file: Path) -> None:
+    phase = ["training.frozen_encoder=true", "training.dead_zone=0.1", "training.batch=2"]
+    trainer = Trainer(load_config(config_file, phase), torch.device("cpu"))
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    pixels = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
+    for _ in range(2):
+        trainer.train_step(pixels, 1.0)
+    for name, parameter in trainer.model.named_parameters():
+        frozen = name.startswith(("analysis.", "hyper_analysis."))
+        assert (parameter.grad is None) == frozen, name
+        assert not frozen or torch.equal(parameter, before[name])
+    after = trainer.model.state_dict()
+    moved = [name for name, value in after.items() if not torch.equal(value, before[name])]
+    assert {name.split(".")[0] for name in moved} == {"synthesis", "entropy_model", "hyper_prior"}
+    # The average must not remember how it came to be: that would cost memory with every step.
+    assert not any(parameter.requires_grad for parameter in trainer.average.parameters())
+
+
+def test_real_symbols_have_real_rates() -> None:
+    """Without noise, training sees the values that evaluation reports, and gradients besides."""
+    model, sampler = tiny_model()
+    x, level = sampler.batch(2) / 255, torch.tensor([200, 900])
+    with torch.no_grad():
+        reported = model(x, level, noise=False, dead_zone=0.1)
+    output = model(x, level, noise=False, dead_zone=0.1)
+    assert torch.equal(output.x_hat, reported.x_hat)
+    assert torch.allclose(output.latent_bits, reported.latent_bits, rtol=1e-5)
+    plain = model(x, level, noise=False)
+    assert output.latent_bits.sum() < plain.latent_bits.sum()
+    # The means learn from the rate too, although rounding has no gradient.
+    heads = model.get_parameter("entropy_model.heads.0.weight")
+    (gradient,) = torch.autograd.grad(output.latent_bits.sum(), heads)
+    assert bool((gradient[..., : gradient.shape[-1] // 2] != 0).any())
+
+
+@pytest.mark.parametrize(("values", "says"), [
+    (["training.dead_zone=0.1"], "needs frozen_encoder"),
+    (["training.frozen_encoder=true", "training.dead_zone=0.3"], "from 0 to"),
+    (["training.frozen_encoder=true", "training.dead_zone=-0.1"], "from 0 to"),
+    (["training.frozen_encoder=1"], "true or false"),
+])
+def test_phases_that_are_none(config_file: Path, values: list[str], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        load_config(config_file, values)
+
+
+def test_the_last_phase_needs_trained_weights(config_file: Path, tmp_path: Path, tiny_weights: Path) -> None:
+    config = load_config(config_file, ["training.frozen_encoder=true"])
+    with pytest.raises(ValueError, match="--init"):
+        train(SAMPLES, tmp_path / "none", config, minutes=0.01)
+    start = read_start(tiny_weights.read_bytes())
+    with pytest.raises(ValueError, match="same lambdas"):
+        train(SAMPLES, tmp_path / "other", config, minutes=0.01, init=start)
+
+
 def test_ms_ssim_loss(config_file: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="160"):
         load_config(config_file, ["training.metric=ms-ssim"])
@@ -431,7 +488,8 @@ def torchrun(*arguments: str) -> str:
 
 
 def test_processes_with_other_crops_keep_the_same_parameters(config_file: Path) -> None:
-    assert torchrun("tests.distributed_worker", str(config_file)).split() == ["2", "1"]
+    for phase in ((), ("training.frozen_encoder=true",)):
+        assert torchrun("tests.distributed_worker", str(config_file), *phase).split() == ["2", "1"]
 
 
 def test_two_processes_train_one_model(tmp_path: Path, config_file: Path) -> None:

@@ -12,7 +12,14 @@ from safetensors.torch import load, save
 
 import codec
 from codec import registry
-from codec.model.weights import InvalidWeights, deserialise, model_id, read_metadata, serialise
+from codec.model.weights import (
+    InvalidWeights,
+    deserialise,
+    model_id,
+    read_metadata,
+    read_objective,
+    serialise,
+)
 
 
 def test_shipped_models_load_and_are_registered() -> None:
@@ -77,6 +84,20 @@ def test_bad_weights_are_refused(tiny_weights: Path, tmp_path: Path) -> None:
         path.write_bytes(case)
         with pytest.raises(codec.UnknownModel):
             codec.Codec(model=path)
+
+
+@pytest.mark.parametrize("zone", [-0.1, 0.3, float("nan"), float("inf"), "wide"])
+def test_bad_dead_zones_are_refused(tiny_weights: Path, tmp_path: Path, zone: float | str) -> None:
+    data = tiny_weights.read_bytes()
+    model, tables = deserialise(data)
+    metadata = read_metadata(data)["metadata"]
+    metadata["training"]["config"]["training"]["dead_zone"] = zone
+    path = tmp_path / "wide.safetensors"
+    path.write_bytes(serialise(model, list(tables.tables), metadata))
+    with pytest.raises(InvalidWeights):
+        read_objective(path.read_bytes())
+    with pytest.raises(codec.CodecError):
+        codec.Codec(model=path)
 
 
 def test_pickles_are_not_opened(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from codec.model.config import MAX_LEVEL, ModelConfig
 from codec.model.entropy_model import EntropyModel, step_values
 from codec.model.layers import QualityTable
 from codec.model.quantization import (
+    SCALES,
     add_uniform_noise,
     scale_of_index,
     shrink,
@@ -79,41 +80,36 @@ class Model(nn.Module):
         self.hyper_prior = HyperPrior(config.hyper_latents)
 
     def forward(
-        self,
-        x: Tensor,
-        level: Tensor,
-        *,
-        noise: bool = True,
-        frozen_encoder: bool = False,
-        dead_zone: float = 0.0,
+        self, x: Tensor, level: Tensor, *, noise: bool = True, dead_zone: float = 0.0
     ) -> TrainingOutput:
         """x: N×H×W×3 in [0,1], sides multiples of 64; level: N quality levels.
 
-        Distortion always comes from rounding, with a straight-through gradient; the rate from additive
-        noise, or from the rounded values when `noise` is off (evaluation). With `frozen_encoder`
-        latents and hyper-latents are given: what comes after sees what a decoder sees, rates are those
-        of symbols, and gradients are exact but for that of the rate by the means.
+        Distortion comes from rounding, with a straight-through gradient, and the rate from additive
+        noise: encoder and decoder learn together. Without `noise` latents and hyper-latents are given:
+        distortion and rate are those of the symbols that rounding with `dead_zone` makes, and their
+        gradients, for what a decoder runs, are exact; but that of the rate by the means, which rounding
+        has none of, is the one of noise.
         """
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen_encoder):
-            y = self.analysis(x, level)
-            z = self.hyper_analysis(self.entropy_model.normalise(y)).float()
-            z_hat = straight_through_round(z)
-        noise = noise and not frozen_encoder
+        y = self.analysis(x, level)
+        z = self.hyper_analysis(self.entropy_model.normalise(y)).float()
+        z_hat = straight_through_round(z)
         hyper_bits = self.hyper_prior.bits(add_uniform_noise(z) if noise else z_hat, level)
         bits = []
 
         def quantizer(step: int, mean: Tensor, index: Tensor) -> Tensor:
             residual = step_values(y, step) - mean
-            index = soft_clamp(index, 0, 63)
+            index = soft_clamp(index, 0, SCALES - 1)
             scale = scale_of_index(index)
-            shrunk = shrink(residual, index, dead_zone)
-            symbols = torch.round(shrunk).detach()
-            if frozen_encoder:
-                smooth = gaussian_bits(add_uniform_noise(shrunk), scale.detach())
-                cost = gaussian_bits(symbols, scale) + smooth - smooth.detach()
+            if noise:
+                symbols = straight_through_round(residual)
+                cost = gaussian_bits(add_uniform_noise(residual), scale)
             else:
-                symbols = residual + (symbols - residual).detach()
-                cost = gaussian_bits(add_uniform_noise(shrunk) if noise else symbols, scale)
+                shrunk = shrink(residual, index, dead_zone)
+                symbols = torch.round(shrunk).detach()
+                cost = gaussian_bits(symbols, scale)
+                if torch.is_grad_enabled():
+                    smooth = gaussian_bits(add_uniform_noise(shrunk), scale.detach())
+                    cost = cost + smooth - smooth.detach()
             bits.append(cost.sum((0, 2, 3, 4)))
             return symbols
 

@@ -8,9 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from codec.model.exact import round_to_grid
+
 SCALES = 64
 SCALE_MIN = 0.11
 SCALE_MAX = 64.0
+
+LARGEST_DEAD_ZONE = 0.25
+
+_ZONE_BITS = 10
+"""Dead zones lie on the grid that latents and means lie on, so that ties are ties on every machine."""
 
 SYMBOL_LIMIT = 1 << 20
 """Symbols and hyper-latents lie within ±SYMBOL_LIMIT; the format holds no larger ones."""
@@ -68,10 +75,12 @@ def scale_of_index(index: Tensor) -> Tensor:
 def shrink(residual: Tensor, index: Tensor, dead_zone: float) -> Tensor:
     """Latents minus their mean, moved towards zero so that rounding them widens the interval of zero.
 
-    Where ±1 is rare it costs many bits: the interval rounded to 0 reaches `dead_zone` beyond ±½ for scales up
-    to 0.37, less above, and no further than the others from 0.83 on. The encoder's choice alone.
+    Where ±1 is rare it costs many bits. All thresholds move outwards, by `dead_zone` for scales up to
+    0.37 (index 12), by less above, and not at all from 0.83 (index 20) on. The encoder's choice alone.
     Sullivan: "Efficient scalar quantization of exponential and Laplacian random variables", IEEE
     Transactions on Information Theory, 1996.
     """
-    zone = dead_zone * ((20 - index.detach()) / 8).clamp(0, 1)
+    if not dead_zone:
+        return residual
+    zone = round_to_grid(dead_zone * ((20 - index.detach()) / 8).clamp(0, 1), _ZONE_BITS)
     return residual - residual.clamp(-zone, zone)

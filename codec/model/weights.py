@@ -22,7 +22,7 @@ from codec.model.entropy_model import EntropyModel
 from codec.model.exact import ACTIVATION_BITS, WEIGHT_BITS, ExactLayer
 from codec.model.layers import QualityTable
 from codec.model.network import Model
-from codec.model.quantization import SCALES
+from codec.model.quantization import LARGEST_DEAD_ZONE, SCALES
 
 ARCHITECTURE = "klt-hyperprior-context4"
 """Names the structure of the networks; a model of another architecture is refused."""
@@ -93,7 +93,7 @@ def read_metadata(data: bytes) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """What a model was trained to make small: bpp + lambda · 255² · distortion."""
+    """What a model was trained to make small, bpp + lambda · 255² · distortion, and how it rounds."""
 
     lambdas: tuple[float, float]
     """Of quality 0 and 100."""
@@ -108,8 +108,10 @@ def read_objective(data: bytes) -> Objective:
     try:
         training = read_metadata(data)["metadata"]["training"]["config"]["training"]
         low, high = training["lambdas"]
-        metric, dead_zone = training.get("metric", "mse"), training.get("dead_zone", 0.0)
-        return Objective((float(low), float(high)), str(metric), float(dead_zone))
+        metric, dead_zone = training.get("metric", "mse"), float(training.get("dead_zone", 0.0))
+        if not 0 <= dead_zone <= LARGEST_DEAD_ZONE:
+            raise ValueError("the dead zone is out of range")
+        return Objective((float(low), float(high)), str(metric), dead_zone)
     except (KeyError, TypeError, ValueError):
         raise InvalidWeights("the weights do not say what they were trained for") from None
 

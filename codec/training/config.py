@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from codec.model.config import ModelConfig
+from codec.model.quantization import LARGEST_DEAD_ZONE
 from codec.model.weights import Objective
-from codec.training.loss import METRICS, Metric
+from codec.training.loss import Metric, check_metric
 from codec.training.optimizer import OPTIMIZERS
 
 
@@ -38,7 +39,7 @@ class TrainingConfig:
     frozen_encoder: bool = False
     """The last phase: the analysis transforms stay, what a decoder runs learns from real symbols."""
     dead_zone: float = 0.0
-    """Of that phase: how far the interval rounded to 0 reaches beyond ±½ where scales are small."""
+    """Of that phase and of the encoder from then on: see `codec.model.quantization.shrink`."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -47,8 +48,7 @@ class TrainingConfig:
                 raise ValueError(f"{field.name} must be a finite number, not {value!r}")
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer must be one of {OPTIMIZERS}, not {self.optimizer!r}")
-        if self.metric not in METRICS:
-            raise ValueError(f"metric must be one of {METRICS}, not {self.metric!r}")
+        check_metric(self.metric)
         if self.metric == "ms-ssim" and self.crop <= 160:
             raise ValueError(f"MS-SSIM needs crops of more than 160 pixels, not {self.crop}")
         if not isinstance(self.lambdas, tuple) or not all(_is_number(v, float) for v in self.lambdas):
@@ -57,8 +57,8 @@ class TrainingConfig:
             raise ValueError("warmup_steps, learning_rate, clip must be positive, linear_rate not negative")
         if not isinstance(self.frozen_encoder, bool):
             raise ValueError(f"frozen_encoder must be true or false, not {self.frozen_encoder!r}")
-        if not 0 <= self.dead_zone <= 0.25:
-            raise ValueError(f"dead_zone must be from 0 to 0.25, not {self.dead_zone}")
+        if not 0 <= self.dead_zone <= LARGEST_DEAD_ZONE:
+            raise ValueError(f"dead_zone must be from 0 to {LARGEST_DEAD_ZONE}, not {self.dead_zone}")
         if self.dead_zone and not self.frozen_encoder:
             raise ValueError("a dead zone needs frozen_encoder: an encoder in training only works around it")
         if self.crop < 64 or self.crop % 64:

@@ -83,13 +83,13 @@ class Trainer:
         os.replace(temporary, path)
 
     def load(self, path: Path) -> None:
-        """Go on from a checkpoint; `ValueError` if model, objective or optimiser are others."""
+        """Go on from a checkpoint; `ValueError` if model, objective, optimiser or phase are others."""
         # To the CPU: AdamW's step counters belong there, the rest is copied to the device.
         state = torch.load(path, map_location="cpu", weights_only=True)
         if "optimizers" not in state:
             raise ValueError(f"{path} was written before 0.3: start from its exported weights with --init")
         saved = TrainingConfig.from_dict(state["config"])
-        for name in ("model", "lambdas", "metric", "optimizer"):
+        for name in ("model", "lambdas", "metric", "optimizer", "frozen_encoder", "dead_zone"):
             if getattr(saved, name) != getattr(self.config, name):
                 raise ValueError(f"{path} was trained with another {name}: start from weights with --init")
         self.model.load_state_dict(state["model"])
@@ -113,10 +113,9 @@ class Trainer:
         """One optimiser step on N×S×S×3 uint8; a step that is not finite is skipped."""
         x = pixels.to(torch.float32) / 255
         level = torch.randint(0, MAX_LEVEL + 1, (len(x),), device=self.device)
+        noise, dead_zone = not self.config.frozen_encoder, self.config.dead_zone
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-            output = self.replica(
-                x, level, frozen_encoder=self.config.frozen_encoder, dead_zone=self.config.dead_zone
-            )
+            output = self.replica(x, level, noise=noise, dead_zone=dead_zone)
         loss = rate_distortion(output, x, level, self.config.lambdas, self.config.metric)
         self.model.zero_grad(set_to_none=True)
         loss.total.backward()
@@ -133,9 +132,10 @@ class Trainer:
         self.step += 1
         # A short memory at first: the average must not drag the start along.
         keep = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        torch._foreach_lerp_(
-            list(self.average.parameters()), list(self.model.parameters()), 1 - keep
-        )
+        with torch.no_grad():  # or every step would hang another node on the average's graph
+            torch._foreach_lerp_(
+                list(self.average.parameters()), list(self.model.parameters()), 1 - keep
+            )
         return {
             "loss": float(loss.total.detach()),
             "bpp": float(loss.bpp.mean()),
@@ -194,8 +194,8 @@ def open_run(
         return trainer
     if (out / CHECKPOINT).exists():
         raise ValueError(f"{out} already holds a run: pass --resume, or choose another folder")
-    if config.frozen_encoder and init is None:
-        raise ValueError("frozen_encoder needs trained weights to start from: --init")
+    if config.frozen_encoder and (init is None or init.lambdas != config.lambdas):
+        raise ValueError("frozen_encoder needs trained weights of the same lambdas to start from: --init")
     if init is not None:
         initialise_from(trainer.model, init, config.lambdas)
     else:
