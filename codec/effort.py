@@ -36,7 +36,7 @@ EFFORTS = {
     9: Effort(True, 19, 64),
 }
 """From fastest to smallest. From 4 on, a few steps decide how latents near a tie are rounded; from 7 on,
-latents are searched for. More than 64 steps gain nothing more: docs/experiments.md."""
+latents are searched for. More than 64 steps gained nothing more when last tried: docs/experiments.md."""
 
 DEFAULT_EFFORT = 3
 
