@@ -1,0 +1,92 @@
+"""Two decoders that share nothing read the same symbols from the same files."""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import codec
+from codec import container, registry, tiling
+from tests.make_goldens import GOLDEN
+from tests.oracle import Oracle, Refused
+from tests.pictures import noise, textured
+
+WEIGHTS = Path(codec.__file__).parent / "weights"
+FILES = sorted(path for path in GOLDEN.glob("v1-*/*.cae") if not codec.inspect(path.read_bytes()).lossless)
+# The rest of them take a second each: see `make test-all`.
+QUICK = [
+    path for path in FILES
+    if path.stem in ("gray", "odd", "row", "column", "brushes-q0", "brushes-q100")
+]
+
+
+@functools.cache
+def oracle(model_id: bytes) -> Oracle:
+    return Oracle(WEIGHTS / registry.by_id(model_id).file)
+
+
+def check(data: bytes, reader: Oracle) -> int:
+    """The oracle's symbols have the CRC that the encoder wrote, which the decoder checks; their number."""
+    header, payloads = container.unpack(data)
+    assert not header.stored
+    boxes = tiling.tiles(header.height, header.width, header.tile_size)
+    count = 0
+    for box, payload, tile in zip(boxes, payloads, header.tiles, strict=True):
+        crc = 0
+        for values in reader.symbols(bytes(payload), header.level, (box.height, box.width)):
+            crc = zlib.crc32(values.astype("<i4").tobytes(), crc)
+            count += values.size
+        assert crc == tile.content_crc
+    return count
+
+
+@pytest.mark.parametrize("path", QUICK, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_goldens(path: Path) -> None:
+    data = path.read_bytes()
+    assert check(data, oracle(container.parse_header(data)[0].model_id)) > 0
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if path not in QUICK], ids=lambda path: f"{path.parent.name}-{path.stem}"
+)
+def test_all_goldens(path: Path) -> None:
+    test_goldens(path)
+
+
+@pytest.mark.usefixtures("never_stored")
+def test_odd_sizes_tiles_and_escapes(tiny: codec.Codec, tiny_weights: Path) -> None:
+    """What goldens of photographs do not hold: many tiles, odd sizes, symbols beyond the tables."""
+    reader = Oracle(tiny_weights)
+    images = [textured(h, w, h) for h in (1, 15, 17, 40) for w in (1, 33, 130)]
+    for image in [*images, noise(70, 90), np.indices((64, 64)).sum(0).astype(np.uint8) % 2 * 255]:
+        for level in (0, 700, 1024):
+            pixels = image.reshape(*image.shape[:2], -1)
+            check(tiny._pipeline.encode([pixels], level, 64)[0], reader)
+    # Escapes: latents far beyond what the tables hold.
+    import torch
+
+    from codec.latent_codec import encode_latents
+
+    engine = tiny._pipeline
+    for size in (30.0, 3e3, 3e5):
+        y = size * torch.randn(1, 5, 6, 24, dtype=torch.float64)
+        payloads, _ = encode_latents(engine.model, engine.tables, y, torch.tensor([512]), 0.0)
+        crc = 0
+        for values in reader.symbols(payloads[0].data, 512, (5, 6)):
+            crc = zlib.crc32(values.astype("<i4").tobytes(), crc)
+        assert crc == payloads[0].symbols_crc
+
+
+def test_it_can_disagree(tiny: codec.Codec, tiny_weights: Path) -> None:
+    """A weight that is off by one grid step changes what is read: the comparison means something."""
+    data = tiny._pipeline.encode([textured(100, 120)], 700, 1024)[0]
+    reader = Oracle(tiny_weights)
+    check(data, reader)
+    reader.tensors["heads.0.bias"] = reader.tensors["heads.0.bias"] + (1 << 12)
+    with pytest.raises((AssertionError, Refused)):
+        check(data, reader)
