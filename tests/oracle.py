@@ -34,7 +34,8 @@ def divide(x: Ints, bits: int) -> Ints:
     low = x & ((1 << bits) - 1)
     quotient = x >> bits
     up = (low > half) | ((low == half) & (quotient & 1 == 1))
-    return quotient + up
+    rounded: Ints = quotient + up
+    return rounded
 
 
 def activation(total: Ints, leaky: bool) -> Ints:
@@ -90,7 +91,7 @@ class Oracle:
         length = int.from_bytes(data[:8], "little")
         header = json.loads(data[8 : 8 + length])
         self.config = json.loads(header["__metadata__"]["codec"])["config"]
-        types = {"I16": "<i2", "I32": "<i4", "F16": "<f2", "F32": "<f4"}
+        types: dict[str, str] = {"I16": "<i2", "I32": "<i4", "F16": "<f2", "F32": "<f4"}
         self.tensors: dict[str, Ints] = {}
         for name, entry in header.items():
             if name.startswith(("entropy_model.", "tables.")):
@@ -124,7 +125,8 @@ class Oracle:
         table = self.tensors[f"{name}.table"]
         low = min(level // 128, 7)
         share = level - 128 * low
-        return table[low] * (128 - share) + table[low + 1] * share
+        row: Ints = table[low] * (128 - share) + table[low + 1] * share
+        return row
 
     def symbols(self, payload: bytes, level: int, size: tuple[int, int]) -> list[Ints]:
         """The values of a payload of a tile of `size` latents, in coding order: one array a group call."""
