@@ -29,6 +29,7 @@ from codec.errors import (
     UnknownModel,
     UnsupportedVersion,
 )
+from codec.limits import Limits
 
 __version__ = "0.5.0"
 
@@ -40,6 +41,7 @@ __all__ = [
     "Info",
     "InvalidImage",
     "LimitExceeded",
+    "Limits",
     "TargetMissed",
     "TargetUnreachable",
     "Truncated",

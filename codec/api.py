@@ -5,24 +5,28 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import operator
 import os
 import threading
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codec import container, rate_control, registry
-from codec.container import Header
+from codec.container import File, Header
 from codec.effort import DEFAULT_EFFORT, EFFORTS, Progress, check_effort
 from codec.errors import LimitExceeded, TargetMissed, TargetUnreachable
 from codec.files import write_atomically
 from codec.image import Pixels, check_suffix, from_pixels, image_bytes, read_image, to_pixels
+from codec.limits import DEFAULT as DEFAULT_LIMITS
+from codec.limits import Limits
 from codec.rate_control import Target, Trial
+from codec.tiling import Box
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +35,17 @@ if TYPE_CHECKING:
 
 Image = Any
 """ndarray H×W or H×W×3 uint8, PIL image, or torch tensor C×H×W (uint8, or float in [0,1])."""
+
+Data = bytes | bytearray | memoryview
+"""The bytes of a file."""
+
+Region = Sequence[int]
+"""top, left, height, width, in pixels."""
+
+OnError = Literal["raise", "conceal"]
+
+Concealed = tuple[NDArray[np.uint8], NDArray[np.bool_]]
+"""A picture, and where it is not what it was."""
 
 EXTENSION = ".cae"
 
@@ -162,9 +177,28 @@ class Codec:
         report(1.0)
         return data
 
-    def decompress(self, data: bytes) -> NDArray[np.uint8]:
+    @overload
+    def decompress(
+        self, data: Data, *, region: Region | None = None, on_error: Literal["raise"] = "raise",
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> NDArray[np.uint8]: ...
+
+    @overload
+    def decompress(
+        self, data: Data, *, region: Region | None = None, on_error: Literal["conceal"],
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> Concealed: ...
+
+    def decompress(
+        self, data: Data, *, region: Region | None = None, on_error: OnError = "raise",
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> NDArray[np.uint8] | Concealed:
         """As the function `codec.decompress`."""
-        return self.decompress_batch([data])[0]
+        file, part = _open(data, region, on_error, limits)
+        if file.header.stored:
+            return _decode(None, file, part, on_error)
+        with self._running():
+            return _decode(self._pipeline_for(file.header.model_id), file, part, on_error)
 
     def compress_batch(
         self, images: Sequence[Image], *, quality: float | None = None, effort: int = DEFAULT_EFFORT
@@ -200,26 +234,25 @@ class Codec:
             warnings.warn(TargetMissed(about), stacklevel=4)
         return best.data
 
-    def decompress_batch(self, files: Sequence[bytes]) -> list[NDArray[np.uint8]]:
+    def decompress_batch(self, files: Sequence[Data]) -> list[NDArray[np.uint8]]:
         """The picture of each file; all files are checked before the first is decoded."""
-        parsed = [container.unpack(_as_bytes(data)) for data in files]
-        pictures: list[NDArray[np.uint8] | None] = [None] * len(parsed)
-        by_model: dict[bytes, list[int]] = defaultdict(list)
-        for index, (header, _) in enumerate(parsed):
-            by_model[b"" if header.stored else header.model_id].append(index)
-        with self._running():
-            pipelines = {key: self._pipeline_for(key) for key in by_model if key}
-            for key, indexes in by_model.items():
-                chosen = [parsed[index] for index in indexes]
-                if key:
-                    decoded = pipelines[key].decode(chosen)
-                else:
-                    from codec.pipeline import decode_stored
+        from codec.decoding import decode_region
 
-                    decoded = [decode_stored(*entry) for entry in chosen]
+        opened = [_open(data, None, "raise", DEFAULT_LIMITS) for data in files]
+        pictures: dict[int, NDArray[np.uint8]] = {}
+        by_model: dict[bytes, list[int]] = defaultdict(list)
+        for index, (file, part) in enumerate(opened):
+            if file.header.stored:
+                pictures[index] = from_pixels(decode_region(None, file, part, None))
+            else:
+                by_model[file.header.model_id].append(index)
+        with self._running():
+            pipelines = {model_id: self._pipeline_for(model_id) for model_id in by_model}
+            for model_id, indexes in by_model.items():
+                decoded = pipelines[model_id].decode([opened[index][0] for index in indexes])
                 for index, pixels in zip(indexes, decoded, strict=True):
                     pictures[index] = from_pixels(pixels)
-        return [picture for picture in pictures if picture is not None]
+        return [pictures[index] for index in range(len(opened))]
 
     def _pipeline_for(self, model_id: bytes) -> Pipeline:
         if model_id not in self._others:
@@ -331,19 +364,84 @@ def compress(
     )
 
 
-def decompress(data: bytes, *, device: str | None = None) -> NDArray[np.uint8]:
+@overload
+def decompress(
+    data: Data, *, region: Region | None = None, on_error: Literal["raise"] = "raise",
+    limits: Limits = DEFAULT_LIMITS, device: str | None = None,
+) -> NDArray[np.uint8]: ...
+
+
+@overload
+def decompress(
+    data: Data, *, region: Region | None = None, on_error: Literal["conceal"],
+    limits: Limits = DEFAULT_LIMITS, device: str | None = None,
+) -> Concealed: ...
+
+
+def decompress(
+    data: Data, *, region: Region | None = None, on_error: OnError = "raise",
+    limits: Limits = DEFAULT_LIMITS, device: str | None = None,
+) -> NDArray[np.uint8] | Concealed:
     """The picture in the bytes of a file: H×W (gray) or H×W×3 (RGB) uint8.
 
-    Raises `FormatError` (`Truncated`, `ChecksumMismatch`, `UnsupportedVersion`, `UnknownModel`) or
-    `LimitExceeded`, whatever the bytes; `TypeError` if `data` is not bytes.
-    """
-    # Stored pictures need no weights.
-    header, _ = container.parse_header(_as_bytes(data))
-    if header.stored:
-        from codec.pipeline import decode_stored
+    Args:
+        data: the file; of a memoryview of a memory map only what is needed is read.
+        region: (top, left, height, width) in pixels, to decode a part of the picture: the same pixels that
+            the whole picture has there, in a time that depends on the part, not on the whole.
+        on_error: "raise", or "conceal" to get what is left of a file whose tiles are damaged or
+            missing: a pair of the picture, flat where a tile is lost, and a mask H×W bool that is True where
+            pixels may differ from those of the undamaged file. A damaged header still raises.
+        limits: what to spend at most; see `Limits`.
+        device: where the networks run; None for the CPU.
 
-        return from_pixels(decode_stored(*container.unpack(_as_bytes(data))))
-    return _codec(None, device).decompress(data)
+    Raises `FormatError` (`Truncated`, `ChecksumMismatch`, `UnsupportedVersion`, `UnknownModel`) or
+    `LimitExceeded`, whatever the bytes; `TypeError` if `data` is not bytes, `ValueError` for a region
+    that does not lie within the picture.
+    """
+    file, part = _open(data, region, on_error, limits)
+    if file.header.stored:  # no weights are needed
+        return _decode(None, file, part, on_error)
+    if on_error == "conceal":
+        return _codec(None, device).decompress(data, region=region, on_error=on_error, limits=limits)
+    return _codec(None, device).decompress(data, region=region, limits=limits)
+
+
+def _open(data: Any, region: Region | None, on_error: OnError, limits: Limits) -> tuple[File, Box]:
+    """The file, and the region that is asked for, which is within the limits."""
+    if on_error not in ("raise", "conceal"):
+        raise ValueError(f"on_error must be 'raise' or 'conceal', not {on_error!r}")
+    file = container.read(_as_bytes(data), complete=on_error == "raise")
+    part = check_region(region, file.header.height, file.header.width)
+    limits.check(part.height, part.width)
+    if region is None and on_error == "raise":  # damage shows before minutes of decoding
+        for tile in range(len(file.starts)):
+            file.payload(tile)
+    return file, part
+
+
+def check_region(region: Region | None, height: int, width: int) -> Box:
+    """The pixels of a region; `TypeError` or `ValueError` if it does not lie within the picture."""
+    if region is None:
+        return Box(0, 0, height, width)
+    try:
+        top, left, rows, columns = (operator.index(value) for value in region)
+    except (TypeError, ValueError):
+        raise TypeError(f"region must be four integers, top, left, height, width, not {region!r}") from None
+    if min(top, left) < 0 or min(rows, columns) < 1 or top + rows > height or left + columns > width:
+        raise ValueError(f"region {rows}×{columns} at ({top}, {left}) is not within {height}×{width} pixels")
+    return Box(top, left, top + rows, left + columns)
+
+
+def _decode(
+    pipeline: Pipeline | None, file: File, part: Box, on_error: OnError
+) -> NDArray[np.uint8] | Concealed:
+    from codec.decoding import Damage, decode_region
+
+    if on_error == "raise":
+        return from_pixels(decode_region(pipeline, file, part, None))
+    damage = Damage()
+    pixels = decode_region(pipeline, file, part, damage)
+    return from_pixels(pixels), damage.mask(file, part, pipeline.halo if pipeline else 0)
 
 
 def encode(
@@ -373,7 +471,7 @@ def decode(
     write_atomically(dst, image_bytes(decompress(data, device=device), Path(dst).suffix))
 
 
-def inspect(data: bytes) -> Info:
+def inspect(data: Data) -> Info:
     """What a file's header says; needs only the header's bytes, neither torch nor the model.
 
     Raises `FormatError` or a subclass, or `LimitExceeded`. Payloads are not looked at: see `verify`.
@@ -398,7 +496,7 @@ def _info(header: Header, header_bytes: int) -> Info:
     )
 
 
-def verify(data: bytes) -> None:
+def verify(data: Data) -> None:
     """Check that a file is complete and undamaged: header and every tile against its CRC-32.
 
     Returns nothing; raises as `decompress` does. Nothing is decoded, and the model that the file

@@ -25,6 +25,7 @@ from codec.cli_train import export_command, train_command
 from codec.effort import DEFAULT_EFFORT, Progress
 from codec.errors import CodecError, TargetMissed
 from codec.files import write_atomically
+from codec.limits import DEFAULT, Limits
 
 _PATHS = click.argument("paths", nargs=-1, required=True, metavar="IN… [OUT]")
 _OUTPUT = click.option("-o", "--output", help="Output file, or folder for several inputs; - for stdout.")
@@ -95,13 +96,23 @@ def compress(
 @_PATHS
 @_OUTPUT
 @click.option("--format", "suffix", default="png", show_default=True, help="Where no OUT says it.")
+@click.option(
+    "--region", type=click.Tuple([int] * 4), metavar="TOP LEFT HEIGHT WIDTH",
+    help="Decode only these pixels, in the time that they take.",
+)
+@click.option("--conceal", is_flag=True, help="Write what is left of damaged files; exit code 1.")
+@click.option(
+    "--max-pixels", type=click.IntRange(1), default=DEFAULT.max_pixels, show_default=True,
+    help="Refuse larger pictures and regions.",
+)
 @click.option("-m", "--model", help="Weights file, if the model does not ship.")
 @_FORCE
 @_DEVICE
 @_THREADS
 def decompress(
-    paths: tuple[str, ...], output: str | None, suffix: str, model: str | None, force: bool,
-    device: str | None, threads: int | None,
+    paths: tuple[str, ...], output: str | None, suffix: str, region: tuple[int, int, int, int] | None,
+    conceal: bool, max_pixels: int, model: str | None, force: bool, device: str | None,
+    threads: int | None,
 ) -> None:
     """Decompress .cae files into pictures.
 
@@ -115,13 +126,25 @@ def decompress(
         raise click.BadParameter(str(error), param_hint="--format") from None
     jobs = _plan(paths, output, lambda name: not name.endswith(api.EXTENSION), suffix)
     worker = _codec(model, device, threads)
+    limits = Limits(max_pixels=max_pixels)
+    damaged = False
 
     def convert(source: str, target: str, progress: Progress) -> bytes:
         kind = suffix if target == "-" else Path(target).suffix
         image.check_suffix(kind)
-        return image.image_bytes(worker.decompress(_read(source)), kind)
+        if not conceal:
+            return image.image_bytes(worker.decompress(_read(source), region=region, limits=limits), kind)
+        picture, mask = worker.decompress(_read(source), region=region, on_error="conceal", limits=limits)
+        if mask.any():
+            nonlocal damaged
+            damaged = True
+            lost = f"{mask.sum()} of {mask.size} pixels are lost or near some that are"
+            click.echo(f"codec: {source}: damaged: {lost}", err=True)
+        return image.image_bytes(picture, kind)
 
     _run(jobs, convert, force)
+    if damaged:
+        sys.exit(1)
 
 
 @main.command()

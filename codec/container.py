@@ -7,6 +7,7 @@ bytes do not back: every count is checked against a limit and against what is le
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import zlib
 from collections.abc import Sequence
 
@@ -175,7 +176,7 @@ def _parse_body(reader: _Reader) -> Header:
     width, height = reader.varint(), reader.varint()
     if not width or not height:
         raise FormatError(f"picture of {width}×{height} pixels")
-    limits.check_size(height, width)
+    limits.check_side(height, width)
     model_id, level = bytes(MODEL_ID_BYTES), 0
     if not stored:
         model_id, level = reader.take(MODEL_ID_BYTES), reader.varint()
@@ -193,20 +194,43 @@ def _parse_body(reader: _Reader) -> Header:
     return Header(width, height, channels, stored, model_id, level, tile_size, tiles)
 
 
-def unpack(data: bytes | memoryview) -> tuple[Header, list[memoryview]]:
-    """The header and the payload of every tile, each checked against its CRC-32."""
+@dataclasses.dataclass(frozen=True)
+class File:
+    """A file whose header has been read; payloads are looked at when they are asked for."""
+
+    header: Header
+    view: memoryview
+    starts: tuple[int, ...]
+    """Where the payload of each tile begins."""
+
+    def payload(self, tile: int) -> memoryview:
+        """The payload of a tile; raises `Truncated` or, if its CRC-32 differs, `ChecksumMismatch`."""
+        entry, start = self.header.tiles[tile], self.starts[tile]
+        payload = self.view[start : start + entry.length]
+        if len(payload) < entry.length:
+            raise Truncated(f"file ends before tile {tile} of {len(self.starts)} does")
+        if zlib.crc32(payload) != entry.payload_crc:
+            raise ChecksumMismatch(f"tile {tile} of {len(self.starts)} is damaged")
+        return payload
+
+
+def read(data: bytes | memoryview, *, complete: bool = True) -> File:
+    """The file in `data`, its header checked and, if it must be `complete`, its length.
+
+    Raises `FormatError` or a subclass, or `LimitExceeded`.
+    """
     header, start = parse_header(data)
     view = memoryview(data)
-    expected = start + sum(tile.length for tile in header.tiles)
-    if len(view) < expected:
+    lengths = (tile.length for tile in header.tiles)
+    *starts, expected = itertools.accumulate(lengths, initial=start)
+    if complete and len(view) < expected:
         raise Truncated(f"file ends at byte {len(view)} of {expected}")
     if len(view) > expected:
         raise FormatError(f"{len(view) - expected} bytes follow the end of the file")
-    payloads = []
-    for index, tile in enumerate(header.tiles):
-        payload = view[start : start + tile.length]
-        if zlib.crc32(payload) != tile.payload_crc:
-            raise ChecksumMismatch(f"tile {index} of {len(header.tiles)} is damaged")
-        payloads.append(payload)
-        start += tile.length
-    return header, payloads
+    return File(header, view, tuple(starts))
+
+
+def unpack(data: bytes | memoryview) -> tuple[Header, list[memoryview]]:
+    """The header and the payload of every tile, each checked against its CRC-32."""
+    file = read(data)
+    return file.header, [file.payload(tile) for tile in range(len(file.starts))]

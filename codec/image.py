@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.errors import CodecError, InvalidImage, LimitExceeded
-from codec.limits import check_size
+from codec.limits import DEFAULT
 
 Pixels = NDArray[np.uint8]
 """H×W×C uint8, C-contiguous; C is 1 (gray) or 3 (RGB)."""
@@ -47,7 +47,7 @@ def from_pixels(pixels: Pixels) -> Pixels:
 def _check_shape(height: int, width: int) -> None:
     if not height or not width:
         raise InvalidImage(f"the picture is empty: {height}×{width}")
-    check_size(height, width)
+    DEFAULT.check(height, width)
 
 
 def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
@@ -100,7 +100,7 @@ def read_image(src: Any) -> Any:
 
     try:
         with PIL.Image.open(src) as image:
-            check_size(image.height, image.width)
+            DEFAULT.check(image.height, image.width)
             image.load()
             return PIL.ImageOps.exif_transpose(image)
     except (CodecError, MemoryError):

@@ -160,7 +160,7 @@ def decode_latents(
     for decoder, tile, crc in zip(decoders, decoded, symbols_crcs, strict=True):
         decoder.finish()
         if _crc(tile) != crc:
-            raise ChecksumMismatch("tile decodes to other symbols than were coded")
+            raise ChecksumMismatch("payload decodes to other symbols than were coded")
     return y_hat, decoded
 
 

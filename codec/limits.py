@@ -1,9 +1,10 @@
 """Every limit, with its reason. Limits are checked before anything is allocated."""
 
-from codec.errors import LimitExceeded
+from __future__ import annotations
 
-MAX_PIXELS = 1 << 28
-"""Pixels of one picture (268 million). Decoding holds about 20 bytes a pixel: 5 GB at the limit."""
+import dataclasses
+
+from codec.errors import LimitExceeded
 
 MAX_SIDE = 1 << 20
 """Width or height. Keeps every product of sizes far from overflow."""
@@ -18,9 +19,32 @@ MAX_TILE_SIDE = 4096
 """Pixels along a tile: bounds the memory that one tile needs."""
 
 
-def check_size(height: int, width: int) -> None:
-    """Raise `LimitExceeded` for a picture that is too large."""
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What a caller is ready to spend on a picture; the limits above are those of the format."""
+
+    max_pixels: int = 1 << 28
+    """Pixels of one picture, or of the region that is decoded of it (268 million).
+
+    An array of them takes three bytes each, which a file of 200 bytes may ask for."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.max_pixels, bool) or not isinstance(self.max_pixels, int):
+            raise TypeError(f"max_pixels must be an integer, not {type(self.max_pixels).__name__}")
+        if self.max_pixels < 1:
+            raise ValueError(f"max_pixels must be at least 1, not {self.max_pixels}")
+
+    def check(self, height: int, width: int) -> None:
+        """Raise `LimitExceeded` for a picture or region that is too large."""
+        check_side(height, width)
+        if height * width > self.max_pixels:
+            raise LimitExceeded(f"{height}×{width} pixels are over the limit of {self.max_pixels}")
+
+
+DEFAULT = Limits()
+
+
+def check_side(height: int, width: int) -> None:
+    """Raise `LimitExceeded` for a picture that is too high or too wide for the format."""
     if max(height, width) > MAX_SIDE:
         raise LimitExceeded(f"side of {max(height, width)} pixels is over {MAX_SIDE}")
-    if height * width > MAX_PIXELS:
-        raise LimitExceeded(f"{height * width} pixels are over the limit of {MAX_PIXELS}")

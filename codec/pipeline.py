@@ -1,7 +1,6 @@
-"""From pixels to files and back: the one place where all parts meet.
+"""A loaded model, and from pixels to files; the way back is `codec.decoding`.
 
-    pixels ─ windows ─ analysis (─ search) ─ latents of tiles ─ payloads ─ container   (encode)
-    container ─ payloads ─ latents of tiles ─ windows ─ synthesis ─ pixels      (decode)
+    pixels ─ windows ─ analysis (─ search) ─ latents of tiles ─ payloads ─ container
 
 Analysis runs in float64 (from effort 3 on) although float32 would be accurate enough: threads, batch
 size, CPU and library change the last bits of a float sum, and in float32 that turns a few symbols of a
@@ -25,12 +24,12 @@ import zstandard
 from torch import Tensor
 
 from codec import container, tiling
-from codec.container import Header
+from codec.container import File, Header
+from codec.decoding import decode_pictures
 from codec.effort import DEFAULT_EFFORT, EFFORTS, Effort, Progress
 from codec.entropy_coder import TableSet
-from codec.errors import ChecksumMismatch, FormatError
 from codec.image import Pixels
-from codec.latent_codec import decode_latents, encode_latents
+from codec.latent_codec import encode_latents
 from codec.model.config import PIXELS_PER_LATENT
 from codec.model.network import Model, rate_weight
 from codec.model.weights import Objective
@@ -187,63 +186,9 @@ class Pipeline:
         )
         return container.pack(header, [data for data, _ in stored or entries])
 
-    def decode(self, files: Sequence[tuple[Header, Sequence[memoryview]]]) -> list[Pixels]:
-        """The pictures of parsed files, none of them stored, all coded with this model."""
-        latents = self._decode_all_latents(files)
-        pictures = [
-            np.empty((header.height, header.width, header.channels), np.uint8) for header, _ in files
-        ]
-        for index, (header, _) in enumerate(files):
-            jobs = _Jobs(self.halo, header.tile_size)
-            jobs.add(index, header.height, header.width)
-            levels = torch.tensor([header.level], device=self.device)
-            for batch in jobs.batches():
-                self._synthesise(batch, latents[index], levels, pictures[index])
-            latents[index] = latents[index].new_empty(0)
-        return pictures
-
-    def _decode_all_latents(
-        self, files: Sequence[tuple[Header, Sequence[memoryview]]]
-    ) -> list[Tensor]:
-        """y_hat of every picture, h×w×M float32."""
-        channels = self.model.config.latents
-        latents = []
-        groups: dict[tuple[int, int], list[tuple[int, int, Box]]] = defaultdict(list)
-        for index, (header, _) in enumerate(files):
-            size = tiling.latent_size(header.height, header.width)
-            latents.append(torch.empty(*size, channels, device=self.device))
-            for tile, box in enumerate(tiling.tiles(header.height, header.width, header.tile_size)):
-                groups[box.height, box.width].append((index, tile, box))
-        for (height, width), members in groups.items():
-            for batch in _chunks(members, height * width * PIXELS_PER_LATENT**2):
-                y_hat, _ = decode_latents(
-                    self.model,
-                    self.tables,
-                    [files[index][1][tile] for index, tile, _ in batch],
-                    [files[index][0].tiles[tile].content_crc for index, tile, _ in batch],
-                    torch.tensor([files[index][0].level for index, _, _ in batch], device=self.device),
-                    (height, width),
-                )
-                for values, (index, _, box) in zip(y_hat, batch, strict=True):
-                    latents[index][box.slices] = values.float()
-        return latents
-
-    @torch.no_grad()
-    def _synthesise(
-        self, batch: Sequence[_Job], latents: Tensor, level: Tensor, picture: Pixels
-    ) -> None:
-        y_hat = torch.stack([latents[job.window.slices] for job in batch])
-        x_hat = self.model.synthesis(y_hat, level.expand(len(batch)))
-        # Hostile latents can overflow; whatever comes of it must still be a picture.
-        x_hat = torch.nan_to_num(x_hat).clamp(0, 1) * 255
-        if picture.shape[2] == 1:
-            x_hat = x_hat.mean(-1, keepdim=True)
-        pixels = x_hat.round().to(torch.uint8).cpu().numpy()
-        for values, job in zip(pixels, batch, strict=True):
-            inner = job.inner.scaled(PIXELS_PER_LATENT).slices
-            box = job.box.scaled(PIXELS_PER_LATENT)
-            target = picture[box.slices]
-            target[...] = values[inner][: target.shape[0], : target.shape[1]]
+    def decode(self, files: Sequence[File]) -> list[Pixels]:
+        """The pictures of files of latents, all coded with this model."""
+        return decode_pictures(self, files)
 
 
 class _Job:
@@ -308,30 +253,3 @@ def _store(pixels: Pixels, tile_size: int, limit: int, zstd_level: int) -> list[
         # On a tie the pixels: a payload of exactly their length is read as the pixels themselves.
         entries.append((packed if len(packed) < len(raw) else raw, zlib.crc32(raw)))
     return entries if sum(len(data) for data, _ in entries) < limit else None
-
-
-def decode_stored(header: Header, payloads: Sequence[memoryview]) -> Pixels:
-    """The picture of a file whose tiles hold pixels."""
-    picture = np.empty((header.height, header.width, header.channels), np.uint8)
-    boxes = tiling.tiles(header.height, header.width, header.tile_size)
-    for index, (box, payload, tile) in enumerate(zip(boxes, payloads, header.tiles, strict=True)):
-        target = picture[box.scaled(PIXELS_PER_LATENT).slices]
-        raw = _unpack_stored(bytes(payload), target.nbytes, index)
-        if zlib.crc32(raw) != tile.content_crc:
-            raise ChecksumMismatch(f"tile {index} unpacks to other pixels than were stored")
-        target[...] = np.frombuffer(raw, np.uint8).reshape(target.shape)
-    return picture
-
-
-def _unpack_stored(payload: bytes, size: int, index: int) -> bytes:
-    if len(payload) == size:
-        return payload
-    if len(payload) > size:
-        raise FormatError(f"tile {index} is longer than its pixels")
-    try:
-        # The frame must state the size: `max_output_size` is ignored when it does.
-        if zstandard.get_frame_parameters(payload).content_size != size:
-            raise FormatError(f"tile {index} states another size than its pixels have")
-        return zstandard.ZstdDecompressor().decompress(payload, allow_extra_data=False)
-    except zstandard.ZstdError as error:
-        raise FormatError(f"tile {index} is not a zstd frame: {error}") from None

@@ -36,6 +36,22 @@ class Box:
         """Row and column slices."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
+    def overlaps(self, other: Box) -> bool:
+        """Whether both have something in common."""
+        return (
+            max(self.top, other.top) < min(self.bottom, other.bottom)
+            and max(self.left, other.left) < min(self.right, other.right)
+        )
+
+    def intersection(self, other: Box) -> Box:
+        """What both have in common; they must overlap."""
+        return Box(
+            max(self.top, other.top),
+            max(self.left, other.left),
+            min(self.bottom, other.bottom),
+            min(self.right, other.right),
+        )
+
     def scaled(self, factor: int) -> Box:
         """Every edge times `factor`: latents to pixels."""
         return Box(*(edge * factor for edge in dataclasses.astuple(self)))
@@ -71,6 +87,15 @@ def tiles(height: int, width: int, tile: int) -> list[Box]:
     ]
 
 
+def tile_box(number: int, height: int, width: int, tile: int) -> Box:
+    """Latents of one tile: `tiles(…)[number]`."""
+    rows, columns = latent_size(height, width)
+    step = tile // LATENT
+    row, column = divmod(number, -(-width // tile))
+    top, left = row * step, column * step
+    return Box(top, left, min(top + step, rows), min(left + step, columns))
+
+
 def window(box: Box, halo: int, height: int, width: int) -> Box:
     """A tile's latents and up to `halo` around them, within the picture."""
     rows, columns = latent_size(height, width)
@@ -79,4 +104,21 @@ def window(box: Box, halo: int, height: int, width: int) -> Box:
         max(box.left - halo, 0),
         min(box.bottom + halo, rows),
         min(box.right + halo, columns),
+    )
+
+
+def tiles_within(box: Box, height: int, width: int, tile: int) -> list[int]:
+    """Numbers of the tiles that share latents with `box`, in row order."""
+    columns, step = -(-width // tile), tile // LATENT
+    return [
+        row * columns + column
+        for row in range(box.top // step, -(-box.bottom // step))
+        for column in range(box.left // step, -(-box.right // step))
+    ]
+
+
+def covering(region: Box) -> Box:
+    """The latents that cover a region of pixels."""
+    return Box(
+        region.top // LATENT, region.left // LATENT, -(-region.bottom // LATENT), -(-region.right // LATENT)
     )

@@ -223,3 +223,37 @@ def test_orientation_is_applied(tmp_path: Path, model: list[str]) -> None:
     run("compress", path, *model)
     about = codec.inspect(path.with_suffix(".cae").read_bytes())
     assert (about.width, about.height) == (20, 40)
+
+
+def test_a_region(photo: Path, model: list[str]) -> None:
+    run("compress", photo, *model)
+    packed, part = photo.with_suffix(".cae"), photo.with_name("part.png")
+    assert run("decompress", packed, part, "--region", 10, 20, 16, 32, *model).exit_code == 0
+    whole = codec.Codec(model=model[1]).decompress(packed.read_bytes())
+    assert np.array_equal(read_rgb(part), whole[10:26, 20:52])
+    other = photo.with_name("other.png")
+    fails(run("decompress", packed, other, "--region", 40, 20, 16, 32, *model), 1, "not within 48×64")
+    fails(run("decompress", packed, other, "--max-pixels", 3071, *model), 1, "over the limit of 3071")
+    assert run("decompress", packed, other, "--region", 1, 2, 3, *model).exit_code == 2
+    assert not other.exists()
+
+
+def test_what_is_left_of_a_damaged_file(tmp_path: Path, model: list[str]) -> None:
+    worker = codec.Codec(model=model[1])
+    data = bytearray(worker._pipeline.encode([textured(128, 192)], 500, 64)[0])
+    intact = worker.decompress(bytes(data))
+    data[-1] ^= 1
+    packed, back = tmp_path / "a.cae", tmp_path / "a.png"
+    packed.write_bytes(data)
+    fails(run("decompress", packed, *model), 1, "tile 5 of 6 is damaged")
+    assert not back.exists()
+    fails(run("decompress", packed, "--conceal", *model), 1, "pixels are lost or near some that are")
+    kept = read_rgb(back)
+    assert kept.shape == intact.shape
+    reach = 16 * worker._pipeline.halo
+    assert np.array_equal(kept[: 64 - reach], intact[: 64 - reach])
+    assert np.array_equal(kept[:, : 128 - reach], intact[:, : 128 - reach])
+    data[-1] ^= 1
+    packed.write_bytes(data)
+    assert run("decompress", packed, "--conceal", "-f", *model).exit_code == 0
+    assert np.array_equal(read_rgb(back), intact)

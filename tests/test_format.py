@@ -89,6 +89,6 @@ def test_the_example() -> None:
 def test_limits_are_those_of_the_text() -> None:
     from codec import limits
 
-    assert (limits.MAX_PIXELS, limits.MAX_SIDE) == (2**28, 2**20)
+    assert (limits.DEFAULT.max_pixels, limits.MAX_SIDE) == (2**28, 2**20)
     assert (limits.MAX_TILES, limits.MAX_HEADER) == (2**16, 2**20)
     assert limits.MAX_TILE_SIDE == 64 * 64

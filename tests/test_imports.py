@@ -22,7 +22,7 @@ LAYERS = [
     {"rate_control"},
     {"model"},
     {"latent_codec"},
-    {"search"},
+    {"search", "decoding"},
     {"pipeline"},
     {"api"},
     {"__init__"},

@@ -97,10 +97,10 @@ def validate_real(
         for image in images:
             pixels = image.shape[0] * image.shape[1]
             data = pipeline.encode([image], level)[0]
-            header, payloads = container.unpack(data)
-            decoded = pipeline.decode([(header, payloads)])[0]
+            file = container.read(data)
+            decoded = pipeline.decode([file])[0]
             total["bpp"] += 8 * len(data) / pixels
-            total["payload_bpp"] += 8 * sum(map(len, payloads)) / pixels
+            total["payload_bpp"] += 8 * sum(tile.length for tile in file.header.tiles) / pixels
             total["estimated_bpp"] += _estimated_bits(pipeline, image, level) / pixels
             mse = np.square(image.astype(np.float64) - decoded).mean()
             total["psnr"] += 10 * math.log10(255**2 / max(mse, 1e-9))
