@@ -8,14 +8,11 @@ Importing this package loads neither torch nor weights; the first call that need
 
 from codec.api import (
     Codec,
-    Info,
     compress,
     decode,
     decompress,
     encode,
-    inspect,
     models,
-    verify,
 )
 from codec.errors import (
     ChecksumMismatch,
@@ -30,6 +27,7 @@ from codec.errors import (
     UnsupportedVersion,
 )
 from codec.limits import Limits
+from codec.reading import Info, inspect, verify
 
 __version__ = "0.5.0"
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
-import operator
 import os
 import threading
 import warnings
@@ -18,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec import container, rate_control, registry
-from codec.container import File, Header
+from codec.container import File
 from codec.effort import DEFAULT_EFFORT, EFFORTS, Progress, check_effort
 from codec.errors import LimitExceeded, TargetMissed, TargetUnreachable
 from codec.files import write_atomically
@@ -26,6 +24,7 @@ from codec.image import Pixels, check_suffix, from_pixels, image_bytes, read_ima
 from codec.limits import DEFAULT as DEFAULT_LIMITS
 from codec.limits import Limits
 from codec.rate_control import Target, Trial
+from codec.reading import Data, OnError, Region, inspect, open_part
 from codec.tiling import Box
 
 if TYPE_CHECKING:
@@ -36,53 +35,12 @@ if TYPE_CHECKING:
 Image = Any
 """ndarray H×W or H×W×3 uint8, PIL image, or torch tensor C×H×W (uint8, or float in [0,1])."""
 
-Data = bytes | bytearray | memoryview
-"""The bytes of a file."""
-
-Region = Sequence[int]
-"""top, left, height, width, in pixels."""
-
-OnError = Literal["raise", "conceal"]
-
 Concealed = tuple[NDArray[np.uint8], NDArray[np.bool_]]
 """A picture, and where it is not what it was."""
 
 EXTENSION = ".cae"
 
 DEFAULT_QUALITY = 75.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Info:
-    """What a file says about itself, from its header alone."""
-
-    width: int
-    height: int
-    channels: int
-    """1 (gray) or 3 (RGB)."""
-    lossless: bool
-    """Whether the picture was stored exactly: flat graphics and noise are."""
-    quality: float | None
-    """0…100 as given to `compress`, to the nearest 1/10.24; None if lossless."""
-    model: str | None
-    """Id of the model, twelve hexadecimal digits; None if lossless."""
-    tiles: int
-    tile_size: int
-    """Pixels along a tile."""
-    bytes: int
-    """Size of the whole file, as its header states it."""
-    header_bytes: int
-    format_version: int
-
-    @property
-    def quality_limit(self) -> str | None:
-        """"lowest" at quality 0 and "highest" at 100, where a target may have wanted to go further."""
-        return {0.0: "lowest", 100.0: "highest"}.get(-1.0 if self.quality is None else self.quality)
-
-    @property
-    def bits_per_pixel(self) -> float:
-        """Size of the file in bits, over the pixels of the picture."""
-        return 8 * self.bytes / (self.width * self.height)
 
 
 _RUNNING = threading.RLock()
@@ -194,11 +152,8 @@ class Codec:
         limits: Limits = DEFAULT_LIMITS,
     ) -> NDArray[np.uint8] | Concealed:
         """As the function `codec.decompress`."""
-        file, part = _open(data, region, on_error, limits)
-        if file.header.stored:
-            return _decode(None, file, part, on_error)
-        with self._running():
-            return _decode(self._pipeline_for(file.header.model_id), file, part, on_error)
+        file, part = open_part(data, region, on_error, limits)
+        return _decode(None if file.header.stored else self, file, part, on_error)
 
     def compress_batch(
         self, images: Sequence[Image], *, quality: float | None = None, effort: int = DEFAULT_EFFORT
@@ -236,9 +191,9 @@ class Codec:
 
     def decompress_batch(self, files: Sequence[Data]) -> list[NDArray[np.uint8]]:
         """The picture of each file; all files are checked before the first is decoded."""
-        from codec.decoding import decode_region
+        from codec.decoding import decode_pictures, decode_region
 
-        opened = [_open(data, None, "raise", DEFAULT_LIMITS) for data in files]
+        opened = [open_part(data, None, "raise", DEFAULT_LIMITS) for data in files]
         pictures: dict[int, NDArray[np.uint8]] = {}
         by_model: dict[bytes, list[int]] = defaultdict(list)
         for index, (file, part) in enumerate(opened):
@@ -249,7 +204,7 @@ class Codec:
         with self._running():
             pipelines = {model_id: self._pipeline_for(model_id) for model_id in by_model}
             for model_id, indexes in by_model.items():
-                decoded = pipelines[model_id].decode([opened[index][0] for index in indexes])
+                decoded = decode_pictures(pipelines[model_id], [opened[index][0] for index in indexes])
                 for index, pixels in zip(indexes, decoded, strict=True):
                     pictures[index] = from_pixels(pixels)
         return [pictures[index] for index in range(len(opened))]
@@ -398,50 +353,28 @@ def decompress(
     `LimitExceeded`, whatever the bytes; `TypeError` if `data` is not bytes, `ValueError` for a region
     that does not lie within the picture.
     """
-    file, part = _open(data, region, on_error, limits)
-    if file.header.stored:  # no weights are needed
-        return _decode(None, file, part, on_error)
-    if on_error == "conceal":
-        return _codec(None, device).decompress(data, region=region, on_error=on_error, limits=limits)
-    return _codec(None, device).decompress(data, region=region, limits=limits)
-
-
-def _open(data: Any, region: Region | None, on_error: OnError, limits: Limits) -> tuple[File, Box]:
-    """The file, and the region that is asked for, which is within the limits."""
-    if on_error not in ("raise", "conceal"):
-        raise ValueError(f"on_error must be 'raise' or 'conceal', not {on_error!r}")
-    file = container.read(_as_bytes(data), complete=on_error == "raise")
-    part = check_region(region, file.header.height, file.header.width)
-    limits.check(part.height, part.width)
-    if region is None and on_error == "raise":  # damage shows before minutes of decoding
-        for tile in range(len(file.starts)):
-            file.payload(tile)
-    return file, part
-
-
-def check_region(region: Region | None, height: int, width: int) -> Box:
-    """The pixels of a region; `TypeError` or `ValueError` if it does not lie within the picture."""
-    if region is None:
-        return Box(0, 0, height, width)
-    try:
-        top, left, rows, columns = (operator.index(value) for value in region)
-    except (TypeError, ValueError):
-        raise TypeError(f"region must be four integers, top, left, height, width, not {region!r}") from None
-    if min(top, left) < 0 or min(rows, columns) < 1 or top + rows > height or left + columns > width:
-        raise ValueError(f"region {rows}×{columns} at ({top}, {left}) is not within {height}×{width} pixels")
-    return Box(top, left, top + rows, left + columns)
+    file, part = open_part(data, region, on_error, limits)
+    # Stored pictures need no weights.
+    return _decode(None if file.header.stored else _codec(None, device), file, part, on_error)
 
 
 def _decode(
-    pipeline: Pipeline | None, file: File, part: Box, on_error: OnError
+    worker: Codec | None, file: File, part: Box, on_error: OnError
 ) -> NDArray[np.uint8] | Concealed:
-    from codec.decoding import Damage, decode_region
+    """The pixels of `part`; a file of latents needs a `worker`."""
+    from codec.decoding import decode_region, lost_pixels
 
-    if on_error == "raise":
-        return from_pixels(decode_region(pipeline, file, part, None))
-    damage = Damage()
-    pixels = decode_region(pipeline, file, part, damage)
-    return from_pixels(pixels), damage.mask(file, part, pipeline.halo if pipeline else 0)
+    damaged: set[int] | None = set() if on_error == "conceal" else None
+    halo = 0
+    if worker is None:
+        pixels = decode_region(None, file, part, damaged)
+    else:
+        with worker._running():
+            pipeline = worker._pipeline_for(file.header.model_id)
+            pixels = decode_region(pipeline, file, part, damaged)
+        halo = pipeline.halo
+    picture = from_pixels(pixels)
+    return picture if damaged is None else (picture, lost_pixels(file, damaged, part, halo))
 
 
 def encode(
@@ -471,46 +404,6 @@ def decode(
     write_atomically(dst, image_bytes(decompress(data, device=device), Path(dst).suffix))
 
 
-def inspect(data: Data) -> Info:
-    """What a file's header says; needs only the header's bytes, neither torch nor the model.
-
-    Raises `FormatError` or a subclass, or `LimitExceeded`. Payloads are not looked at: see `verify`.
-    """
-    header, size = container.parse_header(_as_bytes(data))
-    return _info(header, size)
-
-
-def _info(header: Header, header_bytes: int) -> Info:
-    return Info(
-        width=header.width,
-        height=header.height,
-        channels=header.channels,
-        lossless=header.stored,
-        quality=None if header.stored else round(header.quality, 1),
-        model=None if header.stored else header.model_id.hex(),
-        tiles=len(header.tiles),
-        tile_size=header.tile_size,
-        bytes=header_bytes + sum(tile.length for tile in header.tiles),
-        header_bytes=header_bytes,
-        format_version=container.VERSION,
-    )
-
-
-def verify(data: Data) -> None:
-    """Check that a file is complete and undamaged: header and every tile against its CRC-32.
-
-    Returns nothing; raises as `decompress` does. Nothing is decoded, and the model that the file
-    needs may be missing.
-    """
-    container.unpack(_as_bytes(data))
-
-
 def models() -> list[dict[str, Any]]:
     """The shipped models: name, id, default, bytes, sha256."""
     return [registry.describe(entry) for entry in registry.entries()]
-
-
-def _as_bytes(data: Any) -> memoryview:
-    if not isinstance(data, (bytes, bytearray, memoryview)):
-        raise TypeError(f"data must be bytes, not {type(data).__name__}")
-    return memoryview(data).cast("B")

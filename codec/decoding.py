@@ -8,12 +8,11 @@ transform alone: a region has the pixels that the whole picture has there.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -45,25 +44,19 @@ class Engine(Protocol):
     halo: int
 
 
-@dataclasses.dataclass
-class Damage:
-    """Tiles of one file that could not be decoded, and why. Collected only where they are wanted."""
+def lost_pixels(file: File, damaged: Iterable[int], region: Box, halo: int) -> NDArray[np.bool_]:
+    """H×W, True where pixels of `region` may differ from those of the undamaged file.
 
-    tiles: dict[int, FormatError] = dataclasses.field(default_factory=dict)
-
-    def mask(self, file: File, region: Box, halo: int) -> NDArray[np.bool_]:
-        """H×W, True where pixels of `region` may differ from those of the whole file.
-
-        With a `halo` of latents that is around the damaged tiles too: their neighbours saw them.
-        """
-        header = file.header
-        mask = np.zeros((region.height, region.width), bool)
-        for tile in self.tiles:
-            box = tiling.tile_box(tile, header.height, header.width, header.tile_size)
-            around = tiling.window(box, halo, header.height, header.width).scaled(PIXELS_PER_LATENT)
-            if around.overlaps(region):
-                mask[around.intersection(region).relative_to(region).slices] = True
-        return mask
+    With a `halo` of latents that is around the damaged tiles too: their neighbours saw them.
+    """
+    header = file.header
+    mask = np.zeros((region.height, region.width), bool)
+    for tile in damaged:
+        box = tiling.tile_box(tile, header.height, header.width, header.tile_size)
+        around = tiling.window(box, halo, header.height, header.width).scaled(PIXELS_PER_LATENT)
+        if around.overlaps(region):
+            mask[around.intersection(region).relative_to(region).slices] = True
+    return mask
 
 
 def decode_pictures(engine: Engine, files: Sequence[File]) -> list[Pixels]:
@@ -77,15 +70,15 @@ def decode_pictures(engine: Engine, files: Sequence[File]) -> list[Pixels]:
     return pictures
 
 
-def decode_region(engine: Engine | None, file: File, region: Box, damage: Damage | None) -> Pixels:
-    """The pixels of `region`; damaged tiles are collected in `damage`, or raise if it is None.
+def decode_region(engine: Engine | None, file: File, region: Box, damaged: set[int] | None) -> Pixels:
+    """The pixels of `region`; damaged tiles are added to `damaged`, or raise if it is None.
 
     A file of latents needs the `engine` of its model.
     """
     if file.header.stored:
-        return _join(file, region, stored_bands(file, region, damage))
+        return _join(file, region, stored_bands(file, region, damaged))
     assert engine is not None
-    return _join(file, region, latent_bands(engine, file, region, damage))
+    return _join(file, region, latent_bands(engine, file, region, damaged))
 
 
 def whole(file: File) -> Box:
@@ -114,7 +107,7 @@ def _rows_of_tiles(file: File, region: Box) -> Iterator[tuple[Box, list[tuple[in
 
 
 def latent_bands(
-    engine: Engine, file: File, region: Box, damage: Damage | None, known: dict[int, Tensor] | None = None
+    engine: Engine, file: File, region: Box, damaged: set[int] | None, known: dict[int, Tensor] | None = None
 ) -> Iterator[Pixels]:
     """The rows of `region`, a band for every row of tiles. `known` holds latents decoded before."""
     header = file.header
@@ -130,7 +123,7 @@ def latent_bands(
         }
         latents = {tile: values for tile, values in latents.items() if tile in needed}
         missing = [(0, tile) for tile in sorted(needed - latents.keys())]
-        for (_, tile), values in _decode_tiles(engine, [file], missing, damage).items():
+        for (_, tile), values in _decode_tiles(engine, [file], missing, damaged).items():
             latents[tile] = values
         band = np.empty((part.height, part.width, header.channels), np.uint8)
         for (_, box), window in zip(row, windows, strict=True):
@@ -147,7 +140,7 @@ def latent_bands(
 
 
 def _decode_tiles(
-    engine: Engine, files: Sequence[File], wanted: Sequence[tuple[int, int]], damage: Damage | None
+    engine: Engine, files: Sequence[File], wanted: Sequence[tuple[int, int]], damaged: set[int] | None
 ) -> dict[tuple[int, int], Tensor]:
     """y_hat, h×w×M float32, of every wanted (file, tile)."""
     found: dict[tuple[int, int], Tensor] = {}
@@ -164,20 +157,20 @@ def _decode_tiles(
                 decoded = _decode_batch(engine, files, batch, size)
             except FormatError:
                 # One by one, so that the error names the tile, and the others are kept.
-                decoded = [_decode_alone(engine, files[index], tile, size, damage) for index, tile in batch]
+                decoded = [_decode_alone(engine, files[index], tile, size, damaged) for index, tile in batch]
             found.update(zip(batch, decoded, strict=True))
     return found
 
 
 def _decode_alone(
-    engine: Engine, file: File, tile: int, size: tuple[int, int], damage: Damage | None
+    engine: Engine, file: File, tile: int, size: tuple[int, int], damaged: set[int] | None
 ) -> Tensor:
     try:
         return _decode_batch(engine, [file], [(0, tile)], size)[0]
-    except FormatError as error:
-        if damage is None:
+    except FormatError:
+        if damaged is None:
             raise
-        damage.tiles[tile] = error
+        damaged.add(tile)
         return torch.zeros(*size, engine.model.config.latents, device=engine.device)
 
 
@@ -197,7 +190,7 @@ def _decode_batch(
     except FormatError as error:
         index, tile = batch[0]  # the only one, or they are tried again one by one
         raise type(error)(f"tile {tile} of {len(files[index].starts)}: {error}") from None
-    return list(y_hat.float())
+    return [values.float() for values in y_hat]  # not views, which would keep each other alive
 
 
 @torch.no_grad()
@@ -211,7 +204,7 @@ def _synthesise(engine: Engine, y_hat: Tensor, level: Tensor, channels: int) -> 
     return pixels
 
 
-def stored_bands(file: File, region: Box, damage: Damage | None) -> Iterator[Pixels]:
+def stored_bands(file: File, region: Box, damaged: set[int] | None) -> Iterator[Pixels]:
     """As `latent_bands`, of a file whose tiles hold pixels."""
     header = file.header
     picture = whole(file)
@@ -224,10 +217,10 @@ def stored_bands(file: File, region: Box, damage: Damage | None) -> Iterator[Pix
                 raw = _unpack_stored(bytes(file.payload(tile)), math.prod(shape), tile)
                 if zlib.crc32(raw) != header.tiles[tile].content_crc:
                     raise ChecksumMismatch(f"tile {tile} unpacks to other pixels than were stored")
-            except FormatError as error:
-                if damage is None:
+            except FormatError:
+                if damaged is None:
                     raise
-                damage.tiles[tile] = error
+                damaged.add(tile)
                 continue
             visible = box.intersection(part)
             pixels = np.frombuffer(raw, np.uint8).reshape(shape)

@@ -24,8 +24,7 @@ import zstandard
 from torch import Tensor
 
 from codec import container, tiling
-from codec.container import File, Header
-from codec.decoding import decode_pictures
+from codec.container import Header
 from codec.effort import DEFAULT_EFFORT, EFFORTS, Effort, Progress
 from codec.entropy_coder import TableSet
 from codec.image import Pixels
@@ -185,10 +184,6 @@ class Pipeline:
             tiles=tuple(container.make_tile(data, crc) for data, crc in stored or entries),
         )
         return container.pack(header, [data for data, _ in stored or entries])
-
-    def decode(self, files: Sequence[File]) -> list[Pixels]:
-        """The pictures of files of latents, all coded with this model."""
-        return decode_pictures(self, files)
 
 
 class _Job:

@@ -17,11 +17,6 @@ from tests.pictures import noise, textured
 
 WEIGHTS = Path(codec.__file__).parent / "weights"
 FILES = sorted(path for path in GOLDEN.glob("v1-*/*.cae") if not codec.inspect(path.read_bytes()).lossless)
-# The rest of them take a second each: see `make test-all`.
-QUICK = [
-    path for path in FILES
-    if path.stem in ("gray", "odd", "row", "column", "brushes-q0", "brushes-q100")
-]
 
 
 @functools.cache
@@ -44,18 +39,10 @@ def check(data: bytes, reader: Oracle) -> int:
     return count
 
 
-@pytest.mark.parametrize("path", QUICK, ids=lambda path: f"{path.parent.name}-{path.stem}")
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_goldens(path: Path) -> None:
     data = path.read_bytes()
     assert check(data, oracle(container.parse_header(data)[0].model_id)) > 0
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize(
-    "path", [path for path in FILES if path not in QUICK], ids=lambda path: f"{path.parent.name}-{path.stem}"
-)
-def test_all_goldens(path: Path) -> None:
-    test_goldens(path)
 
 
 @pytest.mark.usefixtures("never_stored")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 import zlib
 from typing import Any
 
@@ -171,30 +172,33 @@ def test_a_file_that_ends_early(tiny: codec.Codec, tiled: tuple[bytes, Pixels]) 
         tiny.decompress(data[:12] + bytes([data[12] ^ 1]) + data[13:], on_error="conceal")
 
 
-def test_latents_of_a_few_rows_of_tiles_are_held(
+def test_latents_of_three_rows_of_tiles_are_held(
     tiny: codec.Codec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each tile is decoded once, and never more than three rows of them are there."""
+    """Each tile is decoded once, and forgotten when no window needs it any more."""
     data = tiny._pipeline.encode([textured(700, 200)], 300, 64)[0]
-    rows = -(-700 // 64)
-    decoded: list[int] = []
+    rows, columns = -(-700 // 64), 4
+    alive: dict[int, weakref.ref[Any]] = {}
     held: list[int] = []
-    original = decoding._decode_tiles
+    decode, synthesise = decoding._decode_tiles, decoding._synthesise
 
-    def watch(engine: Any, files: Any, wanted: Any, damage: Any) -> Any:
-        decoded.extend(tile for _, tile in wanted)
-        return original(engine, files, wanted, damage)
+    def watch(engine: Any, files: Any, wanted: Any, damaged: Any) -> Any:
+        found = decode(engine, files, wanted, damaged)
+        for (_, tile), values in found.items():
+            assert tile not in alive
+            assert values.untyped_storage().nbytes() == 4 * values.numel()  # it keeps no others alive
+            alive[tile] = weakref.ref(values)
+        return found
 
-    def synthesise(engine: Any, y_hat: Any, level: Any, channels: int) -> Any:
-        held.append(y_hat.shape[0])
-        return original_synthesis(engine, y_hat, level, channels)
+    def count(*args: Any) -> Any:
+        held.append(len({tile // columns for tile, values in alive.items() if values() is not None}))
+        return synthesise(*args)
 
-    original_synthesis = decoding._synthesise
     monkeypatch.setattr(decoding, "_decode_tiles", watch)
-    monkeypatch.setattr(decoding, "_synthesise", synthesise)
+    monkeypatch.setattr(decoding, "_synthesise", count)
     tiny.decompress(data)
-    assert sorted(decoded) == list(range(rows * 4))
-    assert max(held) <= 4 + 2 * tiny._pipeline.halo
+    assert sorted(alive) == list(range(rows * columns))
+    assert max(held) == 3
 
 
 def test_one_tile_of_many() -> None:

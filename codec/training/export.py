@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from codec import container
+from codec.decoding import decode_pictures
 from codec.latent_codec import quantize_latents
 from codec.model.config import MAX_LEVEL
 from codec.model.network import Model
@@ -98,7 +99,7 @@ def validate_real(
             pixels = image.shape[0] * image.shape[1]
             data = pipeline.encode([image], level)[0]
             file = container.read(data)
-            decoded = pipeline.decode([file])[0]
+            decoded = decode_pictures(pipeline, [file])[0]
             total["bpp"] += 8 * len(data) / pixels
             total["payload_bpp"] += 8 * sum(tile.length for tile in file.header.tiles) / pixels
             total["estimated_bpp"] += _estimated_bits(pipeline, image, level) / pixels

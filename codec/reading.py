@@ -1,0 +1,120 @@
+"""What a file says without being decoded, and which part of it is asked for; no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from codec import container
+from codec.container import File, Header
+from codec.limits import Limits
+from codec.tiling import Box
+
+Data = bytes | bytearray | memoryview
+"""The bytes of a file."""
+
+Region = Sequence[int]
+"""top, left, height, width, in pixels."""
+
+OnError = Literal["raise", "conceal"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Info:
+    """What a file says about itself, from its header alone."""
+
+    width: int
+    height: int
+    channels: int
+    """1 (gray) or 3 (RGB)."""
+    lossless: bool
+    """Whether the picture was stored exactly: flat graphics and noise are."""
+    quality: float | None
+    """0…100 as given to `compress`, to the nearest 1/10.24; None if lossless."""
+    model: str | None
+    """Id of the model, twelve hexadecimal digits; None if lossless."""
+    tiles: int
+    tile_size: int
+    """Pixels along a tile."""
+    bytes: int
+    """Size of the whole file, as its header states it."""
+    header_bytes: int
+    format_version: int
+
+    @property
+    def quality_limit(self) -> str | None:
+        """"lowest" at quality 0 and "highest" at 100, where a target may have wanted to go further."""
+        return {0.0: "lowest", 100.0: "highest"}.get(-1.0 if self.quality is None else self.quality)
+
+    @property
+    def bits_per_pixel(self) -> float:
+        """Size of the file in bits, over the pixels of the picture."""
+        return 8 * self.bytes / (self.width * self.height)
+
+
+def inspect(data: Data) -> Info:
+    """What a file's header says; needs only the header's bytes, neither torch nor the model.
+
+    Raises `FormatError` or a subclass, or `LimitExceeded`. Payloads are not looked at: see `verify`.
+    """
+    header, size = container.parse_header(as_bytes(data))
+    return _info(header, size)
+
+
+def _info(header: Header, header_bytes: int) -> Info:
+    return Info(
+        width=header.width,
+        height=header.height,
+        channels=header.channels,
+        lossless=header.stored,
+        quality=None if header.stored else round(header.quality, 1),
+        model=None if header.stored else header.model_id.hex(),
+        tiles=len(header.tiles),
+        tile_size=header.tile_size,
+        bytes=header_bytes + sum(tile.length for tile in header.tiles),
+        header_bytes=header_bytes,
+        format_version=container.VERSION,
+    )
+
+
+def verify(data: Data) -> None:
+    """Check that a file is complete and undamaged: header and every tile against its CRC-32.
+
+    Returns nothing; raises as `decompress` does. Nothing is decoded, and the model that the file
+    needs may be missing.
+    """
+    container.unpack(as_bytes(data))
+
+
+def open_part(data: Any, region: Region | None, on_error: OnError, limits: Limits) -> tuple[File, Box]:
+    """The file, and the region that is asked for, which is within the limits."""
+    if on_error not in ("raise", "conceal"):
+        raise ValueError(f"on_error must be 'raise' or 'conceal', not {on_error!r}")
+    file = container.read(as_bytes(data), complete=on_error == "raise")
+    part = check_region(region, file.header.height, file.header.width)
+    limits.check(part.height, part.width)
+    if region is None and on_error == "raise":  # damage shows before minutes of decoding
+        for tile in range(len(file.starts)):
+            file.payload(tile)
+    return file, part
+
+
+def check_region(region: Region | None, height: int, width: int) -> Box:
+    """The pixels of a region; `TypeError` or `ValueError` if it does not lie within the picture."""
+    if region is None:
+        return Box(0, 0, height, width)
+    try:
+        top, left, rows, columns = (operator.index(value) for value in region)
+    except (TypeError, ValueError):
+        raise TypeError(f"region must be four integers, top, left, height, width, not {region!r}") from None
+    if min(top, left) < 0 or min(rows, columns) < 1 or top + rows > height or left + columns > width:
+        raise ValueError(f"region {rows}×{columns} at ({top}, {left}) is not within {height}×{width} pixels")
+    return Box(top, left, top + rows, left + columns)
+
+
+def as_bytes(data: Any) -> memoryview:
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(f"data must be bytes, not {type(data).__name__}")
+    return memoryview(data).cast("B")
