@@ -1,5 +1,6 @@
 # make demo   compress the sample photographs and look at the result
 # make test   lint, types and all tests
+# make test-all   and those with large numbers of cases (hours)
 # make bench  compare codecs on the sample photographs: results/samples/report.html
 # make figures KODAK=folder    README's table and plots, from the 24 Kodak pictures (an hour)
 PYTHON ?= python3
@@ -8,13 +9,16 @@ KODAK  ?= kodak
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test bench figures lint clean
+.PHONY: demo test test-all bench figures lint clean
 
 demo: $(STAMP)
 	$(BIN)/python -m bench.demo --out demo
 
 test: lint
 	$(BIN)/python -m pytest
+
+test-all: lint
+	$(BIN)/python -m pytest -m "nightly or not nightly"
 
 bench: $(STAMP)
 	$(BIN)/python -m bench bench/samples --points 5 --out results/samples
