@@ -20,6 +20,7 @@ from codec.errors import (
     FormatError,
     InvalidImage,
     LimitExceeded,
+    NotKept,
     TargetMissed,
     TargetUnreachable,
     Truncated,
@@ -27,9 +28,10 @@ from codec.errors import (
     UnsupportedVersion,
 )
 from codec.limits import Limits
-from codec.reading import Info, inspect, verify
+from codec.metadata import Metadata
+from codec.reading import Info, inspect, read_metadata, verify
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"
 
 __all__ = [
     "ChecksumMismatch",
@@ -40,6 +42,8 @@ __all__ = [
     "InvalidImage",
     "LimitExceeded",
     "Limits",
+    "Metadata",
+    "NotKept",
     "TargetMissed",
     "TargetUnreachable",
     "Truncated",
@@ -52,5 +56,6 @@ __all__ = [
     "encode",
     "inspect",
     "models",
+    "read_metadata",
     "verify",
 ]

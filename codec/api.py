@@ -8,7 +8,7 @@ import os
 import threading
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -19,10 +19,13 @@ from codec import container, rate_control, registry
 from codec.container import File
 from codec.effort import DEFAULT_EFFORT, EFFORTS, Progress, check_effort
 from codec.errors import LimitExceeded, TargetMissed, TargetUnreachable
-from codec.files import write_atomically
-from codec.image import Pixels, check_suffix, from_pixels, image_bytes, read_image, to_pixels
+from codec.files import OpenFile, write_atomically
+from codec.image import Picture, Samples, from_samples, to_picture
+from codec.image_files import check_suffix, image_chunks, read_image
 from codec.limits import DEFAULT as DEFAULT_LIMITS
 from codec.limits import Limits
+from codec.metadata import Metadata
+from codec.metadata import unpack as metadata_of
 from codec.rate_control import Target, Trial
 from codec.reading import Data, OnError, Region, inspect, open_part
 from codec.tiling import Box
@@ -33,9 +36,9 @@ if TYPE_CHECKING:
     from codec.pipeline import Pipeline
 
 Image = Any
-"""ndarray H×W or H×W×3 uint8, PIL image, or torch tensor C×H×W (uint8, or float in [0,1])."""
+"""ndarray H×W or H×W×C, PIL image, or torch tensor C×H×W; see `compress`."""
 
-Concealed = tuple[NDArray[np.uint8], NDArray[np.bool_]]
+Concealed = tuple[Samples, NDArray[np.bool_]]
 """A picture, and where it is not what it was."""
 
 EXTENSION = ".cae"
@@ -120,18 +123,29 @@ class Codec:
         target_bytes: int | None = None,
         target_psnr: float | None = None,
         effort: int = DEFAULT_EFFORT,
+        bit_depth: int | None = None,
+        metadata: Metadata | None = None,
         progress: Progress | None = None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> bytes:
         """As the function `codec.compress`."""
         goal = choose_goal(quality, target_bpp, target_bytes, target_psnr)
         check_effort(effort)
-        pixels = to_pixels(image)
+        if metadata is not None and not isinstance(metadata, Metadata):
+            raise TypeError(f"metadata must be codec.Metadata, not {type(metadata).__name__}")
+        picture = to_picture(image, limits, bit_depth)
         report = progress or (lambda share: None)
         with self._running():
+
+            def encode(level: int, at: int, shown: Progress) -> bytes:
+                return self._pipeline.encode(
+                    [picture], level, effort=EFFORTS[at], progress=shown, metadata=metadata
+                )[0]
+
             if isinstance(goal, Target):
-                data = self._reach(pixels, goal, effort, report)
+                data = self._reach(picture, goal, effort, encode, report)
             else:
-                data = self._encode([pixels], goal, effort, report)[0]
+                data = encode(goal, effort, report)
         report(1.0)
         return data
 
@@ -139,7 +153,7 @@ class Codec:
     def decompress(
         self, data: Data, *, region: Region | None = None, on_error: Literal["raise"] = "raise",
         limits: Limits = DEFAULT_LIMITS,
-    ) -> NDArray[np.uint8]: ...
+    ) -> Samples: ...
 
     @overload
     def decompress(
@@ -150,7 +164,7 @@ class Codec:
     def decompress(
         self, data: Data, *, region: Region | None = None, on_error: OnError = "raise",
         limits: Limits = DEFAULT_LIMITS,
-    ) -> NDArray[np.uint8] | Concealed:
+    ) -> Samples | Concealed:
         """As the function `codec.decompress`."""
         file, part = open_part(data, region, on_error, limits)
         return _decode(None if file.header.stored else self, file, part, on_error)
@@ -161,52 +175,52 @@ class Codec:
         """One file for each picture; sizes may differ. From effort 3 on files do not depend on the batch."""
         level = quality_level(DEFAULT_QUALITY if quality is None else quality)
         check_effort(effort)
-        pixels = [to_pixels(image) for image in images]
+        pictures = [to_picture(image) for image in images]
         with self._running():
-            return self._encode(pixels, level, effort)
+            return self._pipeline.encode(pictures, level, effort=EFFORTS[effort])
 
-    def _encode(
-        self, pixels: Sequence[Pixels], level: int, effort: int, progress: Progress = lambda share: None
-    ) -> list[bytes]:
-        return self._pipeline.encode(pixels, level, effort=EFFORTS[effort], progress=progress)
-
-    def _reach(self, pixels: Pixels, target: Target, effort: int, progress: Progress) -> bytes:
+    def _reach(
+        self, picture: Picture, target: Target, effort: int, encode: Callable[[int, int, Progress], bytes],
+        progress: Progress,
+    ) -> bytes:
         """The file that meets `target`; warns of `TargetMissed` or raises `TargetUnreachable`."""
+        from codec.decoding import decode_bands, whole
 
-        def encode(level: int, at: int, report: Progress) -> Trial:
-            data = self._encode([pixels], level, at, report)[0]
+        def attempt(level: int, at: int, report: Progress) -> Trial:
+            data = encode(level, at, report)
             psnr = None
             if target.kind == "psnr":
-                psnr = rate_control.psnr(from_pixels(pixels), self.decompress(data))
+                file = container.read(memoryview(data))
+                psnr = rate_control.psnr(picture, decode_bands(self._pipeline, file, whole(file), None))
             return Trial(level, data, psnr, inspect(data).lossless)
 
-        height, width, _ = pixels.shape
-        best, reached = rate_control.reach(target, height * width, encode, effort, progress)
+        pixels = picture.height * picture.width
+        best, reached = rate_control.reach(target, pixels, attempt, effort, progress)
         if not reached:
-            about = f"{target} is out of reach: {best.describe(height * width)}"
+            about = f"{target} is out of reach: {best.describe(pixels)}"
             if target.kind == "bytes":
                 raise TargetUnreachable(about)
             warnings.warn(TargetMissed(about), stacklevel=4)
         return best.data
 
-    def decompress_batch(self, files: Sequence[Data]) -> list[NDArray[np.uint8]]:
+    def decompress_batch(self, files: Sequence[Data]) -> list[Samples]:
         """The picture of each file; all files are checked before the first is decoded."""
-        from codec.decoding import decode_pictures, decode_region
+        from codec.decoding import decode_bands, decode_pictures, join
 
         opened = [open_part(data, None, "raise", DEFAULT_LIMITS) for data in files]
-        pictures: dict[int, NDArray[np.uint8]] = {}
+        pictures: dict[int, Samples] = {}
         by_model: dict[bytes, list[int]] = defaultdict(list)
         for index, (file, part) in enumerate(opened):
             if file.header.stored:
-                pictures[index] = from_pixels(decode_region(None, file, part, None))
+                pictures[index] = from_samples(join(file, part, decode_bands(None, file, part, None)))
             else:
                 by_model[file.header.model_id].append(index)
         with self._running():
             pipelines = {model_id: self._pipeline_for(model_id) for model_id in by_model}
             for model_id, indexes in by_model.items():
                 decoded = decode_pictures(pipelines[model_id], [opened[index][0] for index in indexes])
-                for index, pixels in zip(indexes, decoded, strict=True):
-                    pictures[index] = from_pixels(pixels)
+                for index, samples in zip(indexes, decoded, strict=True):
+                    pictures[index] = from_samples(samples)
         return [pictures[index] for index in range(len(opened))]
 
     def _pipeline_for(self, model_id: bytes) -> Pipeline:
@@ -285,15 +299,20 @@ def compress(
     target_bytes: int | None = None,
     target_psnr: float | None = None,
     effort: int = DEFAULT_EFFORT,
+    bit_depth: int | None = None,
+    metadata: Metadata | None = None,
     progress: Progress | None = None,
+    limits: Limits = DEFAULT_LIMITS,
     model: str | os.PathLike[str] | None = None,
     device: str | None = None,
 ) -> bytes:
     """Compress a picture to the bytes of a `.cae` file.
 
     Args:
-        image: ndarray H×W or H×W×3 uint8, PIL image, or torch tensor C×H×W with one or three
-            channels (uint8, or float in [0,1]). Any size from 1×1 up.
+        image: ndarray H×W (gray), H×W×2 (gray and alpha), H×W×3 (RGB) or H×W×4 (RGB and alpha), uint8 or
+            uint16; a torch tensor C×H×W of as many channels, uint8, uint16 or float in [0,1]; a PIL image of
+            mode L, LA, RGB, RGBA, I;16, or 1, P and PA, which are converted. Any size from 1×1 up. An array
+            that is a memory map is read as it is needed.
         quality: 0 (smallest) to 100 (best); fractions count. 75 if neither it nor a target is given.
         target_bpp: bits per pixel of the whole file, reached within 2 % where a quality does.
         target_bytes: size that the file never exceeds, and comes within 2 % of where a quality does.
@@ -302,9 +321,16 @@ def compress(
         effort: 1 (fastest) to 9 (smallest file at equal PSNR). From 4 on the encoder searches for better
             latents, through a decoder that stays as it is. At 3, with a quality or a size, every
             machine writes the same file; otherwise files may differ, and decode alike.
+        bit_depth: 9 to 16, the bits that uint16 samples use; None takes the first of 10, 12, 14 and 16 that
+            holds them all. They come back on the scale that they had.
+        metadata: ICC profile, EXIF and XMP to put into the file; `Metadata.of(image)` are those of a PIL
+            image. Nothing by default.
         progress: called with the share of the work that is done, from 0 to 1.
+        limits: what to take at most; see `Limits`.
         model: name of a shipped model or path of a weights file; None for the default.
         device: where the networks run; None for the CPU.
+
+    Alpha is kept exactly, colour where alpha is 0 is not.
 
     A target takes eight encodes at most. One that no quality reaches gives the nearest file and the
     warning `TargetMissed`; `inspect` then shows quality 0 or 100 as the limit (or a lossless file).
@@ -315,7 +341,8 @@ def compress(
     """
     return _codec(model, device).compress(
         image, quality=quality, target_bpp=target_bpp, target_bytes=target_bytes,
-        target_psnr=target_psnr, effort=effort, progress=progress,
+        target_psnr=target_psnr, effort=effort, bit_depth=bit_depth, metadata=metadata, progress=progress,
+        limits=limits,
     )
 
 
@@ -323,7 +350,7 @@ def compress(
 def decompress(
     data: Data, *, region: Region | None = None, on_error: Literal["raise"] = "raise",
     limits: Limits = DEFAULT_LIMITS, device: str | None = None,
-) -> NDArray[np.uint8]: ...
+) -> Samples: ...
 
 
 @overload
@@ -336,16 +363,17 @@ def decompress(
 def decompress(
     data: Data, *, region: Region | None = None, on_error: OnError = "raise",
     limits: Limits = DEFAULT_LIMITS, device: str | None = None,
-) -> NDArray[np.uint8] | Concealed:
-    """The picture in the bytes of a file: H×W (gray) or H×W×3 (RGB) uint8.
+) -> Samples | Concealed:
+    """The picture in a file: H×W (gray) or H×W×C, uint8, or uint16 if it has more than 8 bits.
 
     Args:
         data: the file; of a memoryview of a memory map only what is needed is read.
         region: (top, left, height, width) in pixels, to decode a part of the picture: the same pixels that
             the whole picture has there, in a time that depends on the part, not on the whole.
         on_error: "raise", or "conceal" to get what is left of a file whose tiles are damaged or
-            missing: a pair of the picture, flat where a tile is lost, and a mask H×W bool that is True where
-            pixels may differ from those of the undamaged file. A damaged header still raises.
+            missing: a pair of the picture, flat where a tile is lost, opaque where alpha is, and a mask H×W
+            bool that is True where pixels may differ from those of the undamaged file. A damaged header
+            still raises.
         limits: what to spend at most; see `Limits`.
         device: where the networks run; None for the CPU.
 
@@ -358,50 +386,91 @@ def decompress(
     return _decode(None if file.header.stored else _codec(None, device), file, part, on_error)
 
 
-def _decode(
-    worker: Codec | None, file: File, part: Box, on_error: OnError
-) -> NDArray[np.uint8] | Concealed:
+def _decode(worker: Codec | None, file: File, part: Box, on_error: OnError) -> Samples | Concealed:
     """The pixels of `part`; a file of latents needs a `worker`."""
-    from codec.decoding import decode_region, lost_pixels
+    from codec.decoding import Damage, decode_bands, join, lost_pixels
 
-    damaged: set[int] | None = set() if on_error == "conceal" else None
+    damage = Damage() if on_error == "conceal" else None
     halo = 0
     if worker is None:
-        pixels = decode_region(None, file, part, damaged)
+        samples = join(file, part, decode_bands(None, file, part, damage))
     else:
         with worker._running():
             pipeline = worker._pipeline_for(file.header.model_id)
-            pixels = decode_region(pipeline, file, part, damaged)
+            samples = join(file, part, decode_bands(pipeline, file, part, damage))
         halo = pipeline.halo
-    picture = from_pixels(pixels)
-    return picture if damaged is None else (picture, lost_pixels(file, damaged, part, halo))
+    picture = from_samples(samples)
+    return picture if damage is None else (picture, lost_pixels(file, damage, part, halo))
 
 
 def encode(
     src: str | os.PathLike[str],
     dst: str | os.PathLike[str],
+    *,
+    bit_depth: int | None = None,
+    strip: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
     **options: Any,
 ) -> None:
-    """Compress a picture file of any format that Pillow reads into a `.cae` file.
+    """Compress a picture file into a `.cae` file, with its ICC profile, EXIF and XMP unless `strip` is set.
 
-    `options` are those of `compress`. `dst` is replaced whole or not at all. Raises as `compress`;
-    `InvalidImage` also for a file that Pillow cannot read, `OSError` if a file cannot be opened or
-    written.
+    Any format that Pillow reads is taken, turned upright as its EXIF says; 16-bit colour in PNG and TIFF
+    needs codec[deep]. Files of .npy, .ppm and .pgm are read a few rows at a time, whatever their size.
+
+    Other `options` are those of `compress`. `dst` is replaced whole or not at all. Raises as `compress`;
+    `InvalidImage` also for a file that cannot be read as a picture, `OSError` if a file cannot be opened or
+    written. Warns of `NotKept` if the file holds more pictures than the first.
     """
-    write_atomically(dst, compress(read_image(src), **options))
+    picture, metadata = read_image(src, limits, bit_depth)
+    write_atomically(
+        dst, compress(picture, metadata=None if strip else metadata, limits=limits, **options)
+    )
 
 
 def decode(
-    src: str | os.PathLike[str], dst: str | os.PathLike[str], *, device: str | None = None
+    src: str | os.PathLike[str],
+    dst: str | os.PathLike[str],
+    *,
+    region: Region | None = None,
+    strip: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
+    device: str | None = None,
 ) -> None:
     """Decompress a `.cae` file into a picture file; its format follows from the extension of `dst`.
 
+    Metadata goes along unless `strip` is set; what the format does not hold gives the warning `NotKept`.
+    Files of .npy, .ppm and .pgm are written row by row, in memory that does not grow with their height.
+
     `dst` is replaced whole or not at all. Raises as `decompress`; `ValueError` for an extension
-    that Pillow cannot write, `OSError` if a file cannot be opened or written.
+    or samples that cannot be written, `OSError` if a file cannot be opened or written.
     """
     check_suffix(Path(dst).suffix)
-    data = Path(src).read_bytes()
-    write_atomically(dst, image_bytes(decompress(data, device=device), Path(dst).suffix))
+    with open(src, "rb") as file:
+        chunks = decode_to_chunks(
+            OpenFile(file), Path(dst).suffix, lambda: _codec(None, device), region=region, strip=strip,
+            limits=limits,
+        )
+        write_atomically(dst, chunks)
+
+
+def decode_to_chunks(
+    data: Data | OpenFile, suffix: str, worker: Callable[[], Codec], *, region: Region | None, strip: bool,
+    limits: Limits,
+) -> Iterator[bytes]:
+    """A picture file, in pieces; `worker` is asked for where the file needs a model."""
+    from codec.decoding import decode_bands
+
+    file, part = open_part(data, region, "raise", limits)
+    header = file.header
+    metadata = Metadata() if strip else metadata_of(file)
+    shape = (part.height, part.width, header.samples)
+    if header.stored:
+        yield from image_chunks(decode_bands(None, file, part, None), shape, header.depth, suffix, metadata)
+        return
+    codec = worker()
+    with codec._running():
+        bands = decode_bands(codec._pipeline_for(header.model_id), file, part, None)
+        yield from image_chunks(bands, shape, header.depth, suffix, metadata)
 
 
 def models() -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import importlib
 import io
 import json
 import os
+import stat
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,17 +21,21 @@ from typing import Any
 import click
 
 import codec
-from codec import api, image
+from codec import api, image_files
 from codec.cli_train import export_command, train_command
 from codec.effort import DEFAULT_EFFORT, Progress
-from codec.errors import CodecError, TargetMissed
-from codec.files import write_atomically
+from codec.errors import CodecError, NotKept, TargetMissed
+from codec.files import OpenFile, write_atomically
 from codec.limits import DEFAULT, Limits
 
 _PATHS = click.argument("paths", nargs=-1, required=True, metavar="IN… [OUT]")
 _OUTPUT = click.option("-o", "--output", help="Output file, or folder for several inputs; - for stdout.")
 _FORCE = click.option("-f", "--force", is_flag=True, help="Overwrite existing files.")
 _DEVICE = click.option("--device", default=None, help="cpu (default) or cuda.")
+_MAX_PIXELS = click.option(
+    "--max-pixels", type=click.IntRange(1), default=DEFAULT.max_pixels, show_default=True,
+    help="Refuse larger pictures and regions.",
+)
 _THREADS = click.option("-T", "--threads", type=click.IntRange(1), help="CPU threads.")
 
 
@@ -56,14 +61,19 @@ def main() -> None:
     "-e", "--effort", type=click.IntRange(1, 9), default=DEFAULT_EFFORT, show_default=True,
     help="1 (fastest) to 9 (smallest file).",
 )
+@click.option(
+    "--bit-depth", type=click.IntRange(9, 16), help="Bits that 16-bit samples use; seen from them by default."
+)
+@click.option("--strip", is_flag=True, help="Leave ICC profile, EXIF and XMP out.")
+@_MAX_PIXELS
 @click.option("-m", "--model", help="Shipped model or .safetensors file.")
 @_FORCE
 @_DEVICE
 @_THREADS
 def compress(
     paths: tuple[str, ...], output: str | None, quality: float | None, target_bpp: float | None,
-    target_bytes: int | None, target_psnr: float | None, effort: int, model: str | None, force: bool,
-    device: str | None, threads: int | None,
+    target_bytes: int | None, target_psnr: float | None, effort: int, bit_depth: int | None, strip: bool,
+    max_pixels: int, model: str | None, force: bool, device: str | None, threads: int | None,
 ) -> None:
     """Compress pictures.
 
@@ -77,17 +87,17 @@ def compress(
     jobs = _plan(paths, output, lambda name: name.endswith(api.EXTENSION), api.EXTENSION)
     worker = _codec(model, device, threads)
 
-    def convert(source: str, target: str, progress: Progress) -> bytes:
-        file = io.BytesIO(_read(source)) if source == "-" else source
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", TargetMissed)
-            data = worker.compress(
-                image.read_image(file), quality=quality, target_bpp=target_bpp, target_bytes=target_bytes,
-                target_psnr=target_psnr, effort=effort, progress=progress,
-            )
-        for warning in caught:
-            click.echo(f"codec: {source}: {warning.message}", err=True)
-        return data
+    limits = Limits(max_pixels=max_pixels)
+
+    def convert(source: str, target: str, progress: Progress) -> list[bytes]:
+        file = io.BytesIO(sys.stdin.buffer.read()) if source == "-" else source
+        picture, metadata = image_files.read_image(file, limits, bit_depth)
+        data = worker.compress(
+            picture, quality=quality, target_bpp=target_bpp, target_bytes=target_bytes,
+            target_psnr=target_psnr, effort=effort, metadata=None if strip else metadata, progress=progress,
+            limits=limits,
+        )
+        return [data]
 
     _run(jobs, convert, force)
 
@@ -101,27 +111,26 @@ def compress(
     help="Decode only these pixels, in the time that they take.",
 )
 @click.option("--conceal", is_flag=True, help="Write what is left of damaged files; exit code 1.")
-@click.option(
-    "--max-pixels", type=click.IntRange(1), default=DEFAULT.max_pixels, show_default=True,
-    help="Refuse larger pictures and regions.",
-)
+@click.option("--strip", is_flag=True, help="Leave ICC profile, EXIF and XMP out.")
+@_MAX_PIXELS
 @click.option("-m", "--model", help="Weights file, if the model does not ship.")
 @_FORCE
 @_DEVICE
 @_THREADS
 def decompress(
     paths: tuple[str, ...], output: str | None, suffix: str, region: tuple[int, int, int, int] | None,
-    conceal: bool, max_pixels: int, model: str | None, force: bool, device: str | None,
+    conceal: bool, strip: bool, max_pixels: int, model: str | None, force: bool, device: str | None,
     threads: int | None,
 ) -> None:
     """Decompress .cae files into pictures.
 
     Each IN becomes a PNG beside it. The last argument is the output if it does not end in .cae and
-    follows an input. - reads stdin and writes stdout.
+    follows an input. - reads stdin and writes stdout. Pictures of any size fit into memory as .npy, .ppm
+    and .pgm, which are written row by row.
     """
     suffix = "." + suffix.lower().lstrip(".")
     try:
-        image.check_suffix(suffix)
+        image_files.check_suffix(suffix)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--format") from None
     jobs = _plan(paths, output, lambda name: not name.endswith(api.EXTENSION), suffix)
@@ -129,18 +138,24 @@ def decompress(
     limits = Limits(max_pixels=max_pixels)
     damaged = False
 
-    def convert(source: str, target: str, progress: Progress) -> bytes:
+    def convert(source: str, target: str, progress: Progress) -> Iterator[bytes]:
         kind = suffix if target == "-" else Path(target).suffix
-        image.check_suffix(kind)
-        if not conceal:
-            return image.image_bytes(worker.decompress(_read(source), region=region, limits=limits), kind)
-        picture, mask = worker.decompress(_read(source), region=region, on_error="conceal", limits=limits)
-        if mask.any():
-            nonlocal damaged
-            damaged = True
-            lost = f"{mask.sum()} of {mask.size} pixels are lost or near some that are"
-            click.echo(f"codec: {source}: damaged: {lost}", err=True)
-        return image.image_bytes(picture, kind)
+        image_files.check_suffix(kind)
+        with _open(source) as data:
+            if not conceal:
+                yield from api.decode_to_chunks(
+                    data, kind, lambda: worker, region=region, strip=strip, limits=limits
+                )
+                return
+            picture, mask = worker.decompress(data, region=region, on_error="conceal", limits=limits)
+            if mask.any():
+                nonlocal damaged
+                damaged = True
+                lost = f"{mask.sum()} of {mask.size} pixels are lost or near some that are"
+                click.echo(f"codec: {source}: damaged: {lost}", err=True)
+            depth = codec.inspect(data).bit_depth
+            samples = picture if picture.ndim == 3 else picture[:, :, None]
+            yield from image_files.image_chunks([samples], samples.shape, depth, kind)
 
     _run(jobs, convert, force)
     if damaged:
@@ -154,21 +169,24 @@ def info(paths: tuple[str, ...], as_json: bool) -> None:
     """Say what files hold, from their headers alone."""
 
     def show(path: str) -> None:
-        data = _read(path)
-        about = codec.inspect(data)
+        with _open(path) as data:
+            about = codec.inspect(data)
         fields = {"file": path, **dataclasses.asdict(about)}
         fields["quality_limit"] = about.quality_limit
         fields["bits_per_pixel"] = round(about.bits_per_pixel, 4)
         if as_json:
             click.echo(json.dumps(fields))
             return
-        kind = "gray" if about.channels == 1 else "RGB"
+        kind = {1: "gray", 2: "gray with alpha", 3: "RGB", 4: "RGB with alpha"}[about.channels]
+        kind += f" {about.bit_depth} bits" if about.bit_depth > 8 else ""
+        kind += f" (from {about.source})" if about.source else ""
         limit = f" (the {about.quality_limit})" if about.quality_limit else ""
         how = "lossless" if about.lossless else f"quality {about.quality:g}{limit}, model {about.model}"
         tiles = f"{about.tiles} tile{'s' if about.tiles > 1 else ''}"
+        extra = f", {' '.join(about.metadata)}" if about.metadata else ""
         click.echo(
             f"{path}: {about.width}×{about.height} {kind}, {how}, {about.bytes} bytes "
-            f"({about.bits_per_pixel:.3f} bpp), {tiles}, format {about.format_version}"
+            f"({about.bits_per_pixel:.3f} bpp), {tiles}{extra}, format {about.format_version}"
         )
 
     _each(paths, show)
@@ -180,7 +198,8 @@ def verify(paths: tuple[str, ...]) -> None:
     """Check files against their checksums, without decoding them."""
 
     def check(path: str) -> None:
-        codec.verify(_read(path))
+        with _open(path) as data:
+            codec.verify(data)
         click.echo(f"{path}: ok")
 
     _each(paths, check)
@@ -258,7 +277,7 @@ def _plan(
 
 
 def _run(
-    jobs: list[tuple[str, str]], convert: Callable[[str, str, Progress], bytes], force: bool
+    jobs: list[tuple[str, str]], convert: Callable[[str, str, Progress], Iterable[bytes]], force: bool
 ) -> None:
     with _progress_bar(len(jobs)) as advance:
 
@@ -269,14 +288,14 @@ def _run(
                     raise click.UsageError("binary data is not written to a terminal")
             elif os.path.lexists(target) and not force:
                 raise FileExistsError(f"{target} exists already: pass -f to overwrite it")
-            data = convert(source, target, lambda share: advance(number + share))
+            with _warnings_shown(source):
+                data = convert(source, target, lambda share: advance(number + share))
+                if target == "-":
+                    sys.stdout.buffer.writelines(data)
+                    sys.stdout.buffer.flush()
+                else:
+                    write_atomically(target, data)
             advance(number + 1)
-            if target == "-":
-                out = sys.stdout.buffer
-                out.write(data)
-                out.flush()
-            else:
-                write_atomically(target, data)
 
         _each(enumerate(jobs), work, name=lambda numbered: numbered[1][0])
 
@@ -315,7 +334,23 @@ def _each(items: Iterable[Any], work: Callable[[Any], None], name: Callable[[Any
         sys.exit(1)
 
 
-def _read(path: str) -> bytes:
+@contextlib.contextmanager
+def _open(path: str) -> Iterator[bytes | OpenFile]:
+    """The bytes of a file, read as they are needed, or of stdin."""
     if path == "-":
-        return sys.stdin.buffer.read()
-    return Path(path).read_bytes()
+        yield sys.stdin.buffer.read()
+        return
+    with open(path, "rb") as file:
+        yield OpenFile(file) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else file.read()
+
+
+@contextlib.contextmanager
+def _warnings_shown(name: str) -> Iterator[None]:
+    """Warnings of this package as lines on stderr."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        for kind in (TargetMissed, NotKept):
+            warnings.simplefilter("always", kind)
+        yield
+    for warning in caught:
+        click.echo(f"codec: {name}: {warning.message}", err=True)

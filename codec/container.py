@@ -7,9 +7,12 @@ bytes do not back: every count is checked against a limit and against what is le
 from __future__ import annotations
 
 import dataclasses
+import enum
+import functools
 import itertools
 import zlib
 from collections.abc import Sequence
+from typing import Protocol, TypeVar
 
 from codec import limits, tiling
 from codec.errors import (
@@ -20,6 +23,8 @@ from codec.errors import (
     UnsupportedVersion,
 )
 
+_T = TypeVar("_T")
+
 SIGNATURE = b"\x89CAE\r\n\x1a\n"
 VERSION = 1
 MODEL_ID_BYTES = 6
@@ -27,7 +32,21 @@ MAX_LEVEL = 1024
 TILE_UNIT = 64
 """Tile sides are stored in units of this many pixels."""
 
-_KNOWN_MODES = {(1, False): 0, (3, False): 1, (1, True): 2, (3, True): 3}
+_RGB, _STORED, _ALPHA, _DEEP, _METADATA, _CONVERTED = (1 << bit for bit in range(6))
+"""Bits of the mode."""
+
+
+class Source(enum.IntEnum):
+    """What a picture was converted from before it was compressed."""
+
+    NONE = 0
+    ONE_BIT = 1
+    PALETTE = 2
+    TRANSPARENT_PALETTE = 3
+    TRANSPARENT_COLOUR = 4
+
+
+METADATA_KINDS = {1: "icc", 2: "exif", 3: "xmp"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +58,20 @@ class Tile:
     payload_crc: int
     """CRC-32 of the payload."""
     content_crc: int
-    """CRC-32 of what it decodes to: symbols (int32, little-endian), or pixels of a stored tile."""
+    """CRC-32 of what it decodes to: symbols (int32, little-endian), or samples."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """One piece of metadata."""
+
+    kind: int
+    """A key of `METADATA_KINDS`."""
+    length: int
+    """Bytes of the payload."""
+    size: int
+    """Bytes of the metadata."""
+    payload_crc: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +83,7 @@ class Header:
     channels: int
     """1 (gray) or 3 (RGB)."""
     stored: bool
-    """Whether tiles hold pixels (losslessly) instead of latents."""
+    """Whether tiles hold samples (losslessly) instead of latents."""
     model_id: bytes
     """Six bytes: the first of the weights' SHA-256; zeros if `stored`."""
     level: int
@@ -59,6 +91,17 @@ class Header:
     tile_size: int
     """Pixels along a tile."""
     tiles: tuple[Tile, ...]
+    alpha: tuple[Tile, ...] = ()
+    """Those of the alpha, as many as `tiles`; none without alpha."""
+    depth: int = 8
+    """Bits of a sample: 8, or 9…16 in 16-bit integers."""
+    source: Source = Source.NONE
+    metadata: tuple[Section, ...] = ()
+
+    @property
+    def samples(self) -> int:
+        """Samples of a pixel: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha."""
+        return self.channels + bool(self.alpha)
 
     @property
     def quality(self) -> float:
@@ -107,20 +150,49 @@ class _Reader:
         raise FormatError("integer is longer than five bytes")
 
 
-def pack(header: Header, payloads: Sequence[bytes]) -> bytes:
-    """The file: `payloads` in the order of `header.tiles`, whose entries must describe them."""
-    body = bytearray([_KNOWN_MODES[header.channels, header.stored]])
+def pack(
+    header: Header,
+    payloads: Sequence[bytes],
+    alpha: Sequence[bytes] = (),
+    metadata: Sequence[bytes] = (),
+) -> bytes:
+    """The file: payloads in the order of the header's entries, which must describe them."""
+    body = _write_body(header)
+    if len(body) > limits.MAX_HEADER:
+        raise LimitExceeded(f"header of {len(body)} bytes is over {limits.MAX_HEADER}")
+    front = SIGNATURE + bytes([VERSION]) + write_varint(len(body)) + body
+    crc = zlib.crc32(front).to_bytes(4, "little")
+    return b"".join([front, crc, *metadata, *_in_file_order(payloads, alpha)])
+
+
+def _in_file_order(tiles: Sequence[_T], alpha: Sequence[_T]) -> list[_T]:
+    return list(itertools.chain(*zip(tiles, alpha, strict=True))) if alpha else list(tiles)
+
+
+def _write_body(header: Header) -> bytes:
+    flags = {
+        _RGB: header.channels == 3, _STORED: header.stored, _ALPHA: header.alpha, _DEEP: header.depth > 8,
+        _METADATA: header.metadata, _CONVERTED: header.source,
+    }
+    body = bytearray([sum(bit for bit, wanted in flags.items() if wanted)])
     body += write_varint(header.width) + write_varint(header.height)
+    if header.depth > 8:
+        body.append(header.depth)
+    if header.source:
+        body.append(header.source)
     if not header.stored:
         body += header.model_id + write_varint(header.level)
     body += write_varint(header.tile_size // TILE_UNIT)
-    for tile in header.tiles:
+    if header.metadata:
+        body += write_varint(len(header.metadata))
+    for section in header.metadata:
+        body.append(section.kind)
+        body += write_varint(section.length) + write_varint(section.size)
+        body += section.payload_crc.to_bytes(4, "little")
+    for tile in _in_file_order(header.tiles, header.alpha):
         body += write_varint(tile.length)
         body += tile.payload_crc.to_bytes(4, "little") + tile.content_crc.to_bytes(4, "little")
-    if len(body) > limits.MAX_HEADER:
-        raise LimitExceeded(f"header of {len(body)} bytes is over {limits.MAX_HEADER}")
-    front = SIGNATURE + bytes([VERSION]) + write_varint(len(body)) + bytes(body)
-    return b"".join([front, zlib.crc32(front).to_bytes(4, "little"), *payloads])
+    return bytes(body)
 
 
 def make_tile(payload: bytes, content_crc: int) -> Tile:
@@ -128,36 +200,44 @@ def make_tile(payload: bytes, content_crc: int) -> Tile:
     return Tile(len(payload), zlib.crc32(payload), content_crc)
 
 
-def parse_header(data: bytes | memoryview) -> tuple[Header, int]:
+class Readable(Protocol):
+    """Bytes of a file that are read where they are asked for: a memoryview, or an open file."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> bytes | memoryview: ...
+
+
+def parse_header(data: Readable) -> tuple[Header, int]:
     """The header and the number of bytes it takes; needs no more than those bytes.
 
     Raises `FormatError` or a subclass, or `LimitExceeded`.
     """
-    view = memoryview(data)
-    signature = bytes(view[: len(SIGNATURE)])
+    signature = bytes(data[: len(SIGNATURE)])
     if not SIGNATURE.startswith(signature) or not signature:
         raise FormatError("not a .cae file: the signature is missing")
-    if len(view) <= len(SIGNATURE):
+    if len(data) <= len(SIGNATURE):
         raise Truncated("file ends before its header")
-    version = view[len(SIGNATURE)]
+    version = data[len(SIGNATURE) : len(SIGNATURE) + 1][0]
     if version != VERSION:
         raise UnsupportedVersion(f"format version {version} (this package reads {VERSION})")
-    start, length = _header_length(view, len(SIGNATURE) + 1)
+    start, length = _header_length(data, len(SIGNATURE) + 1)
     end = start + length
-    if len(view) < end + 4:
-        raise Truncated(f"file ends inside its header, at byte {len(view)}")
-    if zlib.crc32(view[:end]) != int.from_bytes(view[end : end + 4], "little"):
+    if len(data) < end + 4:
+        raise Truncated(f"file ends inside its header, at byte {len(data)}")
+    front = memoryview(data[: end + 4])
+    if zlib.crc32(front[:end]) != int.from_bytes(front[end:], "little"):
         raise ChecksumMismatch("header is damaged: its CRC-32 does not match")
-    reader = _Reader(view[start:end])
+    reader = _Reader(front[start:end])
     header = _parse_body(reader)
     if reader.position != length:
         raise FormatError("header is longer than its fields")
     return header, end + 4
 
 
-def _header_length(view: memoryview, position: int) -> tuple[int, int]:
+def _header_length(data: Readable, position: int) -> tuple[int, int]:
     """Start and length of the header's body."""
-    field = view[position : position + 5]
+    field = memoryview(data[position : position + 5])
     if not any(byte < 0x80 for byte in field) and len(field) < 5:
         raise Truncated("file ends before its header")
     reader = _Reader(field)
@@ -169,14 +249,19 @@ def _header_length(view: memoryview, position: int) -> tuple[int, int]:
 
 def _parse_body(reader: _Reader) -> Header:
     mode = reader.byte()
-    modes = {code: key for key, code in _KNOWN_MODES.items()}
-    if mode not in modes:
+    if mode >= 2 * _CONVERTED:
         raise UnsupportedVersion(f"picture mode {mode} is not known to this version")
-    channels, stored = modes[mode]
+    stored = bool(mode & _STORED)
     width, height = reader.varint(), reader.varint()
     if not width or not height:
         raise FormatError(f"picture of {width}×{height} pixels")
     limits.check_side(height, width)
+    depth = reader.byte() if mode & _DEEP else 8
+    if mode & _DEEP and not 9 <= depth <= 16:
+        raise FormatError(f"samples of {depth} bits where 9 to 16 are stated")
+    source = reader.byte() if mode & _CONVERTED else 0
+    if mode & _CONVERTED and not 1 <= source < len(Source):
+        raise UnsupportedVersion(f"source {source} is not known to this version")
     model_id, level = bytes(MODEL_ID_BYTES), 0
     if not stored:
         model_id, level = reader.take(MODEL_ID_BYTES), reader.varint()
@@ -185,13 +270,37 @@ def _parse_body(reader: _Reader) -> Header:
     tile_size = reader.varint() * TILE_UNIT
     if not 0 < tile_size <= limits.MAX_TILE_SIDE:
         raise FormatError(f"tiles of {tile_size} pixels")
+    metadata = _parse_metadata(reader) if mode & _METADATA else ()
     count = tiling.tile_count(height, width, tile_size)
     if count > limits.MAX_TILES:
         raise LimitExceeded(f"{count} tiles are over the limit of {limits.MAX_TILES}")
-    tiles = tuple(
-        Tile(reader.varint(), reader.uint32(), reader.uint32()) for _ in range(count)
+    planes = 2 if mode & _ALPHA else 1
+    entries = [Tile(reader.varint(), reader.uint32(), reader.uint32()) for _ in range(planes * count)]
+    tiles, alpha = tuple(entries[::planes]), tuple(entries[1::planes] if planes > 1 else ())
+    channels = 3 if mode & _RGB else 1
+    return Header(
+        width, height, channels, stored, model_id, level, tile_size, tiles, alpha, depth, Source(source),
+        metadata,
     )
-    return Header(width, height, channels, stored, model_id, level, tile_size, tiles)
+
+
+def _parse_metadata(reader: _Reader) -> tuple[Section, ...]:
+    count = reader.varint()
+    if not 1 <= count <= len(METADATA_KINDS):
+        raise FormatError(f"{count} pieces of metadata")
+    sections: list[Section] = []
+    for _ in range(count):
+        section = Section(reader.byte(), reader.varint(), reader.varint(), reader.uint32())
+        if section.kind not in METADATA_KINDS:
+            raise UnsupportedVersion(f"metadata of kind {section.kind} is not known to this version")
+        if sections and section.kind <= sections[-1].kind:
+            raise FormatError("metadata is not in the order of its kinds")
+        if section.size > limits.MAX_METADATA:
+            raise LimitExceeded(f"metadata of {section.size} bytes is over {limits.MAX_METADATA}")
+        if not 0 < section.length <= section.size:
+            raise FormatError(f"metadata of {section.size} bytes takes {section.length}")
+        sections.append(section)
+    return tuple(sections)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,38 +308,67 @@ class File:
     """A file whose header has been read; payloads are looked at when they are asked for."""
 
     header: Header
-    view: memoryview
-    starts: tuple[int, ...]
-    """Where the payload of each tile begins."""
+    data: Readable
+    start: int
+    """Where the payloads begin."""
 
-    def payload(self, tile: int) -> memoryview:
+    @functools.cached_property
+    def _starts(self) -> tuple[list[int], list[int]]:
+        """Where the payloads of the metadata begin, and those of tiles and their alpha in file order."""
+        lengths = [section.length for section in self.header.metadata]
+        lengths += [tile.length for tile in _in_file_order(self.header.tiles, self.header.alpha)]
+        starts = list(itertools.accumulate(lengths, initial=self.start))
+        return starts[: len(self.header.metadata)], starts[len(self.header.metadata) :]
+
+    @property
+    def end(self) -> int:
+        """Length of the whole file."""
+        return self._starts[1][-1]
+
+    def payload(self, tile: int) -> bytes | memoryview:
         """The payload of a tile; raises `Truncated` or, if its CRC-32 differs, `ChecksumMismatch`."""
-        entry, start = self.header.tiles[tile], self.starts[tile]
-        payload = self.view[start : start + entry.length]
+        start = self._starts[1][tile * (2 if self.header.alpha else 1)]
+        return self._take(start, self.header.tiles[tile], f"tile {tile} of {len(self.header.tiles)}")
+
+    def alpha_payload(self, tile: int) -> bytes | memoryview:
+        """As `payload`, of a tile's alpha."""
+        start = self._starts[1][2 * tile + 1]
+        what = f"alpha of tile {tile} of {len(self.header.tiles)}"
+        return self._take(start, self.header.alpha[tile], what)
+
+    def metadata_payload(self, number: int) -> bytes | memoryview:
+        """As `payload`, of the metadata's entry of this number."""
+        section = self.header.metadata[number]
+        what = f"metadata ({METADATA_KINDS[section.kind]})"
+        return self._take(self._starts[0][number], section, what)
+
+    def check_payloads(self) -> None:
+        """Check every payload against its CRC-32; raises as `payload`."""
+        for number in range(len(self.header.metadata)):
+            self.metadata_payload(number)
+        for tile in range(len(self.header.tiles)):
+            self.payload(tile)
+            if self.header.alpha:
+                self.alpha_payload(tile)
+
+    def _take(self, start: int, entry: Tile | Section, what: str) -> bytes | memoryview:
+        payload = self.data[start : start + entry.length]
         if len(payload) < entry.length:
-            raise Truncated(f"file ends before tile {tile} of {len(self.starts)} does")
+            raise Truncated(f"file ends before {what} does")
         if zlib.crc32(payload) != entry.payload_crc:
-            raise ChecksumMismatch(f"tile {tile} of {len(self.starts)} is damaged")
+            raise ChecksumMismatch(f"{what} is damaged")
         return payload
 
 
-def read(data: bytes | memoryview, *, complete: bool = True) -> File:
+def read(data: Readable, *, complete: bool = True) -> File:
     """The file in `data`, its header checked and, if it must be `complete`, its length.
 
     Raises `FormatError` or a subclass, or `LimitExceeded`.
     """
     header, start = parse_header(data)
-    view = memoryview(data)
-    lengths = (tile.length for tile in header.tiles)
-    *starts, expected = itertools.accumulate(lengths, initial=start)
-    if complete and len(view) < expected:
-        raise Truncated(f"file ends at byte {len(view)} of {expected}")
-    if len(view) > expected:
-        raise FormatError(f"{len(view) - expected} bytes follow the end of the file")
-    return File(header, view, tuple(starts))
-
-
-def unpack(data: bytes | memoryview) -> tuple[Header, list[memoryview]]:
-    """The header and the payload of every tile, each checked against its CRC-32."""
-    file = read(data)
-    return file.header, [file.payload(tile) for tile in range(len(file.starts))]
+    file = File(header, data, start)
+    if complete and len(data) < file.end:
+        raise Truncated(f"file ends at byte {len(data)} of {file.end}")
+    if len(data) > file.end:
+        raise FormatError(f"{len(data) - file.end} bytes follow the end of the file")
+    return file

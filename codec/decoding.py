@@ -1,6 +1,7 @@
 """From files to pixels, one row of tiles after another: memory does not grow with the picture's height.
 
-    payloads ─ latents of tiles ─ windows ─ synthesis ─ bands of pixels
+    payloads ─ latents of tiles ─ windows ─ synthesis ─┬─ bands of pixels
+               stored tiles, alpha ────────────────────┘
 
 A tile's pixels depend on the latents of its window only, and every window runs through the synthesis
 transform alone: a region has the pixels that the whole picture has there.
@@ -8,25 +9,24 @@ transform alone: a region has the pixels that the whole picture has there.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-import math
-import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
 import torch
-import zstandard
 from numpy.typing import NDArray
 from torch import Tensor
 
 from codec import tiling
-from codec.container import File
+from codec.container import File, Header
 from codec.entropy_coder import TableSet
-from codec.errors import ChecksumMismatch, FormatError
-from codec.image import Pixels
+from codec.errors import FormatError
+from codec.image import Samples
 from codec.latent_codec import decode_latents
+from codec.lossless import unpack_alpha, unpack_samples
 from codec.model.config import PIXELS_PER_LATENT
 from codec.model.network import Model
 from codec.tiling import Box
@@ -44,41 +44,60 @@ class Engine(Protocol):
     halo: int
 
 
-def lost_pixels(file: File, damaged: Iterable[int], region: Box, halo: int) -> NDArray[np.bool_]:
+@dataclasses.dataclass
+class Damage:
+    """The tiles of a file that could not be decoded."""
+
+    tiles: set[int] = dataclasses.field(default_factory=set)
+    """Those whose colour is lost."""
+    alpha: set[int] = dataclasses.field(default_factory=set)
+
+
+def lost_pixels(file: File, damage: Damage, region: Box, halo: int) -> NDArray[np.bool_]:
     """H×W, True where pixels of `region` may differ from those of the undamaged file.
 
-    With a `halo` of latents that is around the damaged tiles too: their neighbours saw them.
+    With a `halo` of latents that is around tiles of lost colour too: their neighbours saw them.
     """
     header = file.header
     mask = np.zeros((region.height, region.width), bool)
-    for tile in damaged:
-        box = tiling.tile_box(tile, header.height, header.width, header.tile_size)
-        around = tiling.window(box, halo, header.height, header.width).scaled(PIXELS_PER_LATENT)
-        if around.overlaps(region):
-            mask[around.intersection(region).relative_to(region).slices] = True
+    for tiles, reach in ((damage.tiles, halo), (damage.alpha, 0)):
+        for tile in tiles:
+            box = tiling.tile_box(tile, header.height, header.width, header.tile_size)
+            around = tiling.window(box, reach, header.height, header.width).scaled(PIXELS_PER_LATENT)
+            if around.overlaps(region):
+                mask[around.intersection(region).relative_to(region).slices] = True
     return mask
 
 
-def decode_pictures(engine: Engine, files: Sequence[File]) -> list[Pixels]:
+def decode_pictures(engine: Engine, files: Sequence[File]) -> list[Samples]:
     """Whole pictures of files with latents; small ones go through the entropy model together."""
-    alone = [(index, 0) for index, file in enumerate(files) if len(file.starts) == 1]
+    alone = [(index, 0) for index, file in enumerate(files) if len(file.header.tiles) == 1]
     found = _decode_tiles(engine, files, alone, None)
     pictures = []
     for index, file in enumerate(files):
         known = {0: found.pop((index, 0))} if (index, 0) in found else {}
-        pictures.append(_join(file, whole(file), latent_bands(engine, file, whole(file), None, known)))
+        pictures.append(join(file, whole(file), decode_bands(engine, file, whole(file), None, known)))
     return pictures
 
 
-def decode_region(engine: Engine | None, file: File, region: Box, damaged: set[int] | None) -> Pixels:
-    """The pixels of `region`; damaged tiles are added to `damaged`, or raise if it is None.
+def decode_bands(
+    engine: Engine | None, file: File, region: Box, damage: Damage | None,
+    known: dict[int, Tensor] | None = None,
+) -> Iterator[Samples]:
+    """The rows of `region`, H×W×C with alpha, a band for every row of tiles.
 
-    A file of latents needs the `engine` of its model.
+    Damaged tiles are added to `damage`, or raise if it is None. A file of latents needs the `engine` of its
+    model; `known` holds latents of tiles that were decoded before.
     """
     if file.header.stored:
-        return _join(file, region, stored_bands(file, region, damaged))
-    assert engine is not None
-    return _join(file, region, latent_bands(engine, file, region, damaged))
+        colour = _stored_bands(file, region, damage)
+    else:
+        assert engine is not None
+        colour = _latent_bands(engine, file, region, damage, known or {})
+    if not file.header.alpha:
+        return colour
+    pairs = zip(colour, _alpha_bands(file, region, damage), strict=True)
+    return (np.concatenate([band, alpha], -1) for band, alpha in pairs)
 
 
 def whole(file: File) -> Box:
@@ -86,13 +105,18 @@ def whole(file: File) -> Box:
     return Box(0, 0, file.header.height, file.header.width)
 
 
-def _join(file: File, region: Box, bands: Iterator[Pixels]) -> Pixels:
-    picture = np.empty((region.height, region.width, file.header.channels), np.uint8)
+def join(file: File, region: Box, bands: Iterable[Samples]) -> Samples:
+    """The bands of `region` as one array."""
+    picture = np.empty((region.height, region.width, file.header.samples), _dtype(file))
     row = 0
     for band in bands:
         picture[row : row + band.shape[0]] = band
         row += band.shape[0]
     return picture
+
+
+def _dtype(file: File) -> type[np.uint8] | type[np.uint16]:
+    return np.uint8 if file.header.depth == 8 else np.uint16
 
 
 def _rows_of_tiles(file: File, region: Box) -> Iterator[tuple[Box, list[tuple[int, Box]]]]:
@@ -106,15 +130,13 @@ def _rows_of_tiles(file: File, region: Box) -> Iterator[tuple[Box, list[tuple[in
         yield rows.intersection(region), row
 
 
-def latent_bands(
-    engine: Engine, file: File, region: Box, damaged: set[int] | None, known: dict[int, Tensor] | None = None
-) -> Iterator[Pixels]:
-    """The rows of `region`, a band for every row of tiles. `known` holds latents decoded before."""
+def _latent_bands(
+    engine: Engine, file: File, region: Box, damage: Damage | None, latents: dict[int, Tensor]
+) -> Iterator[Samples]:
     header = file.header
     size = (header.height, header.width)
     boxes = tiling.tiles(*size, header.tile_size)
     level = torch.tensor([header.level], device=engine.device)
-    latents = known or {}
     channels = engine.model.config.latents
     for part, row in _rows_of_tiles(file, region):
         windows = [tiling.window(box, engine.halo, *size) for _, box in row]
@@ -123,16 +145,16 @@ def latent_bands(
         }
         latents = {tile: values for tile, values in latents.items() if tile in needed}
         missing = [(0, tile) for tile in sorted(needed - latents.keys())]
-        for (_, tile), values in _decode_tiles(engine, [file], missing, damaged).items():
+        for (_, tile), values in _decode_tiles(engine, [file], missing, damage).items():
             latents[tile] = values
-        band = np.empty((part.height, part.width, header.channels), np.uint8)
+        band = np.empty((part.height, part.width, header.channels), _dtype(file))
         for (_, box), window in zip(row, windows, strict=True):
             y_hat = torch.empty(window.height, window.width, channels, device=engine.device)
             for tile in tiling.tiles_within(window, *size, header.tile_size):
                 common = boxes[tile].intersection(window)
                 inner = common.relative_to(boxes[tile])
                 y_hat[common.relative_to(window).slices] = latents[tile][inner.slices]
-            pixels = _synthesise(engine, y_hat, level, header.channels)
+            pixels = _synthesise(engine, y_hat, level, header)
             visible = box.scaled(PIXELS_PER_LATENT).intersection(part)
             corner = window.scaled(PIXELS_PER_LATENT)
             band[visible.relative_to(part).slices] = pixels[visible.relative_to(corner).slices]
@@ -140,7 +162,7 @@ def latent_bands(
 
 
 def _decode_tiles(
-    engine: Engine, files: Sequence[File], wanted: Sequence[tuple[int, int]], damaged: set[int] | None
+    engine: Engine, files: Sequence[File], wanted: Sequence[tuple[int, int]], damage: Damage | None
 ) -> dict[tuple[int, int], Tensor]:
     """y_hat, h×w×M float32, of every wanted (file, tile)."""
     found: dict[tuple[int, int], Tensor] = {}
@@ -157,20 +179,20 @@ def _decode_tiles(
                 decoded = _decode_batch(engine, files, batch, size)
             except FormatError:
                 # One by one, so that the error names the tile, and the others are kept.
-                decoded = [_decode_alone(engine, files[index], tile, size, damaged) for index, tile in batch]
+                decoded = [_decode_alone(engine, files[index], tile, size, damage) for index, tile in batch]
             found.update(zip(batch, decoded, strict=True))
     return found
 
 
 def _decode_alone(
-    engine: Engine, file: File, tile: int, size: tuple[int, int], damaged: set[int] | None
+    engine: Engine, file: File, tile: int, size: tuple[int, int], damage: Damage | None
 ) -> Tensor:
     try:
         return _decode_batch(engine, [file], [(0, tile)], size)[0]
     except FormatError:
-        if damaged is None:
+        if damage is None:
             raise
-        damaged.add(tile)
+        damage.tiles.add(tile)
         return torch.zeros(*size, engine.model.config.latents, device=engine.device)
 
 
@@ -189,54 +211,66 @@ def _decode_batch(
         )
     except FormatError as error:
         index, tile = batch[0]  # the only one, or they are tried again one by one
-        raise type(error)(f"tile {tile} of {len(files[index].starts)}: {error}") from None
+        raise type(error)(f"tile {tile} of {len(files[index].header.tiles)}: {error}") from None
     return [values.float() for values in y_hat]  # not views, which would keep each other alive
 
 
 @torch.no_grad()
-def _synthesise(engine: Engine, y_hat: Tensor, level: Tensor, channels: int) -> Pixels:
+def _synthesise(engine: Engine, y_hat: Tensor, level: Tensor, header: Header) -> Samples:
     x_hat = engine.model.synthesis(y_hat[None], level)[0]
     # Hostile latents can overflow; whatever comes of it must still be a picture.
-    x_hat = torch.nan_to_num(x_hat).clamp(0, 1) * 255
-    if channels == 1:
+    x_hat = torch.nan_to_num(x_hat).clamp(0, 1) * ((1 << header.depth) - 1)
+    if header.channels == 1:
         x_hat = x_hat.mean(-1, keepdim=True)
-    pixels: Pixels = x_hat.round().to(torch.uint8).cpu().numpy()
-    return pixels
+    if header.depth == 8:
+        return x_hat.round().to(torch.uint8).cpu().numpy()
+    return x_hat.round().to(torch.int32).cpu().numpy().astype(np.uint16)
 
 
-def stored_bands(file: File, region: Box, damaged: set[int] | None) -> Iterator[Pixels]:
-    """As `latent_bands`, of a file whose tiles hold pixels."""
+def _stored_bands(file: File, region: Box, damage: Damage | None) -> Iterator[Samples]:
     header = file.header
+
+    def unpack(tile: int, shape: tuple[int, int]) -> Samples:
+        what = f"tile {tile} of {len(header.tiles)}"
+        crc = header.tiles[tile].content_crc
+        return unpack_samples(file.payload(tile), (*shape, header.channels), header.depth, crc, what)
+
+    empty = np.zeros(header.channels, _dtype(file))
+    return _lossless_bands(file, region, unpack, empty, None if damage is None else damage.tiles)
+
+
+def _alpha_bands(file: File, region: Box, damage: Damage | None) -> Iterator[Samples]:
+    header = file.header
+
+    def unpack(tile: int, shape: tuple[int, int]) -> Samples:
+        what = f"alpha of tile {tile} of {len(header.tiles)}"
+        crc = header.alpha[tile].content_crc
+        return unpack_alpha(file.alpha_payload(tile), shape, header.depth, crc, what)[:, :, None]
+
+    # Where alpha is lost, the colour shows.
+    opaque = np.full(1, (1 << header.depth) - 1, _dtype(file))
+    return _lossless_bands(file, region, unpack, opaque, None if damage is None else damage.alpha)
+
+
+def _lossless_bands(
+    file: File, region: Box, unpack: Callable[[int, tuple[int, int]], Samples], empty: Samples,
+    damaged: set[int] | None,
+) -> Iterator[Samples]:
+    """Bands of samples that `unpack` takes out of a tile of some height and width; `empty` where it fails."""
     picture = whole(file)
     for part, row in _rows_of_tiles(file, region):
-        band = np.zeros((part.height, part.width, header.channels), np.uint8)
+        band = np.empty((part.height, part.width, len(empty)), empty.dtype)
         for tile, latents in row:
             box = latents.scaled(PIXELS_PER_LATENT).intersection(picture)
-            shape = (box.height, box.width, header.channels)
+            visible = box.intersection(part)
+            where = visible.relative_to(part).slices
             try:
-                raw = _unpack_stored(bytes(file.payload(tile)), math.prod(shape), tile)
-                if zlib.crc32(raw) != header.tiles[tile].content_crc:
-                    raise ChecksumMismatch(f"tile {tile} unpacks to other pixels than were stored")
+                samples = unpack(tile, (box.height, box.width))
             except FormatError:
                 if damaged is None:
                     raise
                 damaged.add(tile)
-                continue
-            visible = box.intersection(part)
-            pixels = np.frombuffer(raw, np.uint8).reshape(shape)
-            band[visible.relative_to(part).slices] = pixels[visible.relative_to(box).slices]
+                band[where] = empty
+            else:
+                band[where] = samples[visible.relative_to(box).slices]
         yield band
-
-
-def _unpack_stored(payload: bytes, size: int, index: int) -> bytes:
-    if len(payload) == size:
-        return payload
-    if len(payload) > size:
-        raise FormatError(f"tile {index} is longer than its pixels")
-    try:
-        # The frame must state the size: `max_output_size` is ignored when it does.
-        if zstandard.get_frame_parameters(payload).content_size != size:
-            raise FormatError(f"tile {index} states another size than its pixels have")
-        return zstandard.ZstdDecompressor().decompress(payload, allow_extra_data=False)
-    except zstandard.ZstdError as error:
-        raise FormatError(f"tile {index} is not a zstd frame: {error}") from None

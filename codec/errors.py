@@ -12,7 +12,7 @@
 
 `LimitExceeded` also stands for too little memory. Nothing else leaves `decompress`, `inspect` or
 `verify`, whatever the bytes. Wrong arguments raise `TypeError` or `ValueError`, trouble with files
-`OSError`, as everywhere in Python. `TargetMissed` is a warning, not an error.
+`OSError`, as everywhere in Python. `TargetMissed` and `NotKept` are warnings, not errors.
 """
 
 
@@ -54,3 +54,7 @@ class UnsupportedVersion(FormatError):
 
 class UnknownModel(FormatError):
     """The file was written with a model that is not installed."""
+
+
+class NotKept(UserWarning):
+    """A warning: something of a file does not make it into the other, and the message says what."""

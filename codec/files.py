@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 
 def _read_umask() -> int:
@@ -18,20 +20,41 @@ def _read_umask() -> int:
 _UMASK = _read_umask()
 
 
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write `data` beside `path`, then rename it there; on any failure nothing is left behind.
+class OpenFile:
+    """The bytes of a file, read where they are asked for."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._size = os.fstat(file.fileno()).st_size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice, /) -> bytes:
+        start, stop, step = part.indices(self._size)
+        if step != 1:
+            raise ValueError("only whole stretches of a file are read")
+        self._file.seek(start)
+        # Fewer bytes than asked for, if the file was cut short meanwhile, are found like any truncation.
+        return self._file.read(max(stop - start, 0))
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes | Iterable[bytes]) -> None:
+    """Write `data` beside `path`, then rename the file there; on any failure nothing is left behind.
 
     A symbolic link is followed: the file that it points to is replaced. An existing file keeps its
     permissions. A device or pipe is not replaced but written to.
     """
+    chunks = [data] if isinstance(data, bytes) else data
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
-        target.write_bytes(data)  # a folder raises IsADirectoryError
+        with open(target, "wb") as file:  # a folder raises IsADirectoryError
+            file.writelines(chunks)
         return
     handle, name = tempfile.mkstemp(prefix=".codec-", suffix=".tmp", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            file.writelines(chunks)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(name, _mode_for(target))

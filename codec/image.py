@@ -1,145 +1,219 @@
-"""Pictures in and out: what the codec takes, as arrays or files, and why it refuses the rest."""
+"""Pictures to compress: what the codec takes of arrays, tensors and PIL images, and why not the rest."""
 
 from __future__ import annotations
 
-import io
-from typing import Any
+import dataclasses
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.errors import CodecError, InvalidImage, LimitExceeded
-from codec.limits import DEFAULT
+from codec.container import Source
+from codec.errors import InvalidImage
+from codec.limits import DEFAULT, Limits
+from codec.tiling import Box
 
-Pixels = NDArray[np.uint8]
-"""H×W×C uint8, C-contiguous; C is 1 (gray) or 3 (RGB)."""
+Samples = NDArray[np.unsignedinteger[Any]]
+"""H×W×C uint8 or uint16."""
 
-_PILLOW_MODES = {"L": "L", "RGB": "RGB", "1": "L", "P": "RGB"}
+_SAMPLES = {2: "H×W×2 (gray and alpha)", 3: "H×W×3 (RGB)", 4: "H×W×4 (RGB and alpha)"}
+
+_PILLOW_MODES = {
+    "L": ("L", Source.NONE),
+    "LA": ("LA", Source.NONE),
+    "RGB": ("RGB", Source.NONE),
+    "RGBA": ("RGBA", Source.NONE),
+    "1": ("L", Source.ONE_BIT),
+    "P": ("RGB", Source.PALETTE),
+    "PA": ("RGBA", Source.TRANSPARENT_PALETTE),
+}
+
+_REASONS = {
+    "CMYK": "ink is not light: convert it to RGB with its colour profile (PIL.ImageCms)",
+    "YCbCr": "convert it to RGB",
+    "LAB": "convert it to RGB with its colour profile (PIL.ImageCms)",
+    "HSV": "convert it to RGB",
+    "F": "floating-point samples have no range: scale them to 16 bits",
+    "I": "32-bit samples do not fit: scale them to 16 bits",
+    "La": "convert it to LA: its colour is multiplied by its alpha",
+    "RGBa": "convert it to RGBA: its colour is multiplied by its alpha",
+    "RGBX": "convert it to RGB",
+}
 
 
-def to_pixels(image: Any) -> Pixels:
-    """Pixels of an ndarray (H×W or H×W×3 uint8), a PIL image or a torch tensor.
+class Lazy(Protocol):
+    """Samples H×W×C, uint8 or uint16, that are read where they are asked for: an ndarray, or a file."""
 
-    Tensors are C×H×W with one or three channels, uint8 or float in [0,1]. PIL images of mode L and
-    RGB are taken as they are, 1 and P (without transparency) are converted to L and RGB.
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    def __getitem__(self, slices: tuple[slice, slice], /) -> NDArray[Any]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A picture to compress. Nothing is copied before a part of it is needed."""
+
+    samples: Lazy
+    """H×W×C; C is 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha."""
+    depth: int
+    """Bits of a sample: 8 (uint8), or 9…16 (uint16)."""
+    source: Source = Source.NONE
+
+    @property
+    def height(self) -> int:
+        return self.samples.shape[0]
+
+    @property
+    def width(self) -> int:
+        return self.samples.shape[1]
+
+    @property
+    def channels(self) -> int:
+        """Those of the colour: 1 or 3."""
+        return 3 if self.samples.shape[2] >= 3 else 1
+
+    @property
+    def has_alpha(self) -> bool:
+        return self.samples.shape[2] in (2, 4)
+
+    @property
+    def full(self) -> int:
+        """The largest sample."""
+        return (1 << self.depth) - 1
+
+    @property
+    def box(self) -> Box:
+        """All pixels."""
+        return Box(0, 0, self.height, self.width)
+
+    def read(self, box: Box) -> Samples:
+        """The samples in `box`, alpha included."""
+        part = self.samples[box.slices]
+        return np.ascontiguousarray(part, np.uint8 if self.depth == 8 else np.uint16)
+
+    def colour(self, box: Box) -> Samples:
+        """The colour in `box`."""
+        return np.ascontiguousarray(self.read(box)[:, :, : self.channels])
+
+    def alpha(self, box: Box) -> Samples:
+        """The alpha in `box`, H×W; the picture must have one."""
+        return np.ascontiguousarray(self.read(box)[:, :, self.channels])
+
+
+def to_picture(image: Any, limits: Limits = DEFAULT, bit_depth: int | None = None) -> Picture:
+    """The picture of an ndarray, a PIL image or a torch tensor, as `codec.compress` describes them.
+
+    `bit_depth` is that of 16-bit samples; None takes the first of 10, 12, 14 and 16 that holds them all.
 
     Raises `InvalidImage` that names what is wrong, or `LimitExceeded`. The input is never modified.
     """
     kind = type(image)
-    if isinstance(image, np.ndarray):
-        pixels = _from_array(image)
+    source = Source.NONE
+    if isinstance(image, Picture):
+        array, source = image.samples, image.source
+        bit_depth = bit_depth or (image.depth if image.depth > 8 else None)
+        limits.check(image.height, image.width)
+    elif isinstance(image, np.ndarray):
+        array = _from_array(image, limits)
     elif any(base.__module__.split(".")[0] == "torch" for base in kind.__mro__):
-        pixels = _from_tensor(image)
+        array = _from_tensor(image, limits)
     elif any(base.__module__ == "PIL.Image" for base in kind.__mro__):
-        pixels = _from_pillow(image)
+        array, source = _from_pillow(image, limits)
     else:
         raise InvalidImage(
             f"a picture must be an ndarray, a PIL image or a torch tensor, not {kind.__name__}"
         )
-    return np.ascontiguousarray(pixels)
+    return Picture(array, _depth(array, bit_depth), source)
 
 
-def from_pixels(pixels: Pixels) -> Pixels:
-    """What the caller gets back: H×W for gray, H×W×3 for RGB."""
-    return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+def from_samples(samples: Samples) -> Samples:
+    """What the caller gets back: H×W for gray, H×W×C for all else."""
+    return samples[:, :, 0] if samples.shape[2] == 1 else samples
 
 
-def _check_shape(height: int, width: int) -> None:
+def _check_size(height: int, width: int, limits: Limits) -> None:
     if not height or not width:
         raise InvalidImage(f"the picture is empty: {height}×{width}")
-    DEFAULT.check(height, width)
+    limits.check(height, width)
 
 
-def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
-    if array.dtype != np.uint8:
-        raise InvalidImage(f"an array must be uint8, not {array.dtype}")
+def _depth(array: Lazy, bit_depth: int | None) -> int:
+    if bit_depth is not None and (isinstance(bit_depth, bool) or not isinstance(bit_depth, int)):
+        raise TypeError(f"bit_depth must be an integer, not {type(bit_depth).__name__}")
+    if array.dtype.itemsize == 1:
+        if bit_depth not in (None, 8):
+            raise ValueError(f"samples of 8 bits have a bit_depth of 8, not {bit_depth}")
+        return 8
+    if bit_depth is not None and not 9 <= bit_depth <= 16:
+        raise ValueError(f"bit_depth of 16-bit samples must be from 9 to 16, not {bit_depth}")
+    if bit_depth == 16:
+        return 16
+    rows = max(1, (1 << 22) // array.shape[1])
+    tops = range(0, array.shape[0], rows)
+    columns = slice(0, array.shape[1])
+    used = max(int(array[slice(top, top + rows), columns].max()) for top in tops).bit_length()
+    if bit_depth is not None and used > bit_depth:
+        raise InvalidImage(f"samples of {used} bits do not fit a bit_depth of {bit_depth}")
+    return bit_depth or max(10, used + used % 2)
+
+
+def _from_array(array: NDArray[Any], limits: Limits) -> NDArray[Any]:
+    array = np.asarray(array)
+    if array.dtype.kind != "u" or array.dtype.itemsize > 2:
+        raise InvalidImage(f"an array must be uint8 or uint16, not {array.dtype}")
     if array.ndim == 2:
         array = array[:, :, None]
-    elif array.ndim != 3 or array.shape[2] != 3:
+    elif array.ndim != 3 or array.shape[2] not in _SAMPLES:
         shape = "×".join(map(str, array.shape)) or "no dimensions"
-        raise InvalidImage(f"an array must be H×W or H×W×3, not {shape}")
-    _check_shape(array.shape[0], array.shape[1])
+        wanted = ", ".join(_SAMPLES.values())
+        raise InvalidImage(f"an array must be H×W, {wanted}, not {shape}")
+    _check_size(array.shape[0], array.shape[1], limits)
     return array
 
 
-def _from_tensor(tensor: Any) -> NDArray[np.uint8]:
-    if tensor.dim() != 3 or tensor.shape[0] not in (1, 3):
+def _from_tensor(tensor: Any, limits: Limits) -> NDArray[Any]:
+    if tensor.dim() != 3 or not 1 <= tensor.shape[0] <= 4:
         shape = "×".join(map(str, tensor.shape)) or "no dimensions"
-        raise InvalidImage(f"a tensor must be C×H×W with 1 or 3 channels, not {shape}")
-    _check_shape(tensor.shape[1], tensor.shape[2])
+        raise InvalidImage(f"a tensor must be C×H×W with 1 to 4 channels, not {shape}")
+    _check_size(tensor.shape[1], tensor.shape[2], limits)
     tensor = tensor.detach().cpu().permute(1, 2, 0)
     if tensor.dtype.is_floating_point:
         tensor = tensor.double()
         # NaN fails both comparisons.
         if not bool(((tensor >= 0) & (tensor <= 1)).all()):
             raise InvalidImage("a float tensor must hold values in [0,1]")
-        tensor = (tensor * 255).round()
-    elif str(tensor.dtype) != "torch.uint8":
-        raise InvalidImage(f"a tensor must be uint8 or float, not {tensor.dtype}")
-    array: NDArray[np.uint8] = tensor.numpy().astype(np.uint8)
+        array: NDArray[Any] = (tensor * 255).round().numpy().astype(np.uint8)
+    elif str(tensor.dtype) in ("torch.uint8", "torch.uint16"):
+        array = tensor.numpy()
+    else:
+        raise InvalidImage(f"a tensor must be uint8, uint16 or float, not {tensor.dtype}")
     return array
 
 
-def _from_pillow(image: Any) -> NDArray[np.uint8]:
-    mode = _PILLOW_MODES.get(image.mode)
-    if mode is None or "transparency" in image.info:
-        what = f"mode {image.mode}" + (" with transparency" if mode else "")
-        raise InvalidImage(f"PIL images of {what} are not supported: convert to L or RGB first")
-    _check_shape(image.height, image.width)
+def _from_pillow(image: Any, limits: Limits) -> tuple[NDArray[Any], Source]:
+    _check_size(image.height, image.width, limits)
+    key = image.info.get("transparency")
+    deep = image.mode.startswith("I;16")
+    if image.mode not in _PILLOW_MODES and not deep:
+        reason = _REASONS.get(image.mode, "convert it to one of L, LA, RGB, RGBA")
+        raise InvalidImage(f"PIL images of mode {image.mode} are not taken: {reason}")
     try:
-        array: NDArray[np.uint8] = np.asarray(image.convert(mode))
+        if deep:
+            array, source = np.asarray(image), Source.NONE
+            if key is not None:
+                opaque = np.where(array == key, 0, 0xFFFF).astype(np.uint16)
+                array, source = np.stack([array, opaque], -1), Source.TRANSPARENT_COLOUR
+        else:
+            mode, source = _PILLOW_MODES[image.mode]
+            palette_alpha = image.mode == "P" and image.palette and image.palette.mode == "RGBA"
+            if key is not None or palette_alpha:
+                mode = "LA" if mode in ("L", "LA") else "RGBA"
+                source = Source.TRANSPARENT_PALETTE if image.mode == "P" else Source.TRANSPARENT_COLOUR
+            array = np.asarray(image.convert(mode))
     except (OSError, SyntaxError, ValueError) as error:  # an image is read when it is first used
         raise InvalidImage(f"the picture cannot be read: {error}") from None
-    return array[:, :, None] if array.ndim == 2 else array
-
-
-def read_image(src: Any) -> Any:
-    """A PIL image from a path or binary file, upright as its EXIF says; `InvalidImage` if it is none."""
-    import PIL.Image
-    import PIL.ImageOps
-
-    try:
-        with PIL.Image.open(src) as image:
-            DEFAULT.check(image.height, image.width)
-            image.load()
-            return PIL.ImageOps.exif_transpose(image)
-    except (CodecError, MemoryError):
-        raise
-    except PIL.UnidentifiedImageError:
-        raise InvalidImage("not a picture that Pillow can read") from None
-    except PIL.Image.DecompressionBombError as error:
-        raise LimitExceeded(str(error)) from None
-    except OSError as error:
-        if error.errno is not None:  # the file system's, not the decoder's
-            raise
-        raise InvalidImage(f"the picture cannot be read: {error}") from None
-    except Exception as error:  # Pillow's decoders raise whatever their libraries do
-        raise InvalidImage(f"the picture cannot be read: {error}") from None
-
-
-_SAVE_OPTIONS: dict[str, dict[str, Any]] = {
-    "JPEG": {"quality": 95, "subsampling": 0},
-    "WEBP": {"lossless": True},
-}
-"""Writing a decoded picture should not lose more: lossless or nearly so."""
-
-
-def check_suffix(suffix: str) -> str:
-    """Pillow's name of the format with the extension `suffix`; `ValueError` if it writes none."""
-    import PIL.Image
-
-    PIL.Image.init()
-    name = PIL.Image.registered_extensions().get(suffix.lower())
-    if name is None or name not in PIL.Image.SAVE:
-        raise ValueError(f"no picture format can be written for the extension {suffix!r}")
-    return name
-
-
-def image_bytes(pixels: NDArray[np.uint8], suffix: str) -> bytes:
-    """`pixels` as a picture file of the format of `suffix`; `ValueError` if there is none."""
-    import PIL.Image
-
-    name = check_suffix(suffix)
-    out = io.BytesIO()
-    PIL.Image.fromarray(pixels).save(out, name, **_SAVE_OPTIONS.get(name, {}))
-    return out.getvalue()
+    return (array[:, :, None] if array.ndim == 2 else array), source

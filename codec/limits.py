@@ -12,8 +12,11 @@ MAX_SIDE = 1 << 20
 MAX_TILES = 1 << 16
 """Tiles of one picture: bounds the tile index, and so the header."""
 
-MAX_HEADER = 1 << 20
-"""Bytes of the header: MAX_TILES entries of at most 13 bytes, and room to spare."""
+MAX_HEADER = 1 << 21
+"""Bytes of the header: twice MAX_TILES entries of at most 13 bytes, and room to spare."""
+
+MAX_METADATA = 1 << 24
+"""Bytes of an ICC profile, EXIF or XMP: far beyond those of any camera."""
 
 MAX_TILE_SIDE = 4096
 """Pixels along a tile: bounds the memory that one tile needs."""

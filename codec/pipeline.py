@@ -1,6 +1,8 @@
 """A loaded model, and from pixels to files; the way back is `codec.decoding`.
 
-    pixels ─ windows ─ analysis (─ search) ─ latents of tiles ─ payloads ─ container
+    picture ─ windows ─ analysis (─ search) ─ latents of tiles ─ payloads ─ container
+
+Of the picture no more than a batch of windows is held at a time.
 
 Analysis runs in float64 (from effort 3 on) although float32 would be accurate enough: threads, batch
 size, CPU and library change the last bits of a float sum, and in float32 that turns a few symbols of a
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,20 +23,24 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-import zstandard
+from numpy.typing import NDArray
 from torch import Tensor
 
 from codec import container, tiling
 from codec.container import Header
 from codec.effort import DEFAULT_EFFORT, EFFORTS, Effort, Progress
 from codec.entropy_coder import TableSet
-from codec.image import Pixels
+from codec.image import Picture
 from codec.latent_codec import encode_latents
+from codec.lossless import bytes_of, pack, pack_alpha, to_bytes
+from codec.metadata import Metadata
+from codec.metadata import pack as pack_metadata
 from codec.model.config import PIXELS_PER_LATENT
 from codec.model.network import Model, rate_weight
 from codec.model.weights import Objective
 from codec.search import Window, refine, soft_copy, weight_of
 from codec.tiling import Box
+from codec.transparency import fill
 
 _T = TypeVar("_T")
 
@@ -71,56 +78,54 @@ class Pipeline:
 
     def encode(
         self,
-        images: Sequence[Pixels],
+        pictures: Sequence[Picture],
         level: int,
         tile_size: int = TILE_SIZE,
         *,
         effort: Effort = EFFORTS[DEFAULT_EFFORT],
         progress: Progress = lambda share: None,
+        metadata: Metadata | None = None,
     ) -> list[bytes]:
-        """One file for each picture, in order; `ValueError` if the search does not suit the model."""
+        """One file for each picture, in order, with `metadata` in each.
+
+        `ValueError` if the search does not suit the model.
+        """
         if effort.iterations and self.objective.metric != "mse":
             raise ValueError(f"efforts over 3 need a model trained for mse, not for {self.objective.metric}")
-        if effort.iterations:
-            return self._search(images, level, tile_size, effort, progress)
-        return self._encode(images, level, tile_size, effort, progress)
-
-    def _search(
-        self, images: Sequence[Pixels], level: int, tile_size: int, effort: Effort, progress: Progress
-    ) -> list[bytes]:
-        """As `_encode`, but what is stored losslessly anyway is not searched first."""
-        plain = dataclasses.replace(effort, iterations=0)
-        files = self._encode(images, level, tile_size, plain, lambda share: None)
+        task = _Task(level, tile_size, effort, metadata or Metadata())
+        if not effort.iterations:
+            return self._encode(pictures, task, progress)
+        # What is stored losslessly anyway is not searched first.
+        plain = dataclasses.replace(task, effort=dataclasses.replace(effort, iterations=0))
+        files = self._encode(pictures, plain, lambda share: None)
         worth = [index for index, data in enumerate(files) if not container.parse_header(data)[0].stored]
-        found = self._encode([images[index] for index in worth], level, tile_size, effort, progress)
+        found = self._encode([pictures[index] for index in worth], task, progress)
         for index, data in zip(worth, found, strict=True):
             files[index] = data
         return files
 
-    def _encode(
-        self, images: Sequence[Pixels], level: int, tile_size: int, effort: Effort, progress: Progress
-    ) -> list[bytes]:
-        jobs = _Jobs(self.halo, tile_size)
-        padded = [_pad(pixels) for pixels in images]
-        for index, pixels in enumerate(images):
-            jobs.add(index, pixels.shape[0], pixels.shape[1])
+    def _encode(self, pictures: Sequence[Picture], task: _Task, progress: Progress) -> list[bytes]:
+        jobs = _Jobs(self.halo, task.tile_size)
+        effort = task.effort
+        for index, picture in enumerate(pictures):
+            jobs.add(index, picture.height, picture.width)
         entries: list[list[tuple[bytes, int]]] = [[(b"", 0)] * count for count in jobs.tile_counts]
-        levels = torch.tensor([level], device=self.device)
+        levels = torch.tensor([task.level], device=self.device)
         finished, total = 0, sum(jobs.tile_counts)
         for batch in jobs.batches():
             n = levels.expand(len(batch))
-            y = self._analyse(self._windows(padded, batch), n, effort.exact_analysis)
+            windows = [_window(pictures[job.picture], job.window) for job in batch]
+            y = self._analyse(self._stack(windows), n, effort.exact_analysis)
             if effort.iterations:
                 refined = []
-                for k, job in enumerate(batch):
+                for k, (job, window) in enumerate(zip(batch, windows, strict=True)):
 
                     def report(share: float, before: int = finished + k) -> None:
                         progress((before + share) / total)
 
-                    size = images[job.picture].shape[:2]
                     refined.append(self._refine(
-                        padded[job.picture], (size[0], size[1]), job, y[k : k + 1], levels,
-                        effort.iterations, report,
+                        window, pictures[job.picture].box, job, y[k : k + 1], levels, effort.iterations,
+                        report,
                     ))
                 y = torch.cat(refined)
             else:
@@ -133,15 +138,12 @@ class Pipeline:
             for job, payload in zip(batch, payloads, strict=True):
                 entries[job.picture][job.tile] = (payload.data, payload.symbols_crc)
         return [
-            self._assemble(pixels, level, tile_size, entry, effort.zstd_level)
-            for pixels, entry in zip(images, entries, strict=True)
+            self._assemble(picture, task, entry) for picture, entry in zip(pictures, entries, strict=True)
         ]
 
-    def _windows(self, padded: Sequence[Pixels], batch: Sequence[_Job]) -> Tensor:
-        boxes = [job.window.scaled(PIXELS_PER_LATENT).slices for job in batch]
-        arrays = [padded[job.picture][box] for job, box in zip(batch, boxes, strict=True)]
-        x = torch.from_numpy(np.stack(arrays)).to(self.device)
-        return x.expand(-1, -1, -1, 3).to(torch.float64) / 255
+    def _stack(self, windows: Sequence[NDArray[np.float64]]) -> Tensor:
+        arrays = [np.broadcast_to(window, (*window.shape[:2], 3)) for window in windows]
+        return torch.from_numpy(np.stack(arrays)).to(self.device)
 
     @torch.no_grad()
     def _analyse(self, x: Tensor, level: Tensor, exact: bool) -> Tensor:
@@ -149,41 +151,51 @@ class Pipeline:
         return y.double()
 
     def _refine(
-        self, padded: Pixels, size: tuple[int, int], job: _Job, y: Tensor, level: Tensor,
+        self, pixels: NDArray[np.float64], picture: Box, job: _Job, y: Tensor, level: Tensor,
         iterations: int, progress: Progress,
     ) -> Tensor:
-        box = job.window.scaled(PIXELS_PER_LATENT)
+        inside = job.window.scaled(PIXELS_PER_LATENT).intersection(picture)
         window = Window(
-            pixels=torch.from_numpy(padded[box.slices]).to(self.device)[None].float() / 255,
-            height=min(box.bottom, size[0]) - box.top,
-            width=min(box.right, size[1]) - box.left,
+            pixels=torch.from_numpy(pixels).to(self.device)[None].float(),
+            height=inside.height,
+            width=inside.width,
             inner=job.inner,
             level=level,
-            weight=weight_of(float(rate_weight(level, *self.objective.lambdas)), padded.shape[2]),
+            weight=weight_of(float(rate_weight(level, *self.objective.lambdas)), pixels.shape[2]),
         )
         return refine(self.soft, window, y, self.objective.dead_zone, iterations, progress)
 
-    def _assemble(
-        self,
-        pixels: Pixels,
-        level: int,
-        tile_size: int,
-        entries: list[tuple[bytes, int]],
-        zstd_level: int,
-    ) -> bytes:
-        height, width, channels = pixels.shape
-        stored = _store(pixels, tile_size, sum(len(data) for data, _ in entries), zstd_level)
+    def _assemble(self, picture: Picture, task: _Task, entries: list[tuple[bytes, int]]) -> bytes:
+        zstd_level = task.effort.zstd_level
+        stored = _store(picture, task.tile_size, sum(len(data) for data, _ in entries), zstd_level)
+        alpha = _pack_alpha(picture, task.tile_size, zstd_level) if picture.has_alpha else []
+        sections, pieces = pack_metadata(task.metadata)
         header = Header(
-            width=width,
-            height=height,
-            channels=channels,
+            width=picture.width,
+            height=picture.height,
+            channels=picture.channels,
             stored=stored is not None,
             model_id=bytes(container.MODEL_ID_BYTES) if stored else self.model_id,
-            level=0 if stored else level,
-            tile_size=tile_size,
+            level=0 if stored else task.level,
+            tile_size=task.tile_size,
             tiles=tuple(container.make_tile(data, crc) for data, crc in stored or entries),
+            alpha=tuple(container.make_tile(data, crc) for data, crc in alpha),
+            depth=picture.depth,
+            source=picture.source,
+            metadata=tuple(sections),
         )
-        return container.pack(header, [data for data, _ in stored or entries])
+        payloads = [data for data, _ in stored or entries]
+        return container.pack(header, payloads, [data for data, _ in alpha], pieces)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Task:
+    """What all pictures of a call have in common."""
+
+    level: int
+    tile_size: int
+    effort: Effort
+    metadata: Metadata
 
 
 class _Job:
@@ -223,28 +235,55 @@ def _chunks(items: list[_T], pixels_each: int) -> Iterable[list[_T]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _pad(pixels: Pixels) -> Pixels:
-    """Repeat the last row and column up to a multiple of a latent's pixels."""
-    height, width = pixels.shape[:2]
-    bottom, right = -height % PIXELS_PER_LATENT, -width % PIXELS_PER_LATENT
-    return np.pad(pixels, ((0, bottom), (0, right), (0, 0)), mode="edge")
+def _window(picture: Picture, latents: Box) -> NDArray[np.float64]:
+    """The colour under some latents, H×W×C in [0,1]; its last row and column go on beyond it."""
+    wanted = latents.scaled(PIXELS_PER_LATENT)
+    inside = wanted.intersection(picture.box)
+    samples = picture.read(inside)
+    colour = samples[:, :, : picture.channels] / float(picture.full)
+    if picture.has_alpha:
+        colour = fill(colour, samples[:, :, picture.channels] > 0)
+    beyond = (0, wanted.height - inside.height), (0, wanted.width - inside.width), (0, 0)
+    return np.pad(colour, beyond, mode="edge")
 
 
-def _store(pixels: Pixels, tile_size: int, limit: int, zstd_level: int) -> list[tuple[bytes, int]] | None:
-    """Payloads of the pixels themselves if, together, they take fewer than `limit` bytes.
+def _tile_boxes(picture: Picture, tile_size: int) -> list[Box]:
+    boxes = tiling.tiles(picture.height, picture.width, tile_size)
+    return [box.scaled(PIXELS_PER_LATENT).intersection(picture.box) for box in boxes]
 
-    A tile is a zstd frame, or raw where that is not smaller. Flat graphics and noise end up here:
-    they come back exactly, and no file is larger than the raw pixels and a header.
+
+def _pack_alpha(picture: Picture, tile_size: int, zstd_level: int) -> list[tuple[bytes, int]]:
+    return [pack_alpha(picture.alpha(box), zstd_level) for box in _tile_boxes(picture, tile_size)]
+
+
+def _store(picture: Picture, tile_size: int, limit: int, zstd_level: int) -> list[tuple[bytes, int]] | None:
+    """Payloads of the colour itself if, together, they take fewer than `limit` bytes.
+
+    Flat graphics and noise end up here: they come back exactly, and no file is larger than the raw samples
+    and a header. Colour that does not show is stored as 0.
     """
-    height, width, _ = pixels.shape
+    boxes = _tile_boxes(picture, tile_size)
+    size = bytes_of((picture.height, picture.width, picture.channels), picture.depth)
     # A fast attempt tells whether the slow one is worth its time.
-    quick = len(zstandard.ZstdCompressor(level=1).compress(pixels.tobytes()))
-    if quick > 1.5 * limit + 64 and pixels.nbytes > limit:
-        return None
-    entries = []
-    for box in tiling.tiles(height, width, tile_size):
-        raw = pixels[box.scaled(PIXELS_PER_LATENT).slices].tobytes()
-        packed = zstandard.ZstdCompressor(level=zstd_level).compress(raw)
-        # On a tie the pixels: a payload of exactly their length is read as the pixels themselves.
-        entries.append((packed if len(packed) < len(raw) else raw, zlib.crc32(raw)))
-    return entries if sum(len(data) for data, _ in entries) < limit else None
+    quick, enough = 0, max(1.5 * limit + 64, 0 if size > limit else math.inf)
+    for box in boxes:
+        quick += len(pack(_stored_bytes(picture, box), 1))
+        if quick > enough:
+            return None
+    entries, total = [], 0
+    for box in boxes:
+        raw = _stored_bytes(picture, box)
+        payload = pack(raw, zstd_level)
+        entries.append((payload, zlib.crc32(raw)))
+        total += len(payload)
+        if total >= limit:
+            return None
+    return entries
+
+
+def _stored_bytes(picture: Picture, box: Box) -> bytes:
+    samples = picture.read(box)
+    colour = samples[:, :, : picture.channels]
+    if picture.has_alpha:
+        colour = np.where(samples[:, :, picture.channels :] > 0, colour, colour.dtype.type(0))
+    return to_bytes(colour)

@@ -10,14 +10,15 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import numpy as np
 
 from codec.container import MAX_LEVEL
 from codec.effort import DEFAULT_EFFORT, Progress
-from codec.image import Pixels
+from codec.image import Picture, Samples
+from codec.tiling import Box
 
 Kind = Literal["bpp", "bytes", "psnr"]
 
@@ -83,10 +84,21 @@ _FAST_TRIALS = 5
 """Of the MAX_TRIALS, where the default effort finds the level for a higher one."""
 
 
-def psnr(a: Pixels, b: Pixels) -> float:
-    """Decibels of b against a over all samples; infinite if they are equal."""
-    mse = float(np.mean(np.square(a.astype(np.int32) - b.astype(np.int32)), dtype=np.float64))
-    return 10 * math.log10(255**2 / mse) if mse else math.inf
+def psnr(picture: Picture, bands: Iterable[Samples]) -> float:
+    """Decibels of `bands`, the decoded rows from the top, against `picture`; infinite if they are equal.
+
+    Over all samples of the colour where it shows: where alpha is 0 it does not count.
+    """
+    squares, count, row, channels = 0, 0, 0, picture.channels
+    for band in bands:
+        original = picture.read(Box(row, 0, row + len(band), picture.width))
+        row += len(band)
+        error = original[:, :, :channels].astype(np.int64) - band[:, :, :channels]
+        if picture.has_alpha:
+            error = error[original[:, :, channels] > 0]
+        squares += int(np.sum(np.square(error)))
+        count += error.size
+    return 10 * math.log10(picture.full**2 * count / squares) if squares else math.inf
 
 
 class _Scale:

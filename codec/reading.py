@@ -5,20 +5,33 @@ from __future__ import annotations
 import dataclasses
 import operator
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from codec import container
-from codec.container import File, Header
+from codec.container import File, Header, Readable, Source
+from codec.files import OpenFile
 from codec.limits import Limits
 from codec.tiling import Box
 
-Data = bytes | bytearray | memoryview
-"""The bytes of a file."""
+if TYPE_CHECKING:
+    from codec.metadata import Metadata
+
+Data = bytes | bytearray | memoryview | OpenFile
+"""The bytes of a file, or a file that is open."""
 
 Region = Sequence[int]
 """top, left, height, width, in pixels."""
 
 OnError = Literal["raise", "conceal"]
+
+
+_SOURCES = {
+    Source.NONE: None,
+    Source.ONE_BIT: "1-bit",
+    Source.PALETTE: "palette",
+    Source.TRANSPARENT_PALETTE: "palette with transparency",
+    Source.TRANSPARENT_COLOUR: "transparent colour",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +41,15 @@ class Info:
     width: int
     height: int
     channels: int
-    """1 (gray) or 3 (RGB)."""
+    """1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha."""
+    bit_depth: int
+    """8, or 9…16 for samples that come as uint16."""
+    source: str | None
+    """What the picture was converted from: "1-bit", "palette", …; None if it was not."""
+    metadata: tuple[str, ...]
+    """Of "icc", "exif" and "xmp" those that the file holds."""
     lossless: bool
-    """Whether the picture was stored exactly: flat graphics and noise are."""
+    """Whether the picture was stored exactly: flat graphics and noise are. Alpha always is."""
     quality: float | None
     """0…100 as given to `compress`, to the nearest 1/10.24; None if lossless."""
     model: str | None
@@ -67,25 +86,35 @@ def _info(header: Header, header_bytes: int) -> Info:
     return Info(
         width=header.width,
         height=header.height,
-        channels=header.channels,
+        channels=header.samples,
+        bit_depth=header.depth,
+        source=_SOURCES[header.source],
+        metadata=tuple(container.METADATA_KINDS[section.kind] for section in header.metadata),
         lossless=header.stored,
         quality=None if header.stored else round(header.quality, 1),
         model=None if header.stored else header.model_id.hex(),
         tiles=len(header.tiles),
         tile_size=header.tile_size,
-        bytes=header_bytes + sum(tile.length for tile in header.tiles),
+        bytes=File(header, b"", header_bytes).end,
         header_bytes=header_bytes,
         format_version=container.VERSION,
     )
 
 
 def verify(data: Data) -> None:
-    """Check that a file is complete and undamaged: header and every tile against its CRC-32.
+    """Check that a file is complete and undamaged: header and every payload against its CRC-32.
 
     Returns nothing; raises as `decompress` does. Nothing is decoded, and the model that the file
     needs may be missing.
     """
-    container.unpack(as_bytes(data))
+    container.read(as_bytes(data)).check_payloads()
+
+
+def read_metadata(data: Data) -> Metadata:
+    """The ICC profile, EXIF and XMP in a file; raises as `decompress` does. Pixels are not looked at."""
+    from codec.metadata import unpack
+
+    return unpack(container.read(as_bytes(data), complete=False))
 
 
 def open_part(data: Any, region: Region | None, on_error: OnError, limits: Limits) -> tuple[File, Box]:
@@ -96,8 +125,7 @@ def open_part(data: Any, region: Region | None, on_error: OnError, limits: Limit
     part = check_region(region, file.header.height, file.header.width)
     limits.check(part.height, part.width)
     if region is None and on_error == "raise":  # damage shows before minutes of decoding
-        for tile in range(len(file.starts)):
-            file.payload(tile)
+        file.check_payloads()
     return file, part
 
 
@@ -114,7 +142,10 @@ def check_region(region: Region | None, height: int, width: int) -> Box:
     return Box(top, left, top + rows, left + columns)
 
 
-def as_bytes(data: Any) -> memoryview:
+def as_bytes(data: Any) -> Readable:
+    """The bytes, or the open file, that a caller gave."""
+    if isinstance(data, OpenFile):
+        return data
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise TypeError(f"data must be bytes, not {type(data).__name__}")
     return memoryview(data).cast("B")

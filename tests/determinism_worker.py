@@ -12,10 +12,11 @@ from pathlib import Path
 
 import torch
 
-from codec import container, tiling
+from codec import tiling
 from codec.api import Codec
 from codec.latent_codec import decode_latents
 from tests.pictures import textured
+from tests.tiles import unpack
 
 SHAPES = [(1, 1), (33, 47), (64, 64), (240, 176), (97, 400), (300, 520)]
 QUALITIES = (10, 80)
@@ -23,7 +24,7 @@ QUALITIES = (10, 80)
 
 def symbols_digest(worker: Codec, data: bytes) -> str:
     """SHA-256 of all symbols of a file, tile by tile, as little-endian int32."""
-    header, payloads = container.unpack(data)
+    header, payloads = unpack(data)
     pipeline = worker._pipeline_for(header.model_id)
     digest = hashlib.sha256()
     boxes = tiling.tiles(header.height, header.width, header.tile_size)
@@ -40,7 +41,7 @@ def symbols_digest(worker: Codec, data: bytes) -> str:
 
 def batch_digests(worker: Codec, files: list[bytes]) -> list[str]:
     """`symbols_digest` of files of one tile each and one size, decoded as one batch."""
-    parsed = [container.unpack(data) for data in files]
+    parsed = [unpack(data) for data in files]
     header = parsed[0][0]
     _, symbols = decode_latents(
         worker._pipeline.model,

@@ -18,6 +18,7 @@ import codec
 from codec.cli import main
 from codec.training.data import read_rgb
 from tests.pictures import textured
+from tests.tiles import encode
 
 
 @pytest.fixture
@@ -240,7 +241,7 @@ def test_a_region(photo: Path, model: list[str]) -> None:
 
 def test_what_is_left_of_a_damaged_file(tmp_path: Path, model: list[str]) -> None:
     worker = codec.Codec(model=model[1])
-    data = bytearray(worker._pipeline.encode([textured(128, 192)], 500, 64)[0])
+    data = bytearray(encode(worker, textured(128, 192), 500, 64))
     intact = worker.decompress(bytes(data))
     data[-1] ^= 1
     packed, back = tmp_path / "a.cae", tmp_path / "a.png"

@@ -11,6 +11,7 @@ import codec
 from codec import container, limits
 from codec.container import Header
 from tests.pictures import noise, textured
+from tests.tiles import encode, unpack
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +148,7 @@ def _header(**changes: object) -> bytes:
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
-        ({"mode": b"\x04"}, codec.UnsupportedVersion),
+        ({"mode": b"\x40"}, codec.UnsupportedVersion),
         ({"mode": b"\xff"}, codec.UnsupportedVersion),
         ({"width": b"\x00"}, codec.FormatError),
         ({"width": b"\xa0\x00"}, codec.FormatError),
@@ -217,7 +218,7 @@ def test_stored_tiles_that_lie(tiny: codec.Codec, stored: bytes) -> None:
 
 def test_lack_of_memory_has_a_name(tiny: codec.Codec, small: bytes) -> None:
     """A small file may declare a large picture; a process with little memory says so by name."""
-    header, payloads = container.unpack(small)
+    header, payloads = unpack(small)
     tile = header.tiles[0]
     big = Header(**{**header.__dict__, "width": 16384, "height": 16384, "tile_size": 4096,
                     "tiles": (tile,) * 16})
@@ -234,7 +235,7 @@ def test_lack_of_memory_has_a_name(tiny: codec.Codec, small: bytes) -> None:
 
 
 def test_one_damaged_tile_is_named(tiny: codec.Codec) -> None:
-    data = bytearray(tiny._pipeline.encode([noise(200, 200)], 100, 64)[0])
+    data = bytearray(encode(tiny, noise(200, 200), 100, 64))
     header, position = container.parse_header(bytes(data))
     position += sum(tile.length for tile in header.tiles[:5])
     data[position] ^= 1

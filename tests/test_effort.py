@@ -21,6 +21,7 @@ from codec.model.weights import Objective
 from codec.tiling import Box
 from codec.training.data import read_rgb
 from tests.pictures import SAMPLES, Pixels, textured
+from tests.tiles import encode
 
 
 @pytest.fixture(scope="module")
@@ -102,12 +103,12 @@ def test_several_tiles_and_progress(tiny: codec.Codec, never_stored: None) -> No
     image = textured(150, 200)
     shares: list[float] = []
     level, small = 500, Effort(True, 19, 4)
-    data = tiny._pipeline.encode([image], level, 64, effort=small, progress=shares.append)[0]
+    data = encode(tiny, image, level, 64, effort=small, progress=shares.append)
     assert codec.inspect(data).tiles == 12
     assert shares[-1] == 1
     assert len(shares) >= 4 * 12
     assert all(a <= b for a, b in itertools.pairwise(shares))
-    plain = tiny._pipeline.encode([image], level, 64)[0]
+    plain = encode(tiny, image, level, 64)
     assert cost(tiny, image, data, level / 10.24) < cost(tiny, image, plain, level / 10.24)
 
 

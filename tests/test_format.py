@@ -90,5 +90,6 @@ def test_limits_are_those_of_the_text() -> None:
     from codec import limits
 
     assert (limits.DEFAULT.max_pixels, limits.MAX_SIDE) == (2**28, 2**20)
-    assert (limits.MAX_TILES, limits.MAX_HEADER) == (2**16, 2**20)
+    assert (limits.MAX_TILES, limits.MAX_HEADER) == (2**16, 2**21)
     assert limits.MAX_TILE_SIDE == 64 * 64
+    assert limits.MAX_METADATA == 2**24

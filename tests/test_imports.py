@@ -17,9 +17,11 @@ ROOT = Path(codec.__file__).parent
 # Each layer may import from those above it, and from its own.
 LAYERS = [
     {"errors", "limits", "files", "effort"},
-    {"tiling", "image", "entropy_coder"},
+    {"tiling", "entropy_coder", "transparency"},
     {"container", "registry"},
-    {"rate_control", "reading"},
+    {"image"},
+    {"lossless", "raster", "metadata"},
+    {"rate_control", "reading", "image_files"},
     {"model"},
     {"latent_codec"},
     {"search"},

@@ -21,29 +21,33 @@ from codec import limits
         (np.zeros((4, 4), np.float32), "float32"),
         (np.zeros((4, 4), np.int64), "int64"),
         (np.zeros((4, 4), bool), "bool"),
-        (np.zeros((4, 4), np.uint16), "uint16"),
+        (np.zeros((4, 4), np.uint32), "uint32"),
+        (np.zeros((4, 4), np.int16), "int16"),
         (np.zeros((4, 4), object), "object"),
         (np.zeros((4, 4), np.complex64), "complex64"),
         (np.zeros((0, 4), np.uint8), "empty"),
         (np.zeros((4, 0, 3), np.uint8), "empty"),
         (np.zeros((4, 4, 1), np.uint8), "4×4×1"),
-        (np.zeros((4, 4, 4), np.uint8), "4×4×4"),
+        (np.zeros((4, 4, 5), np.uint8), "4×4×5"),
         (np.zeros((1, 4, 4, 3), np.uint8), "1×4×4×3"),
         (np.zeros(4, np.uint8), "4"),
         (np.uint8(3), "uint8"),
         (np.array(3, np.uint8), "no dimensions"),
         (torch.zeros(4, 4, dtype=torch.uint8), "C×H×W"),
-        (torch.zeros(4, 4, 3, dtype=torch.uint8), "1 or 3 channels"),
+        (torch.zeros(5, 4, 3, dtype=torch.uint8), "1 to 4 channels"),
         (torch.zeros(3, 4, 4, dtype=torch.int32), "int32"),
         (torch.full((3, 4, 4), math.nan), "[0,1]"),
         (torch.full((3, 4, 4), 1.01), "[0,1]"),
         (torch.full((3, 4, 4), -math.inf), "[0,1]"),
         (torch.zeros(3, 0, 4), "empty"),
-        (Image.new("RGBA", (4, 4)), "RGBA"),
-        (Image.new("CMYK", (4, 4)), "CMYK"),
-        (Image.new("I;16", (4, 4)), "I;16"),
+        (Image.new("CMYK", (4, 4)), "CMYK are not taken: ink"),
+        (Image.new("YCbCr", (4, 4)), "YCbCr"),
+        (Image.new("LAB", (4, 4)), "LAB"),
+        (Image.new("HSV", (4, 4)), "HSV"),
+        (Image.new("I", (4, 4)), "mode I are not taken: 32-bit"),
         (Image.new("F", (4, 4)), "mode F"),
-        (Image.new("LA", (4, 4)), "LA"),
+        (Image.new("La", (4, 4)), "La"),
+        (Image.new("RGBa", (4, 4)), "RGBa"),
         ("picture.png", "str"),
         (None, "NoneType"),
         ([[1, 2], [3, 4]], "list"),
@@ -55,27 +59,12 @@ def test_refused_pictures(tiny: codec.Codec, image: Any, says: str) -> None:
     assert says in str(caught.value)
 
 
-def test_transparent_palette_is_refused(tiny: codec.Codec) -> None:
-    image = Image.new("P", (4, 4))
-    image.info["transparency"] = 0
-    with pytest.raises(codec.InvalidImage, match="transparency"):
-        tiny.compress(image)
-
-
 def test_a_truncated_file_opened_by_the_caller(tiny: codec.Codec, tmp_path: Path) -> None:
     path = tmp_path / "cut.png"
     Image.effect_noise((64, 64), 50).save(path)
     path.write_bytes(path.read_bytes()[:500])
     with Image.open(path) as image, pytest.raises(codec.InvalidImage, match="cannot be read"):
         tiny.compress(image)
-
-
-@pytest.mark.parametrize(("mode", "channels"), [("1", 1), ("L", 1), ("P", 3), ("RGB", 3)])
-def test_converted_modes(tiny: codec.Codec, mode: str, channels: int) -> None:
-    image = Image.effect_mandelbrot((60, 40), (-2, -1, 1, 1), 20).convert("RGB").convert(mode)
-    data = tiny.compress(image)
-    assert codec.inspect(data).channels == channels
-    assert tiny.decompress(data).shape == ((40, 60) if channels == 1 else (40, 60, 3))
 
 
 def test_too_large_is_refused_before_anything_is_done(tiny: codec.Codec) -> None:

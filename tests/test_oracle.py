@@ -14,6 +14,7 @@ from codec import container, registry, tiling
 from tests.make_goldens import GOLDEN
 from tests.oracle import Oracle, Refused
 from tests.pictures import noise, textured
+from tests.tiles import encode, unpack
 
 WEIGHTS = Path(codec.__file__).parent / "weights"
 FILES = sorted(path for path in GOLDEN.glob("v1-*/*.cae") if not codec.inspect(path.read_bytes()).lossless)
@@ -26,7 +27,7 @@ def oracle(model_id: bytes) -> Oracle:
 
 def check(data: bytes, reader: Oracle) -> int:
     """The oracle's symbols have the CRC that the encoder wrote, which the decoder checks; their number."""
-    header, payloads = container.unpack(data)
+    header, payloads = unpack(data)
     assert not header.stored
     boxes = tiling.tiles(header.height, header.width, header.tile_size)
     count = 0
@@ -53,7 +54,7 @@ def test_odd_sizes_tiles_and_escapes(tiny: codec.Codec, tiny_weights: Path) -> N
     for image in [*images, noise(70, 90), np.indices((64, 64)).sum(0).astype(np.uint8) % 2 * 255]:
         for level in (0, 700, 1024):
             pixels = image.reshape(*image.shape[:2], -1)
-            check(tiny._pipeline.encode([pixels], level, 64)[0], reader)
+            check(encode(tiny, pixels, level, 64), reader)
     # Escapes: latents far beyond what the tables hold.
     import torch
 
@@ -71,7 +72,7 @@ def test_odd_sizes_tiles_and_escapes(tiny: codec.Codec, tiny_weights: Path) -> N
 
 def test_it_can_disagree(tiny: codec.Codec, tiny_weights: Path) -> None:
     """A weight that is off by one grid step changes what is read: the comparison means something."""
-    data = tiny._pipeline.encode([textured(100, 120)], 700, 1024)[0]
+    data = encode(tiny, textured(100, 120), 700, 1024)
     reader = Oracle(tiny_weights)
     check(data, reader)
     reader.tensors["heads.0.bias"] = reader.tensors["heads.0.bias"] + (1 << 12)

@@ -18,6 +18,7 @@ from PIL import Image
 import codec
 from codec import rate_control
 from codec.cli import main
+from codec.image import to_picture
 from codec.rate_control import MAX_TRIALS, Target, Trial, reach
 from codec.training.data import read_rgb
 from tests.pictures import SAMPLES, Pixels, noise
@@ -222,7 +223,7 @@ def test_progress_rises_to_one(tiny: codec.Codec, photo: Pixels) -> None:
 
 
 def test_psnr_of_equal_pictures_is_infinite(photo: Pixels) -> None:
-    assert rate_control.psnr(photo, photo) == math.inf
+    assert rate_control.psnr(to_picture(photo), [photo]) == math.inf
 
 
 def test_command_line(tiny_weights: Path, photo: Pixels, tmp_path: Path) -> None:

@@ -15,8 +15,10 @@ import codec
 from bench.metrics import psnr
 from codec import container, pipeline
 from codec.decoding import decode_pictures
+from codec.image import to_picture
 from codec.training.data import read_rgb
 from tests.pictures import SAMPLES, noise, textured
+from tests.tiles import encode
 
 
 @pytest.mark.usefixtures("never_stored")
@@ -43,7 +45,7 @@ def test_thin_pictures(tiny: codec.Codec, shape: tuple[int, int]) -> None:
 def test_tile_edges(tiny: codec.Codec, height: int, width: int) -> None:
     image = textured(height, width)
     engine = tiny._pipeline
-    whole, tiled = (engine.encode([image], 700, size)[0] for size in (1024, 128))
+    whole, tiled = (encode(tiny, image, 700, size) for size in (1024, 128))
     expected_tiles = (1 + (height > 128)) * (1 + (width > 128))
     assert codec.inspect(tiled).tiles == expected_tiles
     a, b = (decode_pictures(engine, [container.read(data)])[0] for data in (whole, tiled))
@@ -113,7 +115,7 @@ def test_stored_pictures_that_zstd_packs_to_their_own_length() -> None:
         length = int(rng.integers(8, 40))
         flat[100 : 100 + length] = flat[20 : 20 + length]
         ties += len(zstandard.compress(image.tobytes(), 19)) == image.nbytes
-        entries = pipeline._store(image, 1024, limit=1000, zstd_level=19)
+        entries = pipeline._store(to_picture(image), 1024, limit=1000, zstd_level=19)
         assert entries is not None
         tiles = tuple(container.make_tile(data, crc) for data, crc in entries)
         header = container.Header(8, 8, 3, True, bytes(6), 0, 1024, tiles)

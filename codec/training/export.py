@@ -13,6 +13,7 @@ import torch
 
 from codec import container
 from codec.decoding import decode_pictures
+from codec.image import to_picture
 from codec.latent_codec import quantize_latents
 from codec.model.config import MAX_LEVEL
 from codec.model.network import Model
@@ -97,7 +98,7 @@ def validate_real(
         total = {"bpp": 0.0, "payload_bpp": 0.0, "estimated_bpp": 0.0, "psnr": 0.0}
         for image in images:
             pixels = image.shape[0] * image.shape[1]
-            data = pipeline.encode([image], level)[0]
+            data = pipeline.encode([to_picture(image)], level)[0]
             file = container.read(data)
             decoded = decode_pictures(pipeline, [file])[0]
             total["bpp"] += 8 * len(data) / pixels

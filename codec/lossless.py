@@ -1,0 +1,117 @@
+"""Samples that are kept exactly: stored tiles, alpha and metadata, as zstd frames or as they are."""
+
+from __future__ import annotations
+
+import math
+import zlib
+
+import numpy as np
+import zstandard
+
+from codec.errors import ChecksumMismatch, FormatError, UnsupportedVersion
+from codec.image import Samples
+
+_FILTERS = 3
+
+
+def pack(raw: bytes, zstd_level: int) -> bytes:
+    """A zstd frame of `raw`, or `raw` where that is not longer."""
+    packed = zstandard.ZstdCompressor(level=zstd_level).compress(raw)
+    # On a tie as it is: a payload of exactly the length of its content is read as the content itself.
+    return packed if len(packed) < len(raw) else raw
+
+
+def unpack(payload: bytes | memoryview, size: int, what: str) -> bytes:
+    """The `size` bytes that `pack` was given; `FormatError` that names `what`."""
+    if len(payload) == size:
+        return bytes(payload)
+    if len(payload) > size:
+        raise FormatError(f"{what} is longer than its content")
+    payload = bytes(payload)
+    try:
+        # The frame must state the size: `max_output_size` is ignored when it does.
+        if zstandard.get_frame_parameters(payload).content_size != size:
+            raise FormatError(f"{what} states another size than it has")
+        return zstandard.ZstdDecompressor().decompress(payload, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise FormatError(f"{what} is not a zstd frame: {error}") from None
+
+
+def to_bytes(samples: Samples) -> bytes:
+    """Samples in row order; of 16-bit ones all upper bytes come first."""
+    if samples.dtype == np.uint8:
+        return samples.tobytes()
+    return (samples >> 8).astype(np.uint8).tobytes() + samples.astype(np.uint8).tobytes()
+
+
+def from_bytes(raw: bytes, shape: tuple[int, ...], depth: int, what: str) -> Samples:
+    """The samples of `to_bytes`; `FormatError` that names `what` if one does not fit `depth` bits."""
+    planes: Samples = np.frombuffer(raw, np.uint8).reshape(-1, *shape)
+    samples: Samples = planes[0]
+    if depth == 8:
+        return samples
+    samples = planes[0].astype(np.uint16) << 8 | planes[1]
+    if int(samples.max()) >> depth:
+        raise FormatError(f"{what} has samples of more than {depth} bits")
+    return samples
+
+
+def bytes_of(shape: tuple[int, ...], depth: int) -> int:
+    """Length of `to_bytes`."""
+    return math.prod(shape) * (1 if depth == 8 else 2)
+
+
+def unpack_samples(
+    payload: bytes | memoryview, shape: tuple[int, ...], depth: int, content_crc: int, what: str
+) -> Samples:
+    """The samples of a stored tile; `FormatError` or `ChecksumMismatch` that name `what`."""
+    raw = unpack(payload, bytes_of(shape, depth), what)
+    _check(raw, content_crc, what)
+    return from_bytes(raw, shape, depth, what)
+
+
+def pack_alpha(alpha: Samples, zstd_level: int) -> tuple[bytes, int]:
+    """Payload and content CRC of a tile's alpha H×W: the filter that takes the fewest bytes."""
+    payloads = []
+    for number in range(_FILTERS):
+        filtered = pack(to_bytes(_filter(alpha, number)), zstd_level)
+        payloads.append(bytes([number]) + filtered)
+    return min(payloads, key=len), zlib.crc32(to_bytes(alpha))
+
+
+def unpack_alpha(
+    payload: bytes | memoryview, shape: tuple[int, int], depth: int, content_crc: int, what: str
+) -> Samples:
+    """The alpha of `pack_alpha`; errors as for `unpack_samples`."""
+    if not len(payload):
+        raise FormatError(f"{what} is empty")
+    if payload[0] >= _FILTERS:
+        raise UnsupportedVersion(f"{what} has filter {payload[0]}, which is not known to this version")
+    raw = unpack(payload[1:], bytes_of(shape, depth), what)
+    alpha = _undo_filter(from_bytes(raw, shape, 16 if depth > 8 else 8, what), payload[0])
+    _check(to_bytes(alpha), content_crc, what)
+    if depth < 16 and int(alpha.max()) >> depth:
+        raise FormatError(f"{what} has samples of more than {depth} bits")
+    return alpha
+
+
+def _filter(alpha: Samples, number: int) -> Samples:
+    """Differences to the left, then, for filter 2, to the row above; they wrap around."""
+    if number >= 1:
+        alpha = np.diff(alpha, axis=1, prepend=alpha.dtype.type(0))
+    if number == 2:
+        alpha = np.diff(alpha, axis=0, prepend=alpha.dtype.type(0))
+    return alpha
+
+
+def _undo_filter(filtered: Samples, number: int) -> Samples:
+    if number == 2:
+        filtered = np.cumsum(filtered, axis=0, dtype=filtered.dtype)
+    if number >= 1:
+        filtered = np.cumsum(filtered, axis=1, dtype=filtered.dtype)
+    return filtered
+
+
+def _check(raw: bytes, content_crc: int, what: str) -> None:
+    if zlib.crc32(raw) != content_crc:
+        raise ChecksumMismatch(f"{what} unpacks to other samples than were stored")

@@ -1,0 +1,105 @@
+"""ICC profiles, EXIF and XMP: from files into `.cae` files and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from typing import Any
+
+from codec import limits
+from codec.container import METADATA_KINDS, File, Section
+from codec.errors import LimitExceeded
+
+_EXIF_PREFIX = b"Exif\0\0"
+
+_ZSTD_LEVEL = 19
+
+
+@dataclasses.dataclass(frozen=True)
+class Metadata:
+    """What a picture file holds beside its pixels. None stands for nothing; so does an empty value.
+
+    `LimitExceeded` for more than 16 MiB of a kind.
+    """
+
+    icc: bytes | None = None
+    """ICC profile."""
+    exif: bytes | None = None
+    """EXIF, from its TIFF header (`II` or `MM`) on."""
+    xmp: bytes | None = None
+    """XMP packet."""
+
+    def __post_init__(self) -> None:
+        for name, value in dataclasses.asdict(self).items():
+            if value is None:
+                continue
+            if not isinstance(value, (bytes, bytearray)):
+                raise TypeError(f"{name} must be bytes, not {type(value).__name__}")
+            if name == "exif":
+                value = value.removeprefix(_EXIF_PREFIX)
+            if len(value) > limits.MAX_METADATA:
+                raise LimitExceeded(f"{name} of {len(value)} bytes is over {limits.MAX_METADATA}")
+            object.__setattr__(self, name, bytes(value) or None)
+
+    def __bool__(self) -> bool:
+        return any(dataclasses.astuple(self))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is there, of icc, exif and xmp."""
+        return tuple(name for name, value in dataclasses.asdict(self).items() if value)
+
+    @classmethod
+    def of(cls, image: Any) -> Metadata:
+        """The metadata of a PIL image that was opened from a file."""
+        xmp = image.info.get("xmp")
+        return cls(
+            icc=image.info.get("icc_profile"),
+            exif=_exif_of(image),
+            xmp=xmp.encode() if isinstance(xmp, str) else xmp,
+        )
+
+
+_TIFF_TAGS = (
+    0x010E, 0x010F, 0x0110, 0x011A, 0x011B, 0x0128, 0x0131, 0x0132, 0x013B, 0x8298, 0x8769, 0x8825,
+)
+"""Of a TIFF file's tags those that are not about how its pixels lie: description, make, model, resolution,
+software, time, artist, copyright, and what EXIF and GPS add."""
+
+
+def _exif_of(image: Any) -> bytes | None:
+    if image.format != "TIFF":
+        exif: bytes | None = image.info.get("exif")
+        return exif
+    import PIL.Image
+
+    found, kept = image.getexif(), PIL.Image.Exif()
+    for tag in _TIFF_TAGS:
+        if tag in found:
+            kept[tag] = found.get_ifd(tag) if tag in (0x8769, 0x8825) else found[tag]
+    return kept.tobytes() if len(kept) else None
+
+
+def pack(metadata: Metadata) -> tuple[list[Section], list[bytes]]:
+    """The header's entries and their payloads."""
+    from codec import lossless
+
+    sections, payloads = [], []
+    for kind, name in METADATA_KINDS.items():
+        content = getattr(metadata, name)
+        if content:
+            payload = lossless.pack(content, _ZSTD_LEVEL)
+            sections.append(Section(kind, len(payload), len(content), zlib.crc32(payload)))
+            payloads.append(payload)
+    return sections, payloads
+
+
+def unpack(file: File) -> Metadata:
+    """The metadata of a file; raises `FormatError` or a subclass."""
+    from codec import lossless
+
+    found = {}
+    for number, section in enumerate(file.header.metadata):
+        name = METADATA_KINDS[section.kind]
+        found[name] = lossless.unpack(file.metadata_payload(number), section.size, f"metadata ({name})")
+    return Metadata(**found)

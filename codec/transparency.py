@@ -1,0 +1,31 @@
+"""Colour where a picture is fully transparent: nobody sees it, so it is chosen to cost nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def fill(colour: NDArray[np.float64], shown: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """`colour` H×W×C, continued smoothly where it is not `shown` (H×W); a mid gray if nothing is.
+
+    Push–pull: averages of what is shown, at ever lower resolution, are what goes into the gaps.
+    Gortler et al., "The Lumigraph", SIGGRAPH 1996. Sums run in a fixed order: every machine fills alike.
+    """
+    if shown.all():
+        return colour
+    if not shown.any():
+        return np.full_like(colour, 0.5)
+    height, width = shown.shape
+    padded = np.pad(shown, ((0, height % 2), (0, width % 2)))
+    values = np.pad(np.where(shown[:, :, None], colour, 0.0), ((0, height % 2), (0, width % 2), (0, 0)))
+    count = _sum_of_four(padded.astype(np.float64)[:, :, None])
+    coarse = _sum_of_four(values) / np.maximum(count, 1)
+    coarse = fill(coarse, count[:, :, 0] > 0)
+    below = coarse.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
+    return np.where(shown[:, :, None], colour, below)
+
+
+def _sum_of_four(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    rows = values[0::2] + values[1::2]
+    return rows[:, 0::2] + rows[:, 1::2]
