@@ -43,7 +43,6 @@ _THREADS = click.option("-T", "--threads", type=click.IntRange(1), help="CPU thr
 @click.version_option(codec.__version__, "-V", "--version", prog_name="codec")
 def main() -> None:
     """A learned image codec: pictures to .cae files and back."""
-    # Pillow warns about large pictures; `codec.limits` refuses those that are too large.
     warnings.simplefilter("ignore")
 
 
@@ -85,6 +84,9 @@ def compress(
     except ValueError as error:
         raise click.UsageError(str(error).replace("target_", "--target-")) from None
     jobs = _plan(paths, output, lambda name: name.endswith(api.EXTENSION), api.EXTENSION)
+    import PIL.Image
+
+    PIL.Image.MAX_IMAGE_PIXELS = None  # --max-pixels is the limit
     worker = _codec(model, device, threads)
 
     limits = Limits(max_pixels=max_pixels)

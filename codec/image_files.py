@@ -58,7 +58,7 @@ def _read_with_pillow(src: Any, limits: Limits, bit_depth: int | None) -> tuple[
     except PIL.UnidentifiedImageError:
         raise InvalidImage("not a picture that Pillow can read") from None
     except PIL.Image.DecompressionBombError as error:
-        raise LimitExceeded(str(error)) from None
+        raise LimitExceeded(f"{error} Pillow's limit is PIL.Image.MAX_IMAGE_PIXELS.") from None
     except OSError as error:
         if error.errno is not None:  # the file system's, not the decoder's
             raise

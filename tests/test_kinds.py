@@ -203,7 +203,8 @@ def test_pillow_modes(tiny: codec.Codec, mode: str, channels: int, source: str |
 @pytest.mark.parametrize(
     ("mode", "key", "source"),
     [("P", 3, "palette with transparency"), ("P", bytes([0, 128, 255, 9]), "palette with transparency"),
-     ("L", 200, "transparent colour"), ("RGB", (1, 2, 3), "transparent colour"), ("1", 0, "transparent colour")],
+     ("L", 200, "transparent colour"), ("RGB", (1, 2, 3), "transparent colour"),
+     ("1", 0, "transparent colour")],
 )
 def test_transparent_colours_become_alpha(tiny: codec.Codec, mode: str, key: Any, source: str) -> None:
     image = Image.fromarray(np.tile(np.array([0, 1, 2, 200], np.uint8), (8, 3))).convert(mode)

@@ -1,0 +1,321 @@
+"""Picture files: metadata, 16 bits, uncompressed files that are read row by row, and what is not kept."""
+
+from __future__ import annotations
+
+import sys
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image, ImageCms
+
+import codec
+from codec import limits
+from codec.cli import main
+from codec.image_files import image_chunks, read_image
+from tests.pictures import textured
+from tests.test_kinds import picture
+
+ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'>m\xc3\xbcd</x:xmpmeta>"
+
+
+def exif(orientation: int = 1) -> bytes:
+    tags = Image.Exif()
+    tags[0x010F] = "maker"
+    tags[0x0112] = orientation
+    tags[0x8769] = {0x9003: "2020:01:02 03:04:05"}
+    return tags.tobytes()
+
+
+def save(path: Path, image: Image.Image, **options: Any) -> Path:
+    if path.suffix == ".png" and "xmp" in options:
+        from PIL.PngImagePlugin import PngInfo
+
+        options["pnginfo"] = PngInfo()
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", options.pop("xmp").decode())
+    image.save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("source", [".png", ".jpg", ".webp", ".avif"])
+@pytest.mark.parametrize("target", [".png", ".jpg", ".webp", ".avif"])
+def test_metadata_goes_through(tmp_path: Path, source: str, target: str) -> None:
+    image = Image.fromarray(textured(40, 50))
+    src = save(tmp_path / f"in{source}", image, icc_profile=ICC, exif=exif(), xmp=XMP)
+    codec.encode(src, tmp_path / "x.cae")
+    data = (tmp_path / "x.cae").read_bytes()
+    assert codec.inspect(data).metadata == ("icc", "exif", "xmp")
+    kept = codec.read_metadata(data)
+    assert kept.icc == ICC
+    assert kept.xmp == XMP
+    assert kept.exif is not None
+    assert kept.exif[:2] in (b"II", b"MM")
+    codec.decode(tmp_path / "x.cae", tmp_path / f"out{target}")
+    with Image.open(tmp_path / f"out{target}") as out:
+        assert out.info["icc_profile"] == ICC
+        assert out.getexif()[0x010F] == "maker"
+        assert out.getexif().get_ifd(0x8769)[0x9003] == "2020:01:02 03:04:05"
+        xmp = out.info["xmp"]
+        assert (xmp.encode() if isinstance(xmp, str) else xmp) == XMP
+
+
+def test_tiff_metadata_goes_through(tmp_path: Path) -> None:
+    """Of a TIFF file's tags those that say how its pixels lie are left behind."""
+    save(tmp_path / "in.tiff", Image.fromarray(textured(40, 50)), icc_profile=ICC, exif=exif())
+    codec.encode(tmp_path / "in.tiff", tmp_path / "x.cae")
+    codec.decode(tmp_path / "x.cae", tmp_path / "out.tiff")
+    with Image.open(tmp_path / "out.tiff") as out:
+        assert out.info["icc_profile"] == ICC
+        assert out.getexif()[0x010F] == "maker"
+        assert out.getexif().get_ifd(0x8769)[0x9003] == "2020:01:02 03:04:05"
+        assert out.size == (50, 40)
+
+
+def test_strip(tmp_path: Path) -> None:
+    src = save(tmp_path / "in.png", Image.fromarray(textured(40, 50)), icc_profile=ICC, exif=exif(), xmp=XMP)
+    codec.encode(src, tmp_path / "a.cae", strip=True)
+    assert codec.inspect((tmp_path / "a.cae").read_bytes()).metadata == ()
+    codec.encode(src, tmp_path / "b.cae")
+    codec.decode(tmp_path / "b.cae", tmp_path / "b.png", strip=True)
+    with Image.open(tmp_path / "b.png") as out:
+        assert not {"icc_profile", "exif", "xmp"} & out.info.keys()
+    run = CliRunner().invoke(main, ["compress", "--strip", str(src), str(tmp_path / "c.cae")])
+    assert run.exit_code == 0
+    assert (tmp_path / "c.cae").read_bytes() == (tmp_path / "a.cae").read_bytes()
+    run = CliRunner().invoke(main, ["info", str(tmp_path / "b.cae")])
+    assert "icc exif xmp" in run.stdout
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("deep", [False, True])
+def test_pictures_are_upright(tmp_path: Path, orientation: int, deep: bool) -> None:
+    """Decoded pixels stand as a viewer shows the source, and no EXIF turns them again."""
+    flat = np.zeros((40, 60, 3), np.uint8)
+    flat[:10, :20] = 255
+    path = save(tmp_path / "in.png", Image.fromarray(flat), exif=exif(orientation))
+    if deep:
+        donor, array = path.read_bytes(), flat.astype(np.uint16) * 257
+        from codec.image_files import _with_chunks
+
+        path.write_bytes(_with_chunks(imagecodecs.png_encode(array), donor))
+    codec.encode(path, tmp_path / "x.cae")
+    codec.decode(tmp_path / "x.cae", tmp_path / "out.png")
+    with Image.open(path) as source:
+        from PIL import ImageOps
+
+        expected = np.asarray(ImageOps.exif_transpose(source).convert("RGB"))
+    with Image.open(tmp_path / "out.png") as out:
+        assert np.array_equal(np.asarray(out.convert("RGB")), expected)
+        assert out.getexif().get(0x0112, 1) == 1
+        assert out.getexif()[0x010F] == "maker"
+
+
+def test_metadata_given_to_compress(tiny: codec.Codec) -> None:
+    image = textured(40, 50)
+    metadata = codec.Metadata(icc=ICC, exif=b"Exif\0\0II*\0", xmp=b"")
+    assert metadata.names == ("icc", "exif")
+    data = tiny.compress(image, metadata=metadata)
+    assert codec.read_metadata(data) == codec.Metadata(icc=ICC, exif=b"II*\0")
+    assert np.array_equal(tiny.decompress(data), tiny.decompress(tiny.compress(image)))
+    assert tiny.compress(image, metadata=codec.Metadata()) == tiny.compress(image)
+    assert codec.read_metadata(tiny.compress(image)) == codec.Metadata()
+    with pytest.raises(TypeError, match="metadata"):
+        tiny.compress(image, metadata={"icc": ICC})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="icc must be bytes"):
+        codec.Metadata(icc="profile")  # type: ignore[arg-type]
+    with pytest.raises(codec.LimitExceeded, match="exif"):
+        codec.Metadata(exif=bytes(limits.MAX_METADATA + 1))
+
+
+def test_damaged_metadata_is_named(tiny: codec.Codec) -> None:
+    data = bytearray(tiny.compress(textured(40, 50), metadata=codec.Metadata(icc=ICC)))
+    data[codec.inspect(bytes(data)).header_bytes + 20] ^= 1
+    for function in (codec.verify, codec.read_metadata, tiny.decompress):
+        with pytest.raises(codec.ChecksumMismatch, match=r"metadata \(icc\) is damaged"):
+            function(bytes(data))
+    picture, mask = tiny.decompress(bytes(data), on_error="conceal")
+    assert not mask.any()
+    assert picture.shape == (40, 50, 3)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff", ".ppm", ".npy"])
+def test_16_bit_colour_files(tmp_path: Path, suffix: str) -> None:
+    array = picture(40, 50, 3, 16)
+    array[0, 0] = 65535
+    path = tmp_path / f"in{suffix}"
+    if suffix == ".npy":
+        np.save(path, array)
+    elif suffix == ".ppm":
+        path.write_bytes(b"P6 50 40\n# a comment\n65535\n" + array.astype(">u2").tobytes())
+    else:
+        path.write_bytes(getattr(imagecodecs, f"{suffix[1:]}_encode")(array))
+    codec.encode(path, tmp_path / "x.cae", quality=100, strip=True)
+    data = (tmp_path / "x.cae").read_bytes()
+    assert data == codec.compress(array, quality=100)
+    codec.decode(tmp_path / "x.cae", tmp_path / f"out{suffix}")
+    back, _ = read_image(tmp_path / f"out{suffix}")
+    assert np.array_equal(back.read(back.box), codec.decompress(data))
+
+
+@pytest.mark.parametrize(
+    ("samples", "depth"), [(1, 8), (1, 12), (2, 8), (2, 16), (3, 8), (3, 12), (4, 8), (4, 16)]
+)
+@pytest.mark.parametrize("suffix", [".png", ".npy"])
+def test_every_kind_fits_png_and_npy(tmp_path: Path, suffix: str, samples: int, depth: int) -> None:
+    array = picture(40, 50, samples, depth)
+    (tmp_path / "x.cae").write_bytes(codec.compress(array))
+    codec.decode(tmp_path / "x.cae", tmp_path / f"x{suffix}")
+    back, _ = read_image(tmp_path / f"x{suffix}", bit_depth=None if depth == 8 else depth)
+    expected = codec.decompress((tmp_path / "x.cae").read_bytes()).reshape(40, 50, samples)
+    assert back.depth == depth
+    assert np.array_equal(back.read(back.box), expected)
+
+
+def test_16_bit_colour_without_imagecodecs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "in.png"
+    path.write_bytes(imagecodecs.png_encode(picture(8, 9, 3, 16)))
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    with pytest.raises(codec.InvalidImage, match=r"codec\[deep\]"):
+        codec.encode(path, tmp_path / "x.cae")
+    (tmp_path / "x.cae").write_bytes(codec.compress(picture(8, 9, 3, 16)))
+    with pytest.raises(ValueError, match=r"codec\[deep\]"):
+        codec.decode(tmp_path / "x.cae", tmp_path / "x.png")
+    assert not (tmp_path / "x.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("samples", "depth", "suffix", "says"),
+    [(4, 8, ".jpg", "JPEG"), (2, 8, ".ppm", "gray with alpha"), (3, 8, ".pgm", "RGB"), (1, 8, ".ppm", "gray"),
+     (3, 12, ".jpg", "16-bit"), (2, 12, ".tiff", "16-bit"), (1, 12, ".jpg", "JPEG"), (3, 8, ".xyz", "xyz")],
+)
+def test_what_formats_cannot_hold(tmp_path: Path, samples: int, depth: int, suffix: str, says: str) -> None:
+    (tmp_path / "x.cae").write_bytes(codec.compress(picture(8, 9, samples, depth)))
+    with pytest.raises(ValueError, match=says):
+        codec.decode(tmp_path / "x.cae", tmp_path / f"x{suffix}")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.cae"]
+
+
+def test_what_is_not_kept_is_said(tmp_path: Path) -> None:
+    frames = [Image.new("L", (20, 10), shade) for shade in (0, 200)]
+    frames[0].save(tmp_path / "two.tiff", save_all=True, append_images=frames[1:])
+    with pytest.warns(codec.NotKept, match="2 pictures"):
+        codec.encode(tmp_path / "two.tiff", tmp_path / "two.cae")
+    src = save(tmp_path / "in.png", Image.fromarray(textured(40, 50)), icc_profile=ICC)
+    codec.encode(src, tmp_path / "x.cae")
+    with pytest.warns(codec.NotKept, match="BMP files are written without icc"):
+        codec.decode(tmp_path / "x.cae", tmp_path / "x.bmp")
+    run = CliRunner().invoke(main, ["decompress", str(tmp_path / "x.cae"), str(tmp_path / "x.ppm")])
+    assert run.exit_code == 0
+    assert run.stderr == f"codec: {tmp_path / 'x.cae'}: PPM files are written without icc\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"P6 9 9 255\n" + bytes(9 * 27 - 1), r"242|253|has \d+ of \d+ bytes"),
+        (b"P5 0 9 255\n", "empty"),
+        (b"\x93NUMPY\x01\x00", "cannot be read"),
+        (b"\x93NUMPY\x09\x00\x10\x00", "9.0"),
+    ],
+)
+def test_broken_uncompressed_files(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "x.bin").write_bytes(content)
+    with pytest.raises(codec.InvalidImage, match=says):
+        codec.encode(tmp_path / "x.bin", tmp_path / "x.cae")
+
+
+@pytest.mark.parametrize(
+    ("array", "says"),
+    [
+        (np.zeros((4, 5), np.float32), "float32"),
+        (np.zeros((4, 5, 3, 2), np.uint8), "4×5×3×2"),
+        (np.zeros((0, 5), np.uint8), "empty"),
+        (np.asfortranarray(np.zeros((4, 5), np.uint8)), "Fortran"),
+        (np.array([{}, 1]), "object"),
+    ],
+)
+def test_arrays_that_are_no_pictures(tmp_path: Path, array: Any, says: str) -> None:
+    np.save(tmp_path / "x.npy", array)
+    with pytest.raises(codec.InvalidImage, match=says):
+        codec.encode(tmp_path / "x.npy", tmp_path / "x.cae")
+
+
+def test_a_file_that_is_cut_short_while_it_is_read(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", textured(64, 64))
+    opened, _ = read_image(tmp_path / "x.npy")
+    with open(tmp_path / "x.npy", "r+b") as file:
+        file.truncate(1000)
+    with pytest.raises(codec.InvalidImage, match="ends before its last row"):
+        codec.compress(opened)
+
+
+def test_rows_go_from_file_to_file(tiny: codec.Codec, tmp_path: Path) -> None:
+    """Neither way holds the picture: a tall one takes no more than its file and a few rows of tiles."""
+    height, width = 24_000, 600
+    shape = (height, width, 3)
+    band = textured(600, width)
+    path = tmp_path / "tall.npy"
+    with open(path, "wb") as file:
+        file.writelines(image_chunks((band for _ in range(height // 600)), shape, 8, ".npy"))
+    size = height * width * 3
+    tracemalloc.start()
+    opened, _ = read_image(path)
+    data = tiny.compress(opened, quality=10)
+    compressing = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert codec.inspect(data).tiles == 24
+    # Windows as float64, twice, and what comes of them; the picture itself would be 43 MB.
+    assert size == 43_200_000
+    assert compressing < 150e6
+    with open(path, "rb") as file:
+        whole = np.load(file)
+    assert tiny.compress(whole, quality=10) == data
+
+
+def test_writing_rows_holds_no_picture() -> None:
+    """Bands are written as they come, and let go."""
+    tracemalloc.start()
+    band = np.zeros((100, 1000, 3), np.uint8)
+    bands = (band.copy() for _ in range(500))
+    count = sum(len(chunk) for chunk in image_chunks(bands, (50_000, 1000, 3), 8, ".ppm"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count > 150_000_000
+    assert peak < 2e6
+
+
+def test_decode_takes_a_region(tmp_path: Path) -> None:
+    image = textured(100, 120)
+    (tmp_path / "x.cae").write_bytes(codec.compress(image))
+    codec.decode(tmp_path / "x.cae", tmp_path / "x.png", region=(10, 20, 30, 40))
+    with Image.open(tmp_path / "x.png") as out:
+        expected = codec.decompress((tmp_path / "x.cae").read_bytes())[10:40, 20:60]
+        assert np.array_equal(np.asarray(out), expected)
+
+
+def test_limits_of_files(tmp_path: Path) -> None:
+    path = save(tmp_path / "in.png", Image.fromarray(textured(40, 50)))
+    np.save(tmp_path / "in.npy", textured(40, 50))
+    for source in (path, tmp_path / "in.npy"):
+        with pytest.raises(codec.LimitExceeded, match="limit of 1999"):
+            codec.encode(source, tmp_path / "x.cae", limits=codec.Limits(max_pixels=1999))
+        names = [str(source), str(tmp_path / "x.cae")]
+        run = CliRunner().invoke(main, ["compress", "--max-pixels", "1999", *names])
+        assert run.exit_code == 1
+        assert "1999" in run.stderr
+    assert not (tmp_path / "x.cae").exists()
+
+
+def test_the_command_line_has_one_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow's own limit, which belongs to the process, holds for the library only."""
+    path = save(tmp_path / "in.png", Image.fromarray(textured(40, 50)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    with pytest.raises(codec.LimitExceeded, match=r"PIL\.Image\.MAX_IMAGE_PIXELS"):
+        codec.encode(path, tmp_path / "x.cae")
+    run = CliRunner().invoke(main, ["compress", str(path), str(tmp_path / "x.cae")])
+    assert run.exit_code == 0, run.stderr
