@@ -102,7 +102,7 @@ def test_pictures_are_upright(tmp_path: Path, orientation: int, deep: bool) -> N
         donor, array = path.read_bytes(), flat.astype(np.uint16) * 257
         from codec.image_files import _with_chunks
 
-        path.write_bytes(_with_chunks(imagecodecs.png_encode(array), donor))
+        path.write_bytes(_with_chunks(bytes(imagecodecs.png_encode(array)), donor))
     codec.encode(path, tmp_path / "x.cae")
     codec.decode(tmp_path / "x.cae", tmp_path / "out.png")
     with Image.open(path) as source:
