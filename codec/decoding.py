@@ -4,7 +4,7 @@
                stored tiles, alpha ────────────────────┘
 
 A tile's pixels depend on the latents of its window only, and every window runs through the synthesis
-transform alone: a region has the pixels that the whole picture has there.
+transform alone, on one thread: a region has the pixels that the whole picture has there.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from codec import tiling
+from codec import parallel, tiling
 from codec.container import File, Header
 from codec.entropy_coder import TableSet
 from codec.errors import FormatError
@@ -31,7 +31,7 @@ from codec.model.config import PIXELS_PER_LATENT
 from codec.model.network import Model
 from codec.tiling import Box
 
-_BATCH_PIXELS = 1 << 21
+_BATCH_PIXELS = 1 << 20
 """Tiles of equal size are entropy-decoded together up to this many pixels."""
 
 
@@ -148,16 +148,26 @@ def _latent_bands(
         for (_, tile), values in _decode_tiles(engine, [file], missing, damage).items():
             latents[tile] = values
         band = np.empty((part.height, part.width, header.channels), _dtype(file))
-        for (_, box), window in zip(row, windows, strict=True):
+
+        def paint(
+            tile: tuple[Box, Box], part: Box = part, band: Samples = band,
+            latents: dict[int, Tensor] = latents,
+        ) -> None:
+            box, window = tile
             y_hat = torch.empty(window.height, window.width, channels, device=engine.device)
-            for tile in tiling.tiles_within(window, *size, header.tile_size):
-                common = boxes[tile].intersection(window)
-                inner = common.relative_to(boxes[tile])
-                y_hat[common.relative_to(window).slices] = latents[tile][inner.slices]
+            for number in tiling.tiles_within(window, *size, header.tile_size):
+                common = boxes[number].intersection(window)
+                inner = common.relative_to(boxes[number])
+                y_hat[common.relative_to(window).slices] = latents[number][inner.slices]
             pixels = _synthesise(engine, y_hat, level, header)
             visible = box.scaled(PIXELS_PER_LATENT).intersection(part)
             corner = window.scaled(PIXELS_PER_LATENT)
             band[visible.relative_to(part).slices] = pixels[visible.relative_to(corner).slices]
+
+        tiles = list(zip((box for _, box in row), windows, strict=True))
+        # One thread each even if there is one: sums of floats depend on how they are split.
+        for _ in parallel.run(paint, tiles, alone=len(boxes) > 1):
+            pass
         yield band
 
 
@@ -171,16 +181,21 @@ def _decode_tiles(
         header = files[index].header
         box = tiling.tile_box(tile, header.height, header.width, header.tile_size)
         groups[box.height, box.width].append((index, tile))
+    jobs = []
     for size, members in groups.items():
         count = max(1, _BATCH_PIXELS // (size[0] * size[1] * PIXELS_PER_LATENT**2))
-        for start in range(0, len(members), count):
-            batch = members[start : start + count]
-            try:
-                decoded = _decode_batch(engine, files, batch, size)
-            except FormatError:
-                # One by one, so that the error names the tile, and the others are kept.
-                decoded = [_decode_alone(engine, files[index], tile, size, damage) for index, tile in batch]
-            found.update(zip(batch, decoded, strict=True))
+        jobs += [(size, members[start : start + count]) for start in range(0, len(members), count)]
+
+    def decode(job: tuple[tuple[int, int], list[tuple[int, int]]]) -> list[Tensor]:
+        size, batch = job
+        try:
+            return _decode_batch(engine, files, batch, size)
+        except FormatError:
+            # One by one, so that the error names the tile, and the others are kept.
+            return [_decode_alone(engine, files[index], tile, size, damage) for index, tile in batch]
+
+    for (_, batch), decoded in zip(jobs, parallel.run(decode, jobs), strict=True):
+        found.update(zip(batch, decoded, strict=True))
     return found
 
 

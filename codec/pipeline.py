@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import threading
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,12 +27,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from codec import container, tiling
+from codec import container, parallel, tiling
 from codec.container import Header
 from codec.effort import DEFAULT_EFFORT, EFFORTS, Effort, Progress
 from codec.entropy_coder import TableSet
 from codec.image import Picture
-from codec.latent_codec import encode_latents
+from codec.latent_codec import Payload, encode_latents
 from codec.lossless import bytes_of, pack, pack_alpha, to_bytes
 from codec.metadata import Metadata
 from codec.metadata import pack as pack_metadata
@@ -47,7 +48,7 @@ _T = TypeVar("_T")
 TILE_SIZE = 1024
 """Pixels along a tile that the encoder writes. The halo costs a third more work at this size."""
 
-_BATCH_PIXELS = 1 << 21
+_BATCH_PIXELS = 1 << 20
 """Windows of equal shape run together up to this many pixels: bounds the memory of activations."""
 
 
@@ -111,30 +112,30 @@ class Pipeline:
             jobs.add(index, picture.height, picture.width)
         entries: list[list[tuple[bytes, int]]] = [[(b"", 0)] * count for count in jobs.tile_counts]
         levels = torch.tensor([task.level], device=self.device)
-        finished, total = 0, sum(jobs.tile_counts)
-        for batch in jobs.batches():
+        shares = _Shares(progress, sum(jobs.tile_counts))
+
+        def encode(batch: list[_Job]) -> list[Payload]:
             n = levels.expand(len(batch))
             windows = [_window(pictures[job.picture], job.window) for job in batch]
             y = self._analyse(self._stack(windows), n, effort.exact_analysis)
             if effort.iterations:
-                refined = []
-                for k, (job, window) in enumerate(zip(batch, windows, strict=True)):
-
-                    def report(share: float, before: int = finished + k) -> None:
-                        progress((before + share) / total)
-
-                    refined.append(self._refine(
+                y = torch.cat([
+                    self._refine(
                         window, pictures[job.picture].box, job, y[k : k + 1], levels, effort.iterations,
-                        report,
-                    ))
-                y = torch.cat(refined)
+                        functools.partial(shares.report, job),
+                    )
+                    for k, (job, window) in enumerate(zip(batch, windows, strict=True))
+                ])
             else:
                 y = y[:, batch[0].inner.slices[0], batch[0].inner.slices[1]]
-            finished += len(batch)
-            progress(finished / total)
+            for job in batch:
+                shares.report(job, 1.0)
             # The search leaves latents where they are to be rounded to the nearest.
             dead_zone = 0.0 if effort.iterations else self.objective.dead_zone
-            payloads, _ = encode_latents(self.model, self.tables, y, n, dead_zone)
+            return encode_latents(self.model, self.tables, y, n, dead_zone)[0]
+
+        batches = list(jobs.batches())
+        for batch, payloads in zip(batches, parallel.run(encode, batches, stop=shares.stop), strict=True):
             for job, payload in zip(batch, payloads, strict=True):
                 entries[job.picture][job.tile] = (payload.data, payload.symbols_crc)
         return [
@@ -207,6 +208,27 @@ class _Job:
         self.box = box
         self.window = window
         self.inner = box.relative_to(window)
+
+
+class _Shares:
+    """How much of each tile is done, from several threads; after `stop` the next report ends its thread."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress = progress
+        self._total = total
+        self._done: dict[_Job, float] = {}
+        self._lock = threading.Lock()
+        self._over = False
+
+    def report(self, job: _Job, share: float) -> None:
+        with self._lock:
+            if self._over:
+                raise RuntimeError("the call has ended")
+            self._done[job] = share
+            self._progress(sum(self._done.values()) / self._total)
+
+    def stop(self) -> None:
+        self._over = True
 
 
 class _Jobs:
