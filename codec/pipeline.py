@@ -218,17 +218,21 @@ class _Shares:
         self._total = total
         self._done: dict[_Job, float] = {}
         self._lock = threading.Lock()
-        self._over = False
+        self._end: BaseException | None = None
 
     def report(self, job: _Job, share: float) -> None:
         with self._lock:
-            if self._over:
-                raise RuntimeError("the call has ended")
+            if self._end is not None:
+                raise self._end
             self._done[job] = share
-            self._progress(sum(self._done.values()) / self._total)
+            try:
+                self._progress(sum(self._done.values()) / self._total)
+            except BaseException as error:  # what the caller ends the call with, whichever tile's turn it is
+                self._end = error
+                raise
 
     def stop(self) -> None:
-        self._over = True
+        self._end = self._end or RuntimeError("the call has ended")
 
 
 class _Jobs:

@@ -1,0 +1,119 @@
+"""Tiles side by side: the same bytes and pixels as one after the other, and an end that is an end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import codec
+from codec import parallel
+from tests.pictures import textured
+from tests.tiles import encode
+
+
+@pytest.fixture
+def four_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_results_come_in_order(four_threads: None) -> None:
+    def slow_first(item: int) -> tuple[int, int]:
+        time.sleep(0.02 if item < 2 else 0)
+        return item, torch.get_num_threads()
+
+    assert list(parallel.run(slow_first, range(20))) == [(item, 1) for item in range(20)]
+    assert torch.get_num_threads() == 4
+    assert list(parallel.run(slow_first, [])) == []
+
+
+def test_one_item_leaves_the_threads_to_torch(four_threads: None) -> None:
+    def threads(item: int) -> int:
+        return torch.get_num_threads()
+
+    assert list(parallel.run(threads, [0])) == [4]
+    assert list(parallel.run(threads, [0], alone=True)) == [1]
+    assert torch.get_num_threads() == 4
+
+
+def test_an_error_starts_nothing_more(four_threads: None) -> None:
+    begun: list[int] = []
+    stopped = threading.Event()
+
+    def work(item: int) -> int:
+        begun.append(item)
+        if item == 1:
+            raise codec.FormatError("one")
+        # The others go on until they are told to stop.
+        assert item == 0 or stopped.wait(10)
+        return item
+
+    results = parallel.run(work, range(100), stop=stopped.set)
+    assert next(results) == 0
+    with pytest.raises(codec.FormatError, match="one"):
+        next(results)
+    assert stopped.is_set()
+    assert len(begun) < 10
+    assert torch.get_num_threads() == 4
+
+
+@pytest.mark.parametrize("threads", [2, 3, 8])
+def test_threads_change_neither_bytes_nor_pixels(
+    tiny: codec.Codec, tiny_weights: Path, never_stored: None, threads: int
+) -> None:
+    image = textured(330, 410)
+    alone, together = (codec.Codec(model=tiny_weights, threads=number) for number in (1, threads))
+    data = encode(alone, image, 500)
+    with together._running():
+        assert encode(together, image, 500) == data
+    whole = alone.decompress(data)
+    assert np.array_equal(together.decompress(data), whole)
+    for region in ((0, 0, 1, 1), (70, 100, 40, 30), (100, 0, 230, 410)):
+        top, left, height, width = region
+        part = together.decompress(data, region=region)
+        assert np.array_equal(part, whole[top : top + height, left : left + width])
+
+
+def test_damaged_tiles_are_found_by_all_threads(
+    tiny_weights: Path, never_stored: None, tiny: codec.Codec
+) -> None:
+    data = bytearray(encode(tiny, textured(256, 256), 500))
+    data[-1] ^= 1
+    worker = codec.Codec(model=tiny_weights, threads=4)
+    with pytest.raises(codec.ChecksumMismatch, match="tile 15 of 16"):
+        worker.decompress(bytes(data))
+    _, mask = worker.decompress(bytes(data), on_error="conceal")
+    assert mask[192:, 192:].all()
+    assert not mask[:100].any()
+
+
+class Enough(Exception):
+    """What a caller's progress raises to give up."""
+
+
+@pytest.mark.parametrize("effort", [3, 5])
+def test_progress_can_end_a_call(tiny_weights: Path, never_stored: None, effort: int) -> None:
+    """The error that progress raises comes out, promptly, and the codec goes on working."""
+    worker = codec.Codec(model=tiny_weights, threads=4)
+    shares: list[float] = []
+
+    def progress(share: float) -> None:
+        shares.append(share)
+        if share > 0.3:
+            raise Enough
+
+    image = textured(1100, 1100)[:, :, 0]
+    with pytest.raises(Enough):
+        worker.compress(image, effort=effort, progress=progress)
+    assert shares == sorted(shares)
+    assert 0.3 < shares[-1] < 1
+    small = textured(40, 40)
+    assert worker.compress(small) == codec.Codec(model=tiny_weights).compress(small)
