@@ -111,13 +111,12 @@ def to_picture(image: Any, limits: Limits = DEFAULT, bit_depth: int | None = Non
 
     Raises `InvalidImage` that names what is wrong, or `LimitExceeded`. The input is never modified.
     """
+    if isinstance(image, Picture):
+        limits.check(image.height, image.width)
+        return image
     kind = type(image)
     source = Source.NONE
-    if isinstance(image, Picture):
-        array, source = image.samples, image.source
-        bit_depth = bit_depth or (image.depth if image.depth > 8 else None)
-        limits.check(image.height, image.width)
-    elif isinstance(image, np.ndarray):
+    if isinstance(image, np.ndarray):
         array = _from_array(image, limits)
     elif any(base.__module__.split(".")[0] == "torch" for base in kind.__mro__):
         array = _from_tensor(image, limits)
@@ -127,7 +126,12 @@ def to_picture(image: Any, limits: Limits = DEFAULT, bit_depth: int | None = Non
         raise InvalidImage(
             f"a picture must be an ndarray, a PIL image or a torch tensor, not {kind.__name__}"
         )
-    return Picture(array, _depth(array, bit_depth), source)
+    return to_picture_of_depth(array, bit_depth, source)
+
+
+def to_picture_of_depth(samples: Lazy, bit_depth: int | None, source: Source = Source.NONE) -> Picture:
+    """The picture of samples H×W×C that are known to be right but for their depth; errors as for `to_picture`."""
+    return Picture(samples, _depth(samples, bit_depth), source)
 
 
 def from_samples(samples: Samples) -> Samples:

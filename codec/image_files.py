@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from codec import raster
 from codec.errors import CodecError, InvalidImage, LimitExceeded, NotKept
-from codec.image import Picture, Samples, to_picture
+from codec.image import Picture, Samples, to_picture, to_picture_of_depth
 from codec.limits import DEFAULT, Limits
 from codec.metadata import Metadata
 
@@ -34,8 +34,7 @@ def read_image(
     found = raster.open_raster(src) if isinstance(src, (str, os.PathLike)) else None
     if found is not None:
         limits.check(found.shape[0], found.shape[1])
-        # The samples were checked when the file was opened; 16-bit ones are still to be looked at.
-        return to_picture(Picture(found, 8 * found.dtype.itemsize), limits, bit_depth), Metadata()
+        return to_picture_of_depth(found, bit_depth or found.depth), Metadata()
     return _read_with_pillow(src, limits, bit_depth)
 
 

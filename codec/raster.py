@@ -18,6 +18,9 @@ SUFFIXES = (".npy", ".pgm", ".ppm")
 
 _PNM_HEADER = re.compile(rb"P([56])" + rb"(?:\s|#[^\n]*\n)+(\d{1,9})" * 3 + rb"\s")
 
+_Found = tuple[int, tuple[int, int, int], np.dtype[Any], int | None]
+"""Where the samples begin, their shape, dtype and, if it is stated, depth."""
+
 _PNM_HEADER_BYTES = 1 << 12
 """More than a header takes, comments included."""
 
@@ -30,6 +33,8 @@ class Raster:
     offset: int
     shape: tuple[int, int, int]
     dtype: np.dtype[Any]
+    depth: int | None = None
+    """Bits of a sample, if the file states more than eight."""
 
     def __getitem__(self, slices: tuple[slice, slice], /) -> NDArray[Any]:
         rows, columns = (range(*part.indices(size)) for part, size in zip(slices, self.shape, strict=False))
@@ -65,7 +70,7 @@ def open_raster(path: str | os.PathLike[str]) -> Raster | None:
     with open(path, "rb") as file:
         start = file.read(8)
         file.seek(0)
-        found: tuple[int, tuple[int, int, int], np.dtype[Any]] | None
+        found: _Found | None
         if start.startswith(np.lib.format.MAGIC_PREFIX):
             found = _npy(file)
         elif start[:2] in (b"P5", b"P6"):
@@ -74,15 +79,15 @@ def open_raster(path: str | os.PathLike[str]) -> Raster | None:
             return None
         if found is None:
             return None
-        offset, shape, dtype = found
+        offset, shape, dtype, depth = found
         size = os.fstat(file.fileno()).st_size
     needed = offset + int(np.prod(shape, dtype=object)) * dtype.itemsize
     if size < needed:
         raise InvalidImage(f"the picture cannot be read: the file has {size} of {needed} bytes")
-    return Raster(os.fspath(path), offset, shape, dtype)
+    return Raster(os.fspath(path), offset, shape, dtype, depth)
 
 
-def _npy(file: IO[bytes]) -> tuple[int, tuple[int, int, int], np.dtype[Any]]:
+def _npy(file: IO[bytes]) -> _Found:
     try:
         version = np.lib.format.read_magic(file)
         readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -100,10 +105,10 @@ def _npy(file: IO[bytes]) -> tuple[int, tuple[int, int, int], np.dtype[Any]]:
         raise InvalidImage(f"an array must be H×W, H×W×2, H×W×3 or H×W×4, not {text}")
     if 0 in shape:
         raise InvalidImage(f"the picture is empty: {shape[0]}×{shape[1]}")
-    return file.tell(), (shape[0], shape[1], shape[2] if len(shape) == 3 else 1), dtype
+    return file.tell(), (shape[0], shape[1], shape[2] if len(shape) == 3 else 1), dtype, None
 
 
-def _pnm(file: IO[bytes]) -> tuple[int, tuple[int, int, int], np.dtype[Any]] | None:
+def _pnm(file: IO[bytes]) -> _Found | None:
     match = _PNM_HEADER.match(file.read(_PNM_HEADER_BYTES))
     if not match:
         return None
@@ -113,7 +118,8 @@ def _pnm(file: IO[bytes]) -> tuple[int, tuple[int, int, int], np.dtype[Any]] | N
     if not width or not height:
         raise InvalidImage(f"the picture is empty: {height}×{width}")
     dtype = np.dtype(np.uint8) if largest == 255 else np.dtype(">u2")
-    return match.end(), (height, width, 3 if kind == 6 else 1), dtype
+    depth = largest.bit_length() if largest > 511 else None
+    return match.end(), (height, width, 3 if kind == 6 else 1), dtype, depth
 
 
 def header(suffix: str, shape: tuple[int, int, int], depth: int) -> bytes:

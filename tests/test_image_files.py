@@ -319,3 +319,19 @@ def test_the_command_line_has_one_limit(tmp_path: Path, monkeypatch: pytest.Monk
         codec.encode(path, tmp_path / "x.cae")
     run = CliRunner().invoke(main, ["compress", str(path), str(tmp_path / "x.cae")])
     assert run.exit_code == 0, run.stderr
+
+
+def test_a_mixed_folder(tmp_path: Path) -> None:
+    """Each file of `bench.mixed` goes there and back, or is refused with a reason."""
+    from bench import mixed
+
+    mixed.make_folder(tmp_path / "in")
+    outcomes = mixed.check_folder(tmp_path / "in", tmp_path / "out")
+    assert [outcome for outcome in outcomes if outcome.failed] == []
+    refused = {outcome.name for outcome in outcomes if not outcome.kind}
+    assert refused == {
+        "counts, 32 bits.tiff", "cut short.jpg", "drawing.svg", "empty.png", "five bands.npy", "float.npy",
+        "folder.png", "heights, float.tiff", "print, CMYK.jpg", "print, Lab.tiff", "text.png",
+    }
+    assert all(outcome.result.startswith("refused: ") for outcome in outcomes if outcome.name in refused)
+    assert len(outcomes) - len(refused) >= 25
