@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import importlib
 import io
 import json
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -40,6 +42,9 @@ def main() -> None:
     """A learned image codec: pictures to .cae files and back."""
     # Pillow warns about large pictures; `codec.limits` refuses those that are too large.
     warnings.simplefilter("ignore")
+    # Names of files, and ×, in whatever encoding a terminal has.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 @main.command()
@@ -86,7 +91,7 @@ def compress(
                 target_psnr=target_psnr, effort=effort, progress=progress,
             )
         for warning in caught:
-            click.echo(f"codec: {source}: {warning.message}", err=True)
+            click.echo(f"codec: {_line(source)}: {warning.message}", err=True)
         return data
 
     _run(jobs, convert, force)
@@ -139,7 +144,7 @@ def decompress(
             nonlocal damaged
             damaged = True
             lost = f"{mask.sum()} of {mask.size} pixels are lost or near some that are"
-            click.echo(f"codec: {source}: damaged: {lost}", err=True)
+            click.echo(f"codec: {_line(source)}: damaged: {lost}", err=True)
         return image.image_bytes(picture, kind)
 
     _run(jobs, convert, force)
@@ -167,7 +172,7 @@ def info(paths: tuple[str, ...], as_json: bool) -> None:
         how = "lossless" if about.lossless else f"quality {about.quality:g}{limit}, model {about.model}"
         tiles = f"{about.tiles} tile{'s' if about.tiles > 1 else ''}"
         click.echo(
-            f"{path}: {about.width}×{about.height} {kind}, {how}, {about.bytes} bytes "
+            f"{_line(path)}: {about.width}×{about.height} {kind}, {how}, {about.bytes} bytes "
             f"({about.bits_per_pixel:.3f} bpp), {tiles}, format {about.format_version}"
         )
 
@@ -181,7 +186,7 @@ def verify(paths: tuple[str, ...]) -> None:
 
     def check(path: str) -> None:
         codec.verify(_read(path))
-        click.echo(f"{path}: ok")
+        click.echo(f"{_line(path)}: ok")
 
     _each(paths, check)
 
@@ -229,9 +234,10 @@ def _plan(
     inputs = list(paths)
     if output is None and len(inputs) > 1:
         last = inputs[-1]
-        if last == "-" or Path(last).is_dir() or (len(inputs) == 2 and is_output(last)):
+        if last == "-" or os.path.isdir(last) or (len(inputs) == 2 and is_output(last)):
             output = inputs.pop()
-    folder = output is not None and output != "-" and Path(output).is_dir()
+    # Not `Path.is_dir`, which raises for names that are too long.
+    folder = output is not None and output != "-" and os.path.isdir(output)
     if output is not None and len(inputs) > 1 and not folder:
         raise click.UsageError(f"{len(inputs)} inputs need a folder as output, not {output!r}")
     if inputs.count("-") > 1:
@@ -265,7 +271,7 @@ def _run(
         def work(numbered: tuple[int, tuple[str, str]]) -> None:
             number, (source, target) = numbered
             if target == "-":
-                if sys.stdout.isatty():
+                if _standard(sys.stdout, "stdout").isatty():
                     raise click.UsageError("binary data is not written to a terminal")
             elif os.path.lexists(target) and not force:
                 raise FileExistsError(f"{target} exists already: pass -f to overwrite it")
@@ -310,12 +316,24 @@ def _each(items: Iterable[Any], work: Callable[[Any], None], name: Callable[[Any
             if isinstance(error, OSError) and error.strerror:
                 about = str(error.filename or "")
                 text = error.strerror + (f": {about}" if about not in ("", name(item)) else "")
-            click.echo(f"codec: {name(item)}: {' '.join(text.split())}", err=True)
+            click.echo(f"codec: {_line(name(item))}: {_line(' '.join(text.split()))}", err=True)
     if failed:
         sys.exit(1)
 
 
 def _read(path: str) -> bytes:
     if path == "-":
-        return sys.stdin.buffer.read()
+        return _standard(sys.stdin, "stdin").buffer.read()
     return Path(path).read_bytes()
+
+
+def _standard(stream: TextIO | None, name: str) -> TextIO:
+    """The stream, unless the program was started with it closed."""
+    if stream is None:
+        raise OSError(errno.EBADF, f"{name} is closed")
+    return stream
+
+
+def _line(text: str) -> str:
+    """Names of files on one line, and without control of the terminal: \\n for a line's end, …"""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda match: repr(match[0])[1:-1], text)

@@ -28,7 +28,11 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     if target.exists() and not target.is_file():
         target.write_bytes(data)  # a folder raises IsADirectoryError
         return
-    handle, name = tempfile.mkstemp(prefix=".codec-", suffix=".tmp", dir=target.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=".codec-", suffix=".tmp", dir=target.parent)
+    except OSError as error:
+        error.filename = os.fspath(path)  # the name that the caller knows
+        raise
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
