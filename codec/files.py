@@ -22,7 +22,8 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Write `data` beside `path`, then rename it there; on any failure nothing is left behind.
 
     A symbolic link is followed: the file that it points to is replaced. An existing file keeps its
-    permissions. A device or pipe is not replaced but written to.
+    permissions. A device or pipe is not replaced but written to. Only a process that is killed outright, or
+    loses power, leaves its temporary file, `.codec-*.tmp`, which may be deleted.
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
