@@ -87,6 +87,35 @@ def test_any_content_through_the_transforms(
     examine(tiny, count)
 
 
+def layouts(image: NDArray[Any]) -> list[NDArray[Any]]:
+    """The same picture, laid out otherwise in memory."""
+    read_only = image.copy()
+    read_only.flags.writeable = False
+    return [
+        np.asfortranarray(image),
+        np.flip(np.flip(image, (0, 1)).copy(), (0, 1)),
+        np.repeat(image, 2, axis=1)[:, ::2],
+        np.ascontiguousarray(image.swapaxes(0, 1)).swapaxes(0, 1),
+        np.pad(image, [(3, 5), (1, 2), *[(0, 0)] * (image.ndim - 2)])[3:-5, 1:-2],
+        image.astype(image.dtype.newbyteorder()),  # of samples of more than one byte
+        read_only,
+    ]
+
+
+@pytest.mark.usefixtures("never_stored")
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind[0])
+def test_layouts(tiny: codec.Codec, kind: tuple[str, Any, tuple[int, ...]]) -> None:
+    _, dtype, pixel = kind
+    image = (np.arange(50 * 70 * math.prod(pixel)).reshape(50, 70, *pixel) * 5 % 251).astype(dtype)
+    expected = tiny.compress(image)
+    for other in layouts(image):
+        before = other.copy()
+        assert tiny.compress(other) == expected
+        assert np.array_equal(other, before)
+    flat = np.broadcast_to(image[:1, :1], image.shape)  # one pixel in memory
+    assert tiny.compress(flat) == tiny.compress(flat.copy())
+
+
 def text(height: int, width: int) -> NDArray[np.uint8]:
     image = Image.new("RGB", (width, height), "white")
     ImageDraw.Draw(image).multiline_text((2, 2), "The quick\nbrown fox\n0123456", fill=(20, 30, 90))
