@@ -15,9 +15,9 @@ import pytest
 import torch
 
 import codec
-from codec import pipeline
+from codec import container, pipeline, tiling
+from codec.latent_codec import decode_latents
 from tests import children
-from tests.determinism_worker import symbols_digest
 from tests.pictures import Pixels, noise, textured
 
 ROOT = Path(__file__).parent.parent
@@ -98,22 +98,34 @@ def threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-SHAPES = [(48, 80), (33, 47), (64, 64), (17, 150), (80, 65)]
+# In float32 the sums of the second and of the last differ in their last bits.
+SHAPES = [(48, 80), (33, 47), (17, 150), (80, 65), (320, 256)]
+
+
+def decode(worker: codec.Codec, data: bytes) -> bytes:
+    """The latents of a file of one tile, symbols and means, as the bytes of float64."""
+    file = container.read(data)
+    header = file.header
+    y_hat, _ = decode_latents(
+        worker._pipeline.model, worker._pipeline.tables, [file.payload(0)], [header.tiles[0].content_crc],
+        torch.tensor([header.level]), tiling.latent_size(header.height, header.width),
+    )
+    return y_hat.numpy().tobytes()
 
 
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("seeds", [1, pytest.param(8, marks=pytest.mark.nightly)])
 def test_any_number_of_threads(seeds: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Encoded with 1 to 8 threads: the same files. Decoded with 1 to 8: the same symbols."""
+    """Encoded with 1 to 8 threads: the same files. Decoded with 1 to 8: the same bits of every latent."""
     monkeypatch.setattr(pipeline, "_store", lambda *args: None)
     worker = codec.Codec()
     for shape in SHAPES:
         for seed in range(seeds):
             picture = textured(*shape, seed)
-            files, symbols = set(), set()
+            files, latents = set(), set()
             for count in range(1, 9):
                 torch.set_num_threads(count)
                 files.add(worker.compress(picture, quality=10 + 10 * seed))
-                symbols.add(symbols_digest(worker, next(iter(files))))
+                latents.add(decode(worker, min(files)))
             assert len(files) == 1
-            assert len(symbols) == 1
+            assert len(latents) == 1
