@@ -75,6 +75,19 @@ def choose_goal(
     return given[0] if given else quality_level(DEFAULT_QUALITY if quality is None else quality)
 
 
+@contextlib.contextmanager
+def _memory_named() -> Iterator[None]:
+    """Lack of memory is `LimitExceeded`."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # torch raises an error of its own for a GPU, and a plain RuntimeError when the CPU allocator fails.
+        known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+        if not known and "not enough memory" not in str(error):
+            raise
+        raise LimitExceeded("the picture needs more memory than there is") from None
+
+
 class Codec:
     """A codec whose weights are loaded once. Safe to share between threads, which take turns.
 
@@ -161,6 +174,7 @@ class Codec:
         limits: Limits = DEFAULT_LIMITS,
     ) -> Concealed: ...
 
+    @_memory_named()
     def decompress(
         self, data: Data, *, region: Region | None = None, on_error: OnError = "raise",
         limits: Limits = DEFAULT_LIMITS,
@@ -203,6 +217,7 @@ class Codec:
             warnings.warn(TargetMissed(about), stacklevel=4)
         return best.data
 
+    @_memory_named()
     def decompress_batch(self, files: Sequence[Data]) -> list[Samples]:
         """The picture of each file; all files are checked before the first is decoded."""
         from codec.decoding import decode_bands, decode_pictures, join
@@ -231,22 +246,16 @@ class Codec:
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
-        """One call at a time, with this codec's threads; lack of memory gets a name."""
+        """One call at a time, with this codec's threads."""
         import torch
 
         # Inference mode would keep the search from its gradients, and its tensors from later calls.
-        with _RUNNING, torch.inference_mode(False):
+        with _RUNNING, _memory_named(), torch.inference_mode(False):
             before = torch.get_num_threads()
             if self.threads is not None:
                 torch.set_num_threads(self.threads)
             try:
                 yield
-            except (MemoryError, RuntimeError) as error:
-                # torch raises a plain RuntimeError when the CPU allocator fails.
-                out_of_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-                if not out_of_memory and "not enough memory" not in str(error):
-                    raise
-                raise LimitExceeded("the picture needs more memory than there is") from None
             finally:
                 if self.threads is not None:
                     torch.set_num_threads(before)
@@ -360,6 +369,7 @@ def decompress(
 ) -> Concealed: ...
 
 
+@_memory_named()
 def decompress(
     data: Data, *, region: Region | None = None, on_error: OnError = "raise",
     limits: Limits = DEFAULT_LIMITS, device: str | None = None,

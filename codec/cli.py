@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import importlib
 import io
 import json
 import os
+import re
 import stat
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -44,6 +46,9 @@ _THREADS = click.option("-T", "--threads", type=click.IntRange(1), help="CPU thr
 def main() -> None:
     """A learned image codec: pictures to .cae files and back."""
     warnings.simplefilter("ignore")
+    # Names of files, and ×, in whatever encoding a terminal has.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 @main.command()
@@ -92,7 +97,7 @@ def compress(
     limits = Limits(max_pixels=max_pixels)
 
     def convert(source: str, target: str, progress: Progress) -> list[bytes]:
-        file = io.BytesIO(sys.stdin.buffer.read()) if source == "-" else source
+        file = io.BytesIO(_standard(sys.stdin, "stdin").buffer.read()) if source == "-" else source
         picture, metadata = image_files.read_image(file, limits, bit_depth)
         data = worker.compress(
             picture, quality=quality, target_bpp=target_bpp, target_bytes=target_bytes,
@@ -154,7 +159,7 @@ def decompress(
                 nonlocal damaged
                 damaged = True
                 lost = f"{mask.sum()} of {mask.size} pixels are lost or near some that are"
-                click.echo(f"codec: {source}: damaged: {lost}", err=True)
+                click.echo(f"codec: {_line(source)}: damaged: {lost}", err=True)
             depth = codec.inspect(data).bit_depth
             samples = picture if picture.ndim == 3 else picture[:, :, None]
             yield from image_files.image_chunks([samples], samples.shape, depth, kind)
@@ -187,7 +192,7 @@ def info(paths: tuple[str, ...], as_json: bool) -> None:
         tiles = f"{about.tiles} tile{'s' if about.tiles > 1 else ''}"
         extra = f", {' '.join(about.metadata)}" if about.metadata else ""
         click.echo(
-            f"{path}: {about.width}×{about.height} {kind}, {how}, {about.bytes} bytes "
+            f"{_line(path)}: {about.width}×{about.height} {kind}, {how}, {about.bytes} bytes "
             f"({about.bits_per_pixel:.3f} bpp), {tiles}{extra}, format {about.format_version}"
         )
 
@@ -202,7 +207,7 @@ def verify(paths: tuple[str, ...]) -> None:
     def check(path: str) -> None:
         with _open(path) as data:
             codec.verify(data)
-        click.echo(f"{path}: ok")
+        click.echo(f"{_line(path)}: ok")
 
     _each(paths, check)
 
@@ -250,9 +255,10 @@ def _plan(
     inputs = list(paths)
     if output is None and len(inputs) > 1:
         last = inputs[-1]
-        if last == "-" or Path(last).is_dir() or (len(inputs) == 2 and is_output(last)):
+        if last == "-" or os.path.isdir(last) or (len(inputs) == 2 and is_output(last)):
             output = inputs.pop()
-    folder = output is not None and output != "-" and Path(output).is_dir()
+    # Not `Path.is_dir`, which raises for names that are too long.
+    folder = output is not None and output != "-" and os.path.isdir(output)
     if output is not None and len(inputs) > 1 and not folder:
         raise click.UsageError(f"{len(inputs)} inputs need a folder as output, not {output!r}")
     if inputs.count("-") > 1:
@@ -286,7 +292,7 @@ def _run(
         def work(numbered: tuple[int, tuple[str, str]]) -> None:
             number, (source, target) = numbered
             if target == "-":
-                if sys.stdout.isatty():
+                if _standard(sys.stdout, "stdout").isatty():
                     raise click.UsageError("binary data is not written to a terminal")
             elif os.path.lexists(target) and not force:
                 raise FileExistsError(f"{target} exists already: pass -f to overwrite it")
@@ -331,7 +337,7 @@ def _each(items: Iterable[Any], work: Callable[[Any], None], name: Callable[[Any
             if isinstance(error, OSError) and error.strerror:
                 about = str(error.filename or "")
                 text = error.strerror + (f": {about}" if about not in ("", name(item)) else "")
-            click.echo(f"codec: {name(item)}: {' '.join(text.split())}", err=True)
+            click.echo(f"codec: {_line(name(item))}: {_line(' '.join(text.split()))}", err=True)
     if failed:
         sys.exit(1)
 
@@ -340,7 +346,7 @@ def _each(items: Iterable[Any], work: Callable[[Any], None], name: Callable[[Any
 def _open(path: str) -> Iterator[bytes | OpenFile]:
     """The bytes of a file, read as they are needed, or of stdin."""
     if path == "-":
-        yield sys.stdin.buffer.read()
+        yield _standard(sys.stdin, "stdin").buffer.read()
         return
     with open(path, "rb") as file:
         yield OpenFile(file) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else file.read()
@@ -355,4 +361,16 @@ def _warnings_shown(name: str) -> Iterator[None]:
             warnings.simplefilter("always", kind)
         yield
     for warning in caught:
-        click.echo(f"codec: {name}: {warning.message}", err=True)
+        click.echo(f"codec: {_line(name)}: {warning.message}", err=True)
+
+
+def _standard(stream: TextIO | None, name: str) -> TextIO:
+    """The stream, unless the program was started with it closed."""
+    if stream is None:
+        raise OSError(errno.EBADF, f"{name} is closed")
+    return stream
+
+
+def _line(text: str) -> str:
+    """Names of files on one line, and without control of the terminal: \\n for a line's end, …"""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda match: repr(match[0])[1:-1], text)

@@ -43,7 +43,8 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | Iterable[bytes]
     """Write `data` beside `path`, then rename the file there; on any failure nothing is left behind.
 
     A symbolic link is followed: the file that it points to is replaced. An existing file keeps its
-    permissions. A device or pipe is not replaced but written to.
+    permissions. A device or pipe is not replaced but written to. Only a process that is killed outright, or
+    loses power, leaves its temporary file, `.codec-*.tmp`, which may be deleted.
     """
     chunks = [data] if isinstance(data, bytes) else data
     target = Path(os.path.realpath(path))
@@ -51,7 +52,11 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | Iterable[bytes]
         with open(target, "wb") as file:  # a folder raises IsADirectoryError
             file.writelines(chunks)
         return
-    handle, name = tempfile.mkstemp(prefix=".codec-", suffix=".tmp", dir=target.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=".codec-", suffix=".tmp", dir=target.parent)
+    except OSError as error:
+        error.filename = os.fspath(path)  # the name that the caller knows
+        raise
     try:
         with os.fdopen(handle, "wb") as file:
             file.writelines(chunks)

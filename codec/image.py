@@ -130,7 +130,7 @@ def to_picture(image: Any, limits: Limits = DEFAULT, bit_depth: int | None = Non
 
 
 def to_picture_of_depth(samples: Lazy, bit_depth: int | None, source: Source = Source.NONE) -> Picture:
-    """The picture of samples H×W×C that are known to be right but for their depth; errors as for `to_picture`."""
+    """The picture of samples H×W×C that are right but for their depth; errors as for `to_picture`."""
     return Picture(samples, _depth(samples, bit_depth), source)
 
 

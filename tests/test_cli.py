@@ -1,4 +1,4 @@
-"""The command line, in real processes where terminals, pipes and exit codes matter."""
+"""The command line; what goes wrong around it is in `test_command_failures`."""
 
 from __future__ import annotations
 
@@ -179,20 +179,6 @@ def test_models_and_version() -> None:
     assert "(default)" in run("models").stdout
 
 
-def spawn(*args: object, **kwargs: object) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "codec", *map(str, args)]
-    return subprocess.run(command, capture_output=True, check=False, **kwargs)  # type: ignore[call-overload, no-any-return]
-
-
-def test_pipes(photo: Path, model: list[str]) -> None:
-    packed = spawn("compress", "-", *model, input=photo.read_bytes())
-    assert packed.returncode == 0, packed.stderr
-    codec.verify(packed.stdout)
-    back = spawn("decompress", "-", "-", *model, input=packed.stdout)
-    assert back.returncode == 0, back.stderr
-    assert back.stdout.startswith(b"\x89PNG")
-
-
 def test_binary_is_not_written_to_a_terminal(photo: Path, model: list[str]) -> None:
     controller, terminal = pty.openpty()
     command = [sys.executable, "-m", "codec", "compress", str(photo), "-", *model]
@@ -201,18 +187,6 @@ def test_binary_is_not_written_to_a_terminal(photo: Path, model: list[str]) -> N
     os.close(controller)
     assert result.returncode == 2
     assert b"terminal" in result.stderr
-
-
-def test_a_closed_pipe_is_no_traceback(photo: Path, model: list[str]) -> None:
-    command = [sys.executable, "-m", "codec", "compress", str(photo), "-", *model]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout is not None
-    process.stdout.close()
-    assert process.stderr is not None
-    errors = process.stderr.read()
-    assert process.wait() != 0
-    assert b"Traceback" not in errors
-    process.stderr.close()
 
 
 def test_orientation_is_applied(tmp_path: Path, model: list[str]) -> None:

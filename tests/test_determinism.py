@@ -26,14 +26,25 @@ CONFIGURATIONS: dict[str, tuple[int, bool, dict[str, str]]] = {
     ),
 }
 
+MORE: dict[str, tuple[int, bool, dict[str, str]]] = {
+    "8 threads": (8, True, {}),
+    "oneDNN with AVX2": (1, True, {"ONEDNN_MAX_CPU_ISA": "AVX2"}),
+    "oneDNN with AVX-512": (1, True, {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}),  # or what there is of it
+    "MKL without vector instructions, ATen as well": (
+        1, False, {"MKL_CBWR": "COMPATIBLE", "ATEN_CPU_CAPABILITY": "default"},
+    ),
+}
+if "avx512f" in Path("/proc/cpuinfo").read_text():
+    MORE["ATen with AVX-512"] = (2, True, {"ATEN_CPU_CAPABILITY": "avx512"})
+
 
 def run(name: str, prepared: Path) -> dict[str, list[str]]:
-    threads, mkldnn, extra = CONFIGURATIONS[name]
+    threads, mkldnn, extra = {**CONFIGURATIONS, **MORE}[name]
+    # Threads that wait for others actively keep them from running where cores are shared.
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", **extra}
     worker = [sys.executable, "-m", "tests.determinism_worker"]
     command = [*worker, str(threads), str(int(mkldnn)), str(prepared)]
-    done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, **extra}, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     result: dict[str, list[str]] = json.loads(done.stdout)
     return result
@@ -52,6 +63,8 @@ def reference(prepared: Path) -> dict[str, list[str]]:
     return result
 
 
-@pytest.mark.parametrize("name", list(CONFIGURATIONS)[1:])
+@pytest.mark.parametrize(
+    "name", [*list(CONFIGURATIONS)[1:], *(pytest.param(name, marks=pytest.mark.nightly) for name in MORE)]
+)
 def test_identical(name: str, reference: dict[str, list[str]], prepared: Path) -> None:
     assert run(name, prepared) == reference

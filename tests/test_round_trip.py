@@ -33,13 +33,6 @@ def test_every_small_size(tiny: codec.Codec, height: int) -> None:
 
 
 @pytest.mark.usefixtures("never_stored")
-@pytest.mark.parametrize("shape", [(1, 1500), (1500, 1), (1, 63), (64, 1), (65, 2)])
-def test_thin_pictures(tiny: codec.Codec, shape: tuple[int, int]) -> None:
-    image = textured(*shape)
-    assert tiny.decompress(tiny.compress(image)).shape == image.shape
-
-
-@pytest.mark.usefixtures("never_stored")
 @pytest.mark.parametrize("height", [127, 128, 129])
 @pytest.mark.parametrize("width", [127, 128, 129])
 def test_tile_edges(tiny: codec.Codec, height: int, width: int) -> None:
@@ -133,14 +126,6 @@ def test_gray(tiny: codec.Codec) -> None:
     assert psnr(image, decoded) > 20
 
 
-def test_hot_pixel_and_checkerboard(tiny: codec.Codec) -> None:
-    hot = np.zeros((50, 50, 3), np.uint8)
-    hot[25, 25] = 255
-    checker = np.indices((50, 50)).sum(0)[:, :, None].repeat(3, -1) % 2 * 255
-    for image in (hot, checker.astype(np.uint8)):
-        assert tiny.decompress(tiny.compress(image)).shape == image.shape
-
-
 @pytest.mark.usefixtures("never_stored")
 def test_a_batch_of_mixed_sizes_gives_the_same_files(tiny: codec.Codec) -> None:
     images = [textured(60, 80), textured(33, 20), textured(60, 80, 1), textured(200, 130)]
@@ -156,20 +141,14 @@ def test_an_empty_batch(tiny: codec.Codec) -> None:
     assert tiny.decompress_batch([]) == []
 
 
-def test_the_input_is_not_modified_and_its_layout_does_not_matter(tiny: codec.Codec) -> None:
-    image = textured(70, 50)
-    before = image.copy()
-    expected = tiny.compress(image)
-    layouts: list[NDArray[np.uint8]] = [
-        np.asfortranarray(image),
-        np.flip(np.flip(image, 0).copy(), 0),
-        np.repeat(image, 2, axis=1)[:, ::2],
-    ]
-    read_only = image.copy()
-    read_only.flags.writeable = False
-    for other in [*layouts, read_only]:
-        assert tiny.compress(other) == expected
-    assert np.array_equal(image, before)
+@pytest.mark.usefixtures("never_stored")
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_batches_of_equal_sizes(tiny: codec.Codec, count: int) -> None:
+    images = [textured(70, 50, seed) for seed in range(count)]
+    files = [tiny.compress(image, quality=30) for image in images]
+    assert tiny.compress_batch(images, quality=30) == files
+    for data, picture in zip(files, tiny.decompress_batch(files), strict=True):
+        assert np.array_equal(tiny.decompress(data), picture)
 
 
 # What follows runs on the model that ships.

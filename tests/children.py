@@ -1,0 +1,143 @@
+"""Child processes that tests interrupt, kill and starve, and the command line in them.
+
+They fork from one clean process that has loaded torch: milliseconds each, where a new one takes seconds.
+(Not from the process of the tests, whose threads do not survive a fork.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["torch", "codec.cli", "codec.pipeline", "tests.conftest"])
+
+TIMEOUT = 120
+
+
+class Finished(NamedTuple):
+    """How a child ended: its exit code, or minus the signal that killed it."""
+
+    code: int
+    out: bytes
+    err: bytes
+
+
+def start(function: Callable[..., None], *arguments: Any) -> Any:
+    """A process that runs a function of a module, and ends with its `SystemExit` or 0."""
+    process = _CONTEXT.Process(target=function, args=arguments, daemon=True)
+    process.start()
+    return process
+
+
+def finish(process: Any) -> int:
+    """Wait for a process; its exit code."""
+    process.join(TIMEOUT)
+    code = process.exitcode
+    if code is None:
+        process.kill()
+        process.join()
+        raise AssertionError(f"a child did not end within {TIMEOUT} s")
+    process.close()
+    return int(code)
+
+
+def call(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function of a module returns in a child, or its exception."""
+    receiver, sender = _CONTEXT.Pipe(duplex=False)
+    process = start(_send_result, sender, function, arguments)
+    sender.close()
+    with receiver:
+        try:
+            result = receiver.recv() if receiver.poll(TIMEOUT) else None
+        except EOFError:
+            result = None
+    code = finish(process)
+    assert code == 0, f"the child ended with {code}"
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+def _send_result(sender: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    try:
+        result = function(*arguments)
+    except Exception as error:
+        result = error
+    sender.send(result)
+
+
+def command_line(
+    arguments: Sequence[object],
+    *,
+    before: Callable[[], None] | None = None,
+    stdin: bytes | None = b"",
+    stdout: int | None = -1,
+) -> Finished:
+    """`codec` with `arguments`, after calling `before` there.
+
+    `stdin` is what it reads; `stdout` a descriptor to write to, -1 to return what is written. With None
+    they are closed, as `<&-` and `>&-` do. What is written must fit into a pipe.
+    """
+    ends = [_CONTEXT.Pipe(duplex=False) for _ in range(3)]
+    (source, to_child), (from_out, out), (from_err, err) = ends
+    passed = Connection(os.dup(stdout)) if stdout not in (None, -1) else out
+    words = [os.fspath(word) if isinstance(word, os.PathLike) else word for word in arguments]
+    process = start(
+        _run, [word if isinstance(word, bytes) else str(word) for word in words], before,
+        None if stdin is None else source, None if stdout is None else passed, err,
+    )
+    for connection in {source, out, err, passed}:
+        connection.close()
+    os.write(to_child.fileno(), stdin or b"")
+    to_child.close()
+    texts = [_read_all(connection) for connection in (from_out, from_err)]
+    return Finished(finish(process), *texts)
+
+
+def _read_all(connection: Connection) -> bytes:
+    parts = []
+    while part := os.read(connection.fileno(), 1 << 16):
+        parts.append(part)
+    connection.close()
+    return b"".join(parts)
+
+
+def _run(
+    arguments: list[str | bytes],
+    before: Callable[[], None] | None,
+    stdin: Connection | None,
+    stdout: Connection | None,
+    stderr: Connection,
+) -> None:
+    sys.stdin = _open(0, stdin, "r")
+    sys.stdout = _open(1, stdout, "w")
+    sys.stderr = _open(2, stderr, "w")
+    from codec.cli import main
+
+    if before:
+        before()
+    try:
+        main([os.fsdecode(word) for word in arguments], prog_name="codec")
+    except SystemExit as done:
+        # As the interpreter ends: without a word about what stdout no longer takes.
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, AttributeError):
+                stream.flush()
+        os._exit(int(done.code or 0))
+
+
+def _open(number: int, connection: Connection | None, mode: str) -> Any:
+    """The standard stream of a descriptor as Python makes it: None where it is closed."""
+    if connection is None:
+        os.close(number)
+        return None
+    os.dup2(connection.fileno(), number)
+    connection.close()
+    errors = {0: "strict", 1: "strict", 2: "backslashreplace"}[number]
+    return open(number, mode, encoding="utf-8", errors=errors, closefd=False)

@@ -1,0 +1,220 @@
+"""Pictures of every kind, shape and content that the codec takes: what comes back, and what it costs."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import hypothesis
+import numpy as np
+import pytest
+import torch
+from hypothesis import strategies
+from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+import codec
+from bench.metrics import psnr
+from codec import pipeline
+from codec.image import to_picture
+from codec.latent_codec import quantize_latents
+from codec.training.data import read_rgb
+from tests.pictures import SAMPLES, noise, textured
+
+KINDS: list[tuple[str, Any, tuple[int, ...]]] = [("gray", np.uint8, ()), ("RGB", np.uint8, (3,))]
+"""Name, dtype and the shape of a pixel of every kind of array that the codec takes."""
+
+HEADER = 40
+
+
+def check(worker: codec.Codec, image: NDArray[Any], quality: float) -> bytes:
+    """The file of a picture; everything that holds for every picture is checked."""
+    before = image.copy()
+    data = worker.compress(image, quality=quality)
+    assert worker.compress(image, quality=quality) == data
+    assert np.array_equal(image, before)
+    assert len(data) <= image.nbytes + HEADER
+    codec.verify(data)
+    about = codec.inspect(data)
+    assert (about.height, about.width) == image.shape[:2]
+    decoded = worker.decompress(data)
+    assert decoded.shape == image.shape
+    assert decoded.dtype == image.dtype
+    if about.lossless:
+        assert np.array_equal(decoded, image)
+    return data
+
+
+@strategies.composite
+def pictures(draw: strategies.DrawFn) -> NDArray[Any]:
+    """Up to 96×96, of any kind: a small array with anything in it, repeated or stretched."""
+    _, dtype, pixel = draw(strategies.sampled_from(KINDS))
+    size = draw(arrays.array_shapes(min_dims=2, max_dims=2, max_side=12))
+    small = draw(arrays.arrays(dtype, (*size, *pixel)))
+    rows, columns = draw(strategies.tuples(*[strategies.integers(1, 8)] * 2))
+    if draw(strategies.booleans()):
+        image = np.tile(small, (rows, columns, *[1] * len(pixel)))
+    else:
+        image = small.repeat(rows, 0).repeat(columns, 1)
+    turned: NDArray[Any] = image[:: draw(strategies.sampled_from([1, -1]))]
+    return turned
+
+
+def examine(worker: codec.Codec, count: int) -> None:
+    @hypothesis.settings(
+        max_examples=count, deadline=None, derandomize=True, database=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    @hypothesis.given(pictures(), strategies.floats(0, 100))
+    def run(image: NDArray[Any], quality: float) -> None:
+        check(worker, image, quality)
+
+    run()
+
+
+@pytest.mark.parametrize("count", [150, pytest.param(5000, marks=pytest.mark.nightly)])
+def test_any_content(tiny: codec.Codec, count: int) -> None:
+    examine(tiny, count)
+
+
+@pytest.mark.usefixtures("never_stored")
+@pytest.mark.parametrize("count", [150, pytest.param(5000, marks=pytest.mark.nightly)])
+def test_any_content_through_the_transforms(
+    tiny: codec.Codec, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.test_any_picture.HEADER", 10_000)  # not bounded by the pixels here
+    examine(tiny, count)
+
+
+def layouts(image: NDArray[Any]) -> list[NDArray[Any]]:
+    """The same picture, laid out otherwise in memory."""
+    read_only = image.copy()
+    read_only.flags.writeable = False
+    return [
+        np.asfortranarray(image),
+        np.flip(np.flip(image, (0, 1)).copy(), (0, 1)),
+        np.repeat(image, 2, axis=1)[:, ::2],
+        np.ascontiguousarray(image.swapaxes(0, 1)).swapaxes(0, 1),
+        np.pad(image, [(3, 5), (1, 2), *[(0, 0)] * (image.ndim - 2)])[3:-5, 1:-2],
+        image.astype(image.dtype.newbyteorder()),  # of samples of more than one byte
+        read_only,
+    ]
+
+
+@pytest.mark.usefixtures("never_stored")
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind[0])
+def test_layouts(tiny: codec.Codec, kind: tuple[str, Any, tuple[int, ...]]) -> None:
+    _, dtype, pixel = kind
+    image = (np.arange(50 * 70 * math.prod(pixel)).reshape(50, 70, *pixel) * 5 % 251).astype(dtype)
+    expected = tiny.compress(image)
+    for other in layouts(image):
+        before = other.copy()
+        assert tiny.compress(other) == expected
+        assert np.array_equal(other, before)
+    flat = np.broadcast_to(image[:1, :1], image.shape)  # one pixel in memory
+    assert tiny.compress(flat) == tiny.compress(flat.copy())
+
+
+def text(height: int, width: int) -> NDArray[np.uint8]:
+    image = Image.new("RGB", (width, height), "white")
+    ImageDraw.Draw(image).multiline_text((2, 2), "The quick\nbrown fox\n0123456", fill=(20, 30, 90))
+    return np.asarray(image)
+
+
+def content() -> dict[str, NDArray[np.uint8]]:
+    rows, columns = np.indices((57, 83))
+    hot = np.zeros((57, 83, 3), np.uint8)
+    hot[20, 30] = 255
+    colours = np.array(list(itertools.product((0, 255), repeat=3)), np.uint8)
+    return {
+        "black": np.zeros((57, 83, 3), np.uint8),
+        "white": np.full((57, 83, 3), 255, np.uint8),
+        "gray": np.full((57, 83, 3), 128, np.uint8),
+        "checkerboard": ((rows + columns) % 2 * 255).astype(np.uint8)[:, :, None].repeat(3, 2),
+        "ramp": (columns * 3 + 3).astype(np.uint8)[:, :, None].repeat(3, 2),
+        "noise": noise(57, 83),
+        "hot pixel": hot,
+        "saturated colours": colours[(rows // 5 + columns // 7) % 8],
+        "text": text(57, 83),
+    }
+
+
+@pytest.mark.parametrize("quality", [0, 50, 100])
+@pytest.mark.parametrize("name", content())
+@pytest.mark.parametrize("channels", [1, 3])
+def test_content(tiny: codec.Codec, name: str, quality: float, channels: int) -> None:
+    image = content()[name]
+    data = check(tiny, image if channels == 3 else image[:, :, 1], quality)
+    if name in ("black", "white", "gray"):
+        assert len(data) < 64
+
+
+SIDES = [1, 2, 63, 64, 65, 1000, 16_384, 65_535]
+
+
+@pytest.mark.usefixtures("never_stored")
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind[0])
+@pytest.mark.parametrize("side", SIDES)
+def test_lines(tiny: codec.Codec, side: int, kind: tuple[str, Any, tuple[int, ...]]) -> None:
+    _, dtype, pixel = kind
+    line = (np.arange(side * math.prod(pixel)) * 7 % 251).astype(dtype)
+    for shape in ((1, side, *pixel), (side, 1, *pixel)):
+        image = line.reshape(shape)
+        assert tiny.decompress(tiny.compress(image)).shape == shape
+
+
+@pytest.mark.usefixtures("never_stored")
+@pytest.mark.parametrize("height", [pipeline.TILE_SIZE + step for step in (-1, 0, 1)])
+def test_sides_of_the_tile_that_is_written(tiny: codec.Codec, height: int) -> None:
+    for image in (textured(height, 20), textured(20, height)[:, :, 0]):
+        data = tiny.compress(image)
+        assert codec.inspect(data).tiles == 1 + (height > pipeline.TILE_SIZE)
+        decoded = tiny.decompress(data)
+        assert decoded.shape == image.shape
+        assert psnr(image, decoded) > 12
+
+
+# What a quality means, on the model that ships.
+
+
+def crops(count: int) -> list[NDArray[np.uint8]]:
+    """Parts of the photographs, 160×224."""
+    photographs = [read_rgb(path) for path in sorted(SAMPLES.glob("*.jpg"))]
+    corners = itertools.product(range(0, 300, 80), range(0, 400, 100), photographs)
+    return [
+        image[top : top + 160, left : left + 224] for top, left, image in itertools.islice(corners, count)
+    ]
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("image", crops(8), ids=range(8))
+def test_more_quality_is_more_bytes_and_a_better_picture(image: NDArray[np.uint8]) -> None:
+    points = []
+    for quality in range(0, 101, 10):
+        data = codec.compress(image, quality=quality)
+        points.append((len(data), psnr(image, codec.decompress(data))))
+    for (fewer, worse), (more, better) in itertools.pairwise(points):
+        assert more > 0.995 * fewer
+        assert better > worse
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("image", crops(24), ids=range(24))
+def test_files_take_what_the_model_says(image: NDArray[np.uint8]) -> None:
+    """A file is as long as the information in its symbols, within 0.5 % and 64 bytes."""
+    engine = codec.Codec()._pipeline
+    for level in (0, 512, 1024):
+        data = engine.encode([to_picture(image)], level)[0]
+        assert not codec.inspect(data).lossless
+        x = torch.from_numpy(image.copy())[None].double() / 255
+        with torch.no_grad():
+            levels = torch.tensor([level])
+            y = engine.model.analysis(x, levels)
+            coded, _ = quantize_latents(engine.model, y, levels, engine.objective.dead_zone)
+        bits = 0.0
+        for symbols, indexes in zip(coded[0].symbols, coded[0].indexes, strict=True):
+            for index in np.unique(indexes):
+                bits += engine.tables.tables[index].bits(symbols[indexes == index])
+        assert abs(len(data) - bits / 8) <= 0.005 * bits / 8 + 64

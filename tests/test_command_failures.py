@@ -1,0 +1,151 @@
+"""The command line where something is in its way: one line on stderr, an exit code, no traceback."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import codec
+from tests import children
+from tests.children import Finished, command_line
+from tests.pictures import textured
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tiny: codec.Codec) -> Path:
+    """Holds a picture, a.png, and its file, a.cae."""
+    Image.fromarray(textured(30, 40)).save(tmp_path / "a.png")
+    (tmp_path / "a.cae").write_bytes(tiny.compress(textured(30, 40)))
+    return tmp_path
+
+
+@pytest.fixture
+def model(tiny_weights: Path) -> list[str]:
+    return ["-m", str(tiny_weights)]
+
+
+def fails(result: Finished, *says: str, code: int = 1) -> None:
+    """One line that says so, or click's few where the use is wrong; nothing on stdout."""
+    errors = result.err.decode()
+    assert result.code == code, errors
+    assert "Traceback" not in errors
+    assert not result.out
+    assert code == 2 or errors.count("\n") == 1
+    for text in says:
+        assert text in errors
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("command", ["compress", "decompress", "info", "verify"])
+def test_inputs_that_are_no_files(command: str, folder: Path, model: list[str]) -> None:
+    model = model if command in ("compress", "decompress") else []
+    output = ["-o", folder / "out.png"] if model else []
+    for source, says in (
+        (folder / "missing", "No such file"),
+        (folder, "Is a directory"),
+        (folder / "a.png" / "x", "Not a directory"),
+        (folder / ("x" * 256), "File name too long"),
+        ("/proc/self/mem", "Input/output error"),
+    ):
+        fails(command_line([command, source, *output, *model]), f"codec: {source}: ", says)
+    assert names(folder) == ["a.cae", "a.png"]
+
+
+@pytest.mark.parametrize(
+    ("output", "says"),
+    [
+        ("missing/out.cae", "No such file or directory: {folder}/missing/out.cae"),
+        ("a.png/out.cae", "Not a directory: {folder}/a.png/out.cae"),
+        ("x" * 252 + ".cae", "File name too long"),
+        ("/proc/self/out.cae", "No such file or directory: /proc/self/out.cae"),
+        ("/dev/full", "No space left on device"),
+        ("a.cae", "exists already"),
+    ],
+)
+def test_outputs_that_cannot_be_written(folder: Path, model: list[str], output: str, says: str) -> None:
+    force = ["-f"] if output == "/dev/full" else []
+    before = (folder / "a.cae").read_bytes()
+    result = command_line(["compress", folder / "a.png", "-o", folder / output, *force, *model])
+    fails(result, f"codec: {folder}/a.png: ", says.format(folder=folder))
+    assert names(folder) == ["a.cae", "a.png"]
+    assert (folder / "a.cae").read_bytes() == before
+
+
+def test_wrong_use(folder: Path, model: list[str]) -> None:
+    for arguments in (["compress", "-dash.png"], ["info"], ["decompress", "x", "--format", "xyz"]):
+        fails(command_line(arguments), "Usage: ", "Error: ", code=2)
+    fails(command_line(["compress", folder / "a.png", folder / "a.png", "-o", "y" * 300, *model]), code=2)
+
+
+def test_standard_input(folder: Path, model: list[str]) -> None:
+    picture, packed = (folder / "a.png").read_bytes(), (folder / "a.cae").read_bytes()
+    back = command_line(["decompress", "-", "--format", "ppm", *model], stdin=packed)
+    assert (back.code, back.err) == (0, b"")
+    assert back.out.startswith(b"P6\n40 30\n255\n")
+    assert command_line(["compress", "-", *model], stdin=picture).out == packed
+    for command, says in (
+        ("compress", "not a picture"), ("decompress", "not a .cae file"), ("info", "not a .cae file"),
+        ("verify", "not a .cae file"),
+    ):
+        fails(command_line([command, "-"]), f"codec: -: {says}")
+        fails(command_line([command, "-"], stdin=None), "codec: -: stdin is closed")
+
+
+def test_standard_output(folder: Path, model: list[str]) -> None:
+    packed = folder / "a.cae"
+    closed = command_line(["decompress", packed, "-", *model], stdout=None)
+    fails(closed, f"codec: {packed}: stdout is closed")
+    with open("/dev/full", "wb") as full:
+        for arguments in (["decompress", packed, "-", *model], ["info", packed]):
+            result = command_line(arguments, stdout=full.fileno())
+            fails(result, f"codec: {packed}: No space left on device")
+
+
+def test_a_reader_that_goes_away(folder: Path, model: list[str], tiny: codec.Codec) -> None:
+    """`codec decompress … - | head -c 10`; the picture does not fit into a pipe."""
+    (folder / "b.cae").write_bytes(tiny.compress(textured(200, 200)))
+    reader, writer = os.pipe()
+    started = []
+
+    def head() -> None:
+        started.append(os.read(reader, 10))
+        os.close(reader)
+
+    thread = threading.Thread(target=head)
+    thread.start()
+    result = command_line(
+        ["decompress", folder / "b.cae", "-", "--format", "ppm", *model], stdout=writer
+    )
+    os.close(writer)
+    thread.join(children.TIMEOUT)
+    assert started == [b"P6\n200 200"]
+    assert result.code == 1
+    assert b"Traceback" not in result.err
+    assert result.err.count(b"\n") <= 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [b"new\nline", b"\xff\xfe", "ä€😀".encode(), b"-dash", b" ", b"$(touch x);`touch x`|*?", b"x" * 251],
+)
+def test_names_of_files(
+    folder: Path, model: list[str], name: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    picture, packed = name + b".png", name + b".cae"
+    shutil.copy(b"a.png", picture)
+    assert command_line(["compress", *model, "--", picture]) == Finished(0, b"", b"")
+    assert command_line(["decompress", *model, "-f", "--", packed]) == Finished(0, b"", b"")
+    shown = os.fsdecode(packed).encode("utf-8", "backslashreplace").replace(b"\n", b"\\n")
+    assert command_line(["verify", "--", packed]) == Finished(0, shown + b": ok\n", b"")
+    assert set(os.listdir(b".")) == {b"a.png", b"a.cae", picture, packed}
+    for arguments in (["verify", "--", packed + b"x"], ["compress", *model, "--", picture]):
+        fails(command_line(arguments))

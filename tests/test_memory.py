@@ -1,0 +1,62 @@
+"""Memory: what a call takes at most, beyond the picture or file that it is given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import codec
+from tests import children
+from tests.pictures import textured
+
+# Height, width, and megabytes besides what grows with the picture: for encoding those of a batch of
+# windows; for decoding those of one window, and of the latents of three rows of tiles.
+CASES = [
+    (16_384, 256, 140, 40),
+    (256, 16_384, 140, 70),
+    pytest.param(4096, 4096, 140, 160, marks=pytest.mark.nightly),
+    pytest.param(16_384, 16_384, 140, 170, marks=pytest.mark.nightly),
+]
+DECODING = 3
+"""Bytes a pixel: the picture itself."""
+
+
+@pytest.mark.parametrize(("height", "width", "encoding", "decoding"), CASES)
+def test_peaks(
+    tiny_weights: Path, tmp_path: Path, height: int, width: int, encoding: int, decoding: int
+) -> None:
+    path = tmp_path / "packed.cae"
+    taken = children.call(encoding_peak, str(tiny_weights), height, width, path)
+    assert taken < 1_000_000 * encoding
+    taken = children.call(decoding_peak, str(tiny_weights), path)
+    assert taken < 1_000_000 * decoding + DECODING * height * width
+
+
+def encoding_peak(model: str, height: int, width: int, path: Path) -> int:
+    worker = codec.Codec(model=model, threads=1)
+    worker.compress(textured(64, 64))
+    image = np.tile(textured(256, 256), (height // 256, width // 256, 1))
+    before = start_of_peak()
+    path.write_bytes(worker.compress(image))
+    return high_water() - before
+
+
+def decoding_peak(model: str, path: Path) -> int:
+    worker = codec.Codec(model=model, threads=1)
+    worker.decompress(worker.compress(textured(64, 64)))
+    data = path.read_bytes()
+    before = start_of_peak()
+    worker.decompress(data)
+    return high_water() - before
+
+
+def start_of_peak() -> int:
+    Path("/proc/self/clear_refs").write_text("5")  # forget the highest so far
+    return high_water()
+
+
+def high_water() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
