@@ -224,6 +224,7 @@ def child(weights: Path, kind: str, count: int | None, seed: int, scratch: Path 
             outcomes["anything else"] += 1
             wrong.append(f"{what}: {data.hex()}")
         slowest = max(slowest, time.process_time() - start)
+    signal.setitimer(signal.ITIMER_PROF, 0)
     growth = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - resident
     return Report(
         kind, dict(sorted(outcomes.items())), wrong[:20],
