@@ -142,6 +142,11 @@ def _check(good: bool, message: str) -> None:
         raise Wrong(message)
 
 
+def reads_alpha() -> bool:
+    """Whether the package is one that reads FORMAT.md 1.2 yet."""
+    return not attempt(lambda: codec.verify(stored.examples()["gray-8-alpha1"]))[0]
+
+
 def judge(worker: codec.Codec, data: bytes, variant: int | None) -> tuple[str, bytes]:
     """How one case ended, "" or the name of an error, and the picture; raises `Wrong`."""
     error, picture, info = judge_whole(worker, data)
