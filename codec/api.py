@@ -210,12 +210,12 @@ class Codec:
         opened = [open_part(data, None, "raise", DEFAULT_LIMITS) for data in files]
         pictures: dict[int, Samples] = {}
         by_model: dict[bytes, list[int]] = defaultdict(list)
-        for index, (file, part) in enumerate(opened):
-            if file.header.stored:
-                pictures[index] = from_samples(join(file, part, decode_bands(None, file, part, None)))
-            else:
-                by_model[file.header.model_id].append(index)
         with self._running():
+            for index, (file, part) in enumerate(opened):
+                if file.header.stored:
+                    pictures[index] = from_samples(join(file, part, decode_bands(None, file, part, None)))
+                else:
+                    by_model[file.header.model_id].append(index)
             pipelines = {model_id: self._pipeline_for(model_id) for model_id in by_model}
             for model_id, indexes in by_model.items():
                 decoded = decode_pictures(pipelines[model_id], [opened[index][0] for index in indexes])
@@ -231,25 +231,33 @@ class Codec:
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
-        """One call at a time, with this codec's threads; lack of memory gets a name."""
+        """One call at a time, with this codec's threads."""
         import torch
 
         # Inference mode would keep the search from its gradients, and its tensors from later calls.
-        with _RUNNING, torch.inference_mode(False):
+        with _RUNNING, torch.inference_mode(False), _lack_of_memory():
             before = torch.get_num_threads()
             if self.threads is not None:
                 torch.set_num_threads(self.threads)
             try:
                 yield
-            except (MemoryError, RuntimeError) as error:
-                # torch raises a plain RuntimeError when the CPU allocator fails.
-                out_of_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-                if not out_of_memory and "not enough memory" not in str(error):
-                    raise
-                raise LimitExceeded("the picture needs more memory than there is") from None
             finally:
                 if self.threads is not None:
                     torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def _lack_of_memory() -> Iterator[None]:
+    """Lack of memory gets a name."""
+    try:
+        yield
+    except MemoryError:
+        raise LimitExceeded("the picture needs more memory than there is") from None
+    except RuntimeError as error:
+        # torch raises a plain one when the CPU allocator fails, and a subclass for a GPU's.
+        if type(error).__name__ != "OutOfMemoryError" and "not enough memory" not in str(error):
+            raise
+        raise LimitExceeded("the picture needs more memory than there is") from None
 
 
 def check_device(device: str) -> torch.device:
@@ -392,15 +400,16 @@ def _decode(worker: Codec | None, file: File, part: Box, on_error: OnError) -> S
 
     damage = Damage() if on_error == "conceal" else None
     halo = 0
-    if worker is None:
-        samples = join(file, part, decode_bands(None, file, part, damage))
-    else:
-        with worker._running():
-            pipeline = worker._pipeline_for(file.header.model_id)
-            samples = join(file, part, decode_bands(pipeline, file, part, damage))
-        halo = pipeline.halo
-    picture = from_samples(samples)
-    return picture if damage is None else (picture, lost_pixels(file, damage, part, halo))
+    with _lack_of_memory():
+        if worker is None:
+            samples = join(file, part, decode_bands(None, file, part, damage))
+        else:
+            with worker._running():
+                pipeline = worker._pipeline_for(file.header.model_id)
+                samples = join(file, part, decode_bands(pipeline, file, part, damage))
+            halo = pipeline.halo
+        picture = from_samples(samples)
+        return picture if damage is None else (picture, lost_pixels(file, damage, part, halo))
 
 
 def encode(
