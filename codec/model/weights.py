@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -111,8 +112,11 @@ def read_objective(data: bytes) -> Objective:
         metric, dead_zone = training.get("metric", "mse"), float(training.get("dead_zone", 0.0))
         if not 0 <= dead_zone <= LARGEST_DEAD_ZONE:
             raise ValueError("the dead zone is out of range")
-        return Objective((float(low), float(high)), str(metric), dead_zone)
-    except (KeyError, TypeError, ValueError):
+        lambdas = (float(low), float(high))
+        if not all(0 < value < math.inf for value in lambdas):
+            raise ValueError("lambdas must be positive")
+        return Objective(lambdas, str(metric), dead_zone)
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise InvalidWeights("the weights do not say what they were trained for") from None
 
 
