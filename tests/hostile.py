@@ -91,9 +91,9 @@ class _AnyCrc(int):
         return False
 
 
-def ignore_checksums() -> None:
-    """Every CRC-32 of this process equals every other: hostile files are those of who computes them."""
-    zlib.crc32 = lambda data, value=0, /: _AnyCrc()
+def any_crc(data: object, value: int = 0, /) -> int:
+    """In the place of `zlib.crc32` it equals every other: hostile files are of those who compute them."""
+    return _AnyCrc()
 
 
 def small_files(worker: codec.Codec) -> dict[str, bytes]:
@@ -203,7 +203,7 @@ def child(weights: Path, kind: str, count: int | None, seed: int, scratch: Path 
     warnings.simplefilter("error")
     originals = set()
     if kind == "unchecked":
-        ignore_checksums()
+        zlib.crc32 = any_crc
     for data in files.values():
         originals.update({judge(worker, data, variant)[1] for variant in range(3)})
     originals.discard(b"")
