@@ -1,0 +1,136 @@
+"""Files that were refused once are refused for ever, and with the error that they are named after."""
+
+from __future__ import annotations
+
+import pytest
+
+import codec
+from tests import layout, stored
+from tests.hostile import reads_alpha
+from tests.make_invalid import INVALID
+
+HEADER = [
+    "FormatError-another-signature", "FormatError-header-ends-in-a-field", "FormatError-header-goes-on",
+    "FormatError-height-0", "FormatError-level-1025", "FormatError-long-varint",
+    "FormatError-more-tiles-than-entries", "FormatError-nothing", "FormatError-side-0", "FormatError-side-65",
+    "FormatError-six-byte-varint", "FormatError-text-transfer", "FormatError-width-0",
+    "Truncated-after-the-signature", "Truncated-in-the-header", "Truncated-in-the-length",
+    "Truncated-in-the-signature", "ChecksumMismatch-header", "UnsupportedVersion-0", "UnsupportedVersion-2",
+    "UnsupportedVersion-mode-128", "UnsupportedVersion-mode-64", "LimitExceeded-header",
+    "LimitExceeded-height", "LimitExceeded-tiles", "LimitExceeded-width",
+]
+"""`inspect` refuses them too."""
+
+PAYLOAD = [
+    "FormatError-bytes-follow", "FormatError-two-files", "Truncated-in-the-payload", "Truncated-latents",
+    "ChecksumMismatch-payload",
+]
+"""`verify` refuses them too."""
+
+CONTENT = [
+    "FormatError-frame-bomb", "FormatError-frame-cut", "FormatError-frame-none",
+    "FormatError-frame-of-another-size", "FormatError-frame-twice", "FormatError-frame-with-dictionary",
+    "FormatError-frame-without-size", "FormatError-impossible-code", "FormatError-more-than-the-pixels",
+    "FormatError-no-payload", "FormatError-part-of-a-word", "FormatError-words-follow",
+    "ChecksumMismatch-pixels", "ChecksumMismatch-symbols", "LimitExceeded-pixels", "UnknownModel",
+]
+"""Only decoding shows what is wrong."""
+
+HEADER_1_2 = [
+    "UnsupportedVersion-kind-0", "UnsupportedVersion-kind-4", "UnsupportedVersion-source-0",
+    "UnsupportedVersion-source-5", "FormatError-alpha-without-entries", "FormatError-depth-17",
+    "FormatError-depth-8", "FormatError-metadata-four-times", "FormatError-metadata-in-another-order",
+    "FormatError-metadata-of-0-bytes", "FormatError-metadata-twice", "FormatError-no-metadata",
+    "LimitExceeded-metadata",
+]
+PAYLOAD_1_2 = ["ChecksumMismatch-metadata", "Truncated-in-the-alpha"]
+CONTENT_1_2 = [
+    "UnsupportedVersion-filter-3", "FormatError-alpha-over-depth", "FormatError-alpha-without-filter",
+    "FormatError-alpha-without-samples", "FormatError-more-than-the-alpha", "FormatError-sample-over-depth",
+    "ChecksumMismatch-alpha",
+]
+METADATA_1_2 = ["FormatError-metadata-of-another-size", "FormatError-more-than-the-metadata"]
+"""Only reading the metadata shows what is wrong."""
+
+NEWER = HEADER_1_2 + PAYLOAD_1_2 + CONTENT_1_2 + METADATA_1_2
+ALL = HEADER + PAYLOAD + CONTENT + NEWER
+
+
+def test_none_is_missing() -> None:
+    assert sorted(path.name for path in INVALID.iterdir()) == sorted(f"{name}.cae" for name in ALL)
+    assert {name.partition("-")[0] for name in ALL} == {
+        "FormatError", "Truncated", "ChecksumMismatch", "UnsupportedVersion", "UnknownModel", "LimitExceeded",
+    }
+    assert sum(path.stat().st_size for path in INVALID.iterdir()) < 64 << 10
+
+
+def read(name: str) -> bytes:
+    return (INVALID / f"{name}.cae").read_bytes()
+
+
+def refusal(name: str) -> str:
+    """The error to expect: until the package reads 1.2, whatever has its modes is unsupported."""
+    return "UnsupportedVersion" if name in NEWER and not reads_alpha() else name.partition("-")[0]
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name not in METADATA_1_2])
+def test_decoding(name: str) -> None:
+    data = read(name)
+    # Of a picture that is too large a small part is not.
+    regions = [None] if name == "LimitExceeded-pixels" else [None, (0, 0, 1, 1)]
+    for region in regions:
+        with pytest.raises(codec.CodecError) as caught:
+            codec.decompress(data, region=region)
+        assert type(caught.value).__name__ == refusal(name)
+
+
+@pytest.mark.parametrize("name", HEADER + PAYLOAD + HEADER_1_2 + PAYLOAD_1_2)
+def test_verifying(name: str) -> None:
+    with pytest.raises(codec.CodecError) as caught:
+        codec.verify(read(name))
+    assert type(caught.value).__name__ == refusal(name)
+
+
+@pytest.mark.parametrize("name", HEADER + HEADER_1_2)
+def test_inspecting(name: str) -> None:
+    with pytest.raises(codec.CodecError) as caught:
+        codec.inspect(read(name))
+    assert type(caught.value).__name__ == refusal(name)
+
+
+@pytest.mark.parametrize("name", PAYLOAD + CONTENT)
+def test_others_have_a_header(name: str) -> None:
+    assert codec.inspect(read(name)).width > 0
+    if name in CONTENT:
+        codec.verify(read(name))
+
+
+NEED_MORE = [
+    "FormatError-impossible-code", "FormatError-part-of-a-word", "FormatError-words-follow",
+    "ChecksumMismatch-symbols", "LimitExceeded-pixels", "UnknownModel",
+]
+"""The other reader reads no latents, knows no models and sets no limits of its own."""
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name not in NEED_MORE])
+def test_the_other_reader(name: str) -> None:
+    """Written from FORMAT.md 1.2, it refuses them for the same reason."""
+    with pytest.raises(layout.Refused) as caught:
+        stored.read(read(name))
+    assert caught.value.error == name.partition("-")[0]
+
+
+BEYOND_TILES = ["FormatError-bytes-follow", "FormatError-two-files", "LimitExceeded-pixels", "UnknownModel"]
+
+
+@pytest.mark.parametrize("name", HEADER + PAYLOAD + CONTENT)
+def test_concealing(name: str) -> None:
+    """What is wrong with a tile is concealed, and nothing else is."""
+    if name in HEADER + BEYOND_TILES:
+        with pytest.raises(codec.CodecError) as caught:
+            codec.decompress(read(name), on_error="conceal")
+        assert type(caught.value).__name__ == refusal(name)
+    else:
+        picture, lost = codec.decompress(read(name), on_error="conceal")
+        assert lost.all()
+        assert picture.shape[:2] == lost.shape == layout.parse_header(read(name))[0].shape[:2]
