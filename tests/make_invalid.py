@@ -119,6 +119,9 @@ def of_version_1_0() -> dict[str, bytes]:
         "LimitExceeded-header": header(PLAIN, length=(1 << 21) + 1),
         "LimitExceeded-pixels": layout.build(limit),
     }
+    grown = noise(64, 64).tobytes()
+    longer = payload(PLAIN, 0, zstandard.compress(grown), grown)
+    made["FormatError-frame-longer-than-the-pixels"] = longer
     return made | {f"FormatError-{name}": payload(PLAIN, 0, value) for name, value in frames()}
 
 

@@ -29,7 +29,8 @@ PAYLOAD = [
 
 CONTENT = [
     "FormatError-frame-bomb", "FormatError-frame-cut", "FormatError-frame-none",
-    "FormatError-frame-of-another-size", "FormatError-frame-twice", "FormatError-frame-with-dictionary",
+    "FormatError-frame-longer-than-the-pixels", "FormatError-frame-of-another-size",
+    "FormatError-frame-twice", "FormatError-frame-with-dictionary",
     "FormatError-frame-without-size", "FormatError-impossible-code", "FormatError-more-than-the-pixels",
     "FormatError-no-payload", "FormatError-part-of-a-word", "FormatError-words-follow",
     "ChecksumMismatch-pixels", "ChecksumMismatch-symbols", "LimitExceeded-pixels", "UnknownModel",
