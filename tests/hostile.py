@@ -4,8 +4,9 @@
 
 prints as JSON how many cases were refused, by error, gave the original picture, or another one of
 the shape that the header declares. Anything else is listed with its bytes, and must not happen.
-Every case goes through `inspect`, `verify` and `decompress`, and all or some in turn through a region,
-through concealment and through both. `run` starts the process; only its exit tells of a crash or a hang.
+Every case goes through `inspect`, `verify`, `read_metadata` and `decompress`, and all or some in turn
+through a region, through concealment and through both. `run` starts the process; only its exit tells
+of a crash or a hang.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ import codec
 from tests import layout, stored
 from tests.mutants import CASES
 from tests.pictures import noise, textured
+from tests.tiles import encode
 
 MEMORY = 1 << 29
 """Address space beyond what the process has with torch and a model: 0.7 GiB without CUDA, more with it."""
@@ -98,27 +100,30 @@ def any_crc(data: object, value: int = 0, /) -> int:
 
 def small_files(worker: codec.Codec) -> dict[str, bytes]:
     """Files of one tile and of several, latents and stored, gray and RGB, 2 kB at most."""
-    encode = worker._pipeline.encode
     blocks = noise(9, 9, 3).repeat(13, 0).repeat(13, 1)
     return {
-        "latents": encode([textured(40, 40)], 300)[0],
-        "gray tiles": encode([textured(70, 130)[:, :, :1]], 100, 64)[0],
-        "stored": encode([np.full((40, 40, 3), 9, np.uint8)], 512)[0],
-        "stored tiles": encode([blocks], 1024, 64)[0],
+        "latents": encode(worker, textured(40, 40), 300),
+        "gray tiles": encode(worker, textured(70, 130)[:, :, 0], 100),
+        "stored": encode(worker, np.full((40, 40, 3), 9, np.uint8), 512),
+        "stored tiles": encode(worker, blocks, 1024),
     }
 
 
 def seeds(worker: codec.Codec) -> dict[str, bytes]:
-    """What mutants are made of: `small_files`, and some of what only 1.2 has."""
-    newer = stored.examples()
+    """What mutants are made of: `small_files`, some of which have alpha, 16 bits, metadata."""
+    examples = stored.examples()
     names = ("gray-8-alpha1", "RGB-8-alpha2", "gray-12", "RGB-16-alpha0")
-    return small_files(worker) | {name: newer[name] for name in names}
+    ramp = np.arange(50 * 40, dtype=np.uint16).reshape(50, 40)
+    soft = np.dstack([textured(50, 40).astype(np.uint16) << 4, ramp << 1])
+    xmp = codec.Metadata(xmp=b"<x/>")
+    deep = {"deep latents": worker.compress(soft, quality=20, bit_depth=12, metadata=xmp)}
+    return small_files(worker) | deep | {name: examples[name] for name in names}
 
 
 def large_files(worker: codec.Codec) -> dict[str, bytes]:
     """Ten files of some tens of kilobytes."""
     sizes = [(200 + 20 * number, 300, 50 * number + 500) for number in range(10)]
-    files = [worker._pipeline.encode([textured(h, w, level)], level, 64)[0] for h, w, level in sizes]
+    files = [encode(worker, textured(h, w, level), level) for h, w, level in sizes]
     return {f"large {number}": data for number, data in enumerate(files)}
 
 
@@ -142,16 +147,14 @@ def _check(good: bool, message: str) -> None:
         raise Wrong(message)
 
 
-def reads_alpha() -> bool:
-    """Whether the package is one that reads FORMAT.md 1.2 yet."""
-    return not attempt(lambda: codec.verify(stored.examples()["gray-8-alpha1"]))[0]
-
-
 def judge(worker: codec.Codec, data: bytes, variant: int | None) -> tuple[str, bytes]:
     """How one case ended, "" or the name of an error, and the picture; raises `Wrong`."""
     error, picture, info = judge_whole(worker, data)
+    unread, metadata = attempt(lambda: codec.read_metadata(data))
+    _check(bool(unread) != isinstance(metadata, codec.Metadata), f"metadata is {metadata}")
+    _check(info is not None or unread == error, f"decompress: {error}, read_metadata: {unread}")
     if variant is not None:
-        judge_variant(worker, data, variant, error, picture, info)
+        judge_variant(worker, data, variant, error, picture, info, whole=not unread)
     return error, b"" if picture is None else f"{picture.shape}{picture.dtype}".encode() + picture.tobytes()
 
 
@@ -170,9 +173,10 @@ def judge_whole(worker: codec.Codec, data: bytes) -> tuple[str, Any, codec.Info 
 
 
 def judge_variant(
-    worker: codec.Codec, data: bytes, variant: int, error: str, picture: Any, info: codec.Info | None
+    worker: codec.Codec, data: bytes, variant: int, error: str, picture: Any, info: codec.Info | None, *,
+    whole: bool,
 ) -> None:
-    """Concealed (variant 0), a region (1), or both (2) against the whole."""
+    """Concealed (variant 0), a region (1), or both (2) against all of it; `whole` if its metadata are."""
     region, conceal = variant != 0, variant != 1
     height, width = (info.height, info.width) if info else (1, 1)
     top, left = height // 2, width // 3
@@ -184,16 +188,17 @@ def judge_variant(
         part, lost = part
         _check(lost.shape == part.shape[:2], "the mask has another shape")
         _check(picture is None or not lost.any(), "nothing is damaged, but the mask says so")
-        _check(picture is not None or lost.any() or region, "damaged, but the mask does not say so")
+        shown = picture is not None or lost.any() or region or not whole
+        _check(bool(shown), "damaged, but the mask does not say so")
     if info is None:
         _check(again == error, f"inspect: {error}, with {options}: {again}")
     if part is not None:
         expected = box[2:] if region else (height, width)
         _check(part.shape[:2] == expected, f"picture of {part.shape} with {options}")
     if picture is not None:
-        whole = picture[top : top + box[2], left : left + box[3]] if region else picture
+        same = picture[top : top + box[2], left : left + box[3]] if region else picture
         _check(not again, f"decoded, but with {options}: {again}")
-        _check(np.array_equal(part, whole), f"other pixels with {options}")
+        _check(np.array_equal(part, same), f"other pixels with {options}")
 
 
 def child(weights: Path, kind: str, count: int | None, seed: int, scratch: Path | None) -> Report:

@@ -148,6 +148,7 @@ def _fields(body: _Body) -> Fields:
             _need(1 <= entry.kind <= 3, "UnsupportedVersion", "kind of metadata")
             _need(entry.size > 0, "FormatError", "empty metadata")
             _need(entry.size <= 1 << 24, "LimitExceeded", "metadata")
+            _need(entry.length <= entry.size, "FormatError", "metadata are longer than they are")
             fields.metadata.append(entry)
         kinds = [entry.kind for entry in fields.metadata]
         _need(kinds == sorted(set(kinds)), "FormatError", "order of metadata")

@@ -126,7 +126,7 @@ def of_version_1_0() -> dict[str, bytes]:
 
 
 def of_version_1_2() -> dict[str, bytes]:
-    """Refused for another reason since 1.2; before, all of its modes were `UnsupportedVersion`."""
+    """About alpha, depth, source and metadata; before 1.2 all of their modes were `UnsupportedVersion`."""
     change = dataclasses.replace
     _, payloads = layout.parse(FULL)
     over = np.full((6, 7), 1 << 12, np.uint16)

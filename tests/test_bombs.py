@@ -20,6 +20,7 @@ import codec
 from tests import layout, stored
 from tests.hostile import attempt
 from tests.pictures import textured
+from tests.tiles import encode
 
 TILE = 128
 SIZE = 3 * TILE * TILE
@@ -145,7 +146,7 @@ def test_time_grows_with_pixels_and_no_faster(tiny: codec.Codec) -> None:
     def flat(side: int) -> bytes:
         return stored.write(np.zeros((side, side, 3), np.uint8), side=side // 64)
 
-    fields, payloads = layout.parse(tiny._pipeline.encode([textured(40, 40)], 300)[0])
+    fields, payloads = layout.parse(encode(tiny, textured(40, 40), 300))
 
     def wordless(side: int) -> bytes:
         lost = dataclasses.replace(fields, width=side, height=side, side=side // 64)
@@ -195,7 +196,7 @@ def test_a_process_with_little_memory_says_so_by_name(
         payload, crc = zstandard.compress(bytes(3 << 24)), zlib.crc32(bytes(3 << 24))
         fields = layout.Fields(mode, 0, 0, [])
     else:
-        fields, payloads = layout.parse(tiny._pipeline.encode([textured(40, 40)], 300)[0])
+        fields, payloads = layout.parse(encode(tiny, textured(40, 40), 300))
         payload, crc = payloads[0], fields.index[0].content_crc
     index = [layout.Entry(len(payload), zlib.crc32(payload), crc)] * 16
     fields = dataclasses.replace(fields, width=1 << 14, height=1 << 14, side=64, index=index)

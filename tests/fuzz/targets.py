@@ -17,11 +17,12 @@ CORPUS = Path(__file__).parent / "corpus"
 
 
 def inspect(data: bytes) -> None:
-    """What needs no model: `inspect` and `verify`, against the other reader of headers."""
+    """What needs no model: `inspect`, `verify` and `read_metadata`, against the other reader of headers."""
     refused, info = hostile.attempt(lambda: codec.inspect(data))
     damaged, _ = hostile.attempt(lambda: codec.verify(data))
-    if refused and refused != damaged:
-        raise hostile.Wrong(f"inspect: {refused}, verify: {damaged}")
+    unread, _ = hostile.attempt(lambda: codec.read_metadata(data))
+    if refused and not refused == damaged == unread:
+        raise hostile.Wrong(f"inspect: {refused}, verify: {damaged}, read_metadata: {unread}")
     if info is not None:
         fields, size = layout.parse_header(data)
         found = (info.height, info.width, info.header_bytes, info.bytes)
