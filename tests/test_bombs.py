@@ -17,6 +17,7 @@ import pytest
 import zstandard
 
 import codec
+from codec import decoding
 from tests import layout, stored
 from tests.hostile import attempt
 from tests.pictures import textured
@@ -107,6 +108,20 @@ def stored_read(data: bytes) -> None:
         stored.read(data)
     except layout.Refused as refused:
         raise getattr(codec, refused.error) from None
+
+
+@pytest.mark.parametrize("suffix", [".png", ".ppm"])
+def test_lack_of_memory_has_a_name_where_files_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    def fail(*args: object) -> None:
+        raise MemoryError
+
+    (tmp_path / "a.cae").write_bytes(forged(good))
+    monkeypatch.setattr(decoding, "decode_bands", fail)
+    with pytest.raises(codec.LimitExceeded, match="memory"):
+        codec.decode(tmp_path / "a.cae", tmp_path / f"a{suffix}")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.cae"]
 
 
 def largest(mode: int) -> bytes:
