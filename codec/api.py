@@ -475,7 +475,9 @@ def decode_to_chunks(
     metadata = Metadata() if strip else metadata_of(file)
     shape = (part.height, part.width, header.samples)
     if header.stored:
-        yield from image_chunks(decode_bands(None, file, part, None), shape, header.depth, suffix, metadata)
+        with _memory_named():
+            bands = decode_bands(None, file, part, None)
+            yield from image_chunks(bands, shape, header.depth, suffix, metadata)
         return
     codec = worker()
     with codec._running():

@@ -43,15 +43,20 @@ def tiny_model() -> tuple[Model, CropSampler]:
     return model, sampler
 
 
-@pytest.fixture(scope="session")
-def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def make_tiny_weights() -> bytes:
     """A weights file of the tiny model."""
     model, sampler = tiny_model()
     frozen, _ = freeze(model)
     tables = fit_tables(*collect_histograms(frozen, sampler, batches=4, batch=8, dead_zone=DEAD_ZONE))
-    path: Path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     training = {"lambdas": LAMBDAS, "dead_zone": DEAD_ZONE}
-    path.write_bytes(serialise(frozen, tables, {"training": {"config": {"training": training}}}))
+    return serialise(frozen, tables, {"training": {"config": {"training": training}}})
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights file of the tiny model."""
+    path: Path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    path.write_bytes(make_tiny_weights())
     return path
 
 

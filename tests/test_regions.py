@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import weakref
 import zlib
 from typing import Any
@@ -138,6 +139,39 @@ def test_one_damaged_tile(tiny: codec.Codec, tiled: tuple[bytes, Pixels], tile: 
     part, part_mask = tiny.decompress(bytes(damaged), region=(50, 60, 200, 300), on_error="conceal")
     assert np.array_equal(part[~part_mask], picture[50:250, 60:360][~part_mask])
     assert np.array_equal(part_mask, mask[50:250, 60:360])
+
+
+@pytest.mark.parametrize("level", [200, 1024])
+def test_each_of_64_tiles(tiny: codec.Codec, level: int) -> None:
+    """Damaged, it is named; the pixels of the others are exact, but where they saw it."""
+    image = blocks(512, 512) if level == 1024 else textured(512, 512)
+    data = encode(tiny, image, level)
+    file = container.read(data)
+    assert file.header.stored == (level == 1024)
+    lengths = [entry.length for entry in file.header.tiles]
+    starts = list(itertools.accumulate(lengths, initial=len(data) - sum(lengths)))
+    picture = tiny.decompress(data)
+    reach = 0 if file.header.stored else 16 * tiny._pipeline.halo
+    for tile in range(64):
+        damaged = bytearray(data)
+        damaged[starts[tile]] ^= 128
+        for function in (tiny.decompress, codec.verify):
+            with pytest.raises(codec.ChecksumMismatch, match=f"tile {tile} of 64 is damaged"):
+                function(bytes(damaged))
+        if reach and tile % 9:
+            continue  # to decode latents takes longer
+        top, left = (64 * index for index in divmod(tile, 8))
+        region = (max(top - 64, 0), max(left - 64, 0), min(192, 512 - max(top - 64, 0)), 64)
+        again, mask = tiny.decompress(bytes(damaged), region=region, on_error="conceal")
+        y, x, height, width = region
+        rows, columns = np.arange(y, y + height)[:, None], np.arange(x, x + width)
+        near = (rows >= top - reach) & (rows < top + 64 + reach) & (columns >= left - reach)
+        near = near & (columns < left + 64 + reach)
+        assert np.array_equal(mask, near)
+        assert np.array_equal(again[~mask], picture[y : y + height, x : x + width][~mask])
+    again, mask = tiny.decompress(bytes(damaged), on_error="conceal")
+    assert mask.sum() == (64 + reach) ** 2
+    assert np.array_equal(again[~mask], picture[~mask])
 
 
 def test_damage_that_crcs_do_not_show(tiny: codec.Codec, tiled: tuple[bytes, Pixels]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from safetensors.torch import load, save
 
 import codec
 from codec import registry
+from codec.model import weights
+from codec.model.config import ModelConfig
 from codec.model.weights import (
     InvalidWeights,
     deserialise,
@@ -85,6 +88,74 @@ def test_bad_weights_are_refused(tiny_weights: Path, tmp_path: Path) -> None:
         path.write_bytes(case)
         with pytest.raises(codec.UnknownModel):
             codec.Codec(model=path)
+
+
+def described(data: bytes, path: str, value: object) -> bytes:
+    """The file with one value of its description exchanged."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["codec"])
+    *above, last = path.split()
+    inner = header
+    for key in above:
+        inner = inner[key]
+    inner[last] = value
+    return save(load(data), {"codec": json.dumps(header)})
+
+
+HUGE = 10**400
+LAMBDAS = "metadata training config training lambdas"
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("architecture", []), ("config", None), ("config", [["latents", 4]]), ("config latents", True),
+        ("config latents", HUGE), ("metadata", None), ("metadata", [1]), (LAMBDAS, None), (LAMBDAS, [1]),
+        (LAMBDAS, [1, 2, 3]), (LAMBDAS, [HUGE, 1]), (LAMBDAS, [0.1, -HUGE]), (LAMBDAS, [float("nan"), 1]),
+        (LAMBDAS, [0.0, 1]), (LAMBDAS, [-1, 1]), (LAMBDAS, [1, float("inf")]), (LAMBDAS, "ab"),
+        ("metadata training config training dead_zone", HUGE),
+    ],
+)
+def test_descriptions_that_lie_are_refused(
+    tiny_weights: Path, tmp_path: Path, path: str, value: object
+) -> None:
+    file = tmp_path / "lies.safetensors"
+    file.write_bytes(described(tiny_weights.read_bytes(), path, value))
+    with pytest.raises(codec.UnknownModel):
+        codec.Codec(model=file)
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(ModelConfig)])
+def test_configurations_of_a_larger_model_take_no_memory(
+    tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    largest = {"width_8": 192, "width_16": 64, "latents": 64}.get(name, 4096)  # that is a model at all
+    data = described(tiny_weights.read_bytes(), f"config {name}", largest)
+    if name not in ("width_16", "latents", "hyper_latents"):
+        monkeypatch.setattr(weights, "Model", None)  # not even begun
+    with pytest.raises(InvalidWeights, match="weights"):
+        deserialise(data)
+
+
+@pytest.mark.parametrize("levels", [1000, 100_000])
+def test_deep_descriptions_are_refused(tiny_weights: Path, levels: int) -> None:
+    nested = "[" * levels
+    header = nested.encode()
+    for data in (
+        save(load(tiny_weights.read_bytes()), {"codec": nested}),
+        save(load(tiny_weights.read_bytes()), {"codec": nested + "]" * levels}),
+        len(header).to_bytes(8, "little") + header,
+    ):
+        with pytest.raises(InvalidWeights):
+            deserialise(data)
+
+
+def test_a_shipped_file_that_was_changed_is_refused() -> None:
+    entry = dataclasses.replace(registry.entries()[0], sha256="0" * 64)
+    with pytest.raises(codec.UnknownModel, match="SHA-256 differs"):
+        entry.read()
+    with pytest.raises(codec.UnknownModel, match="cannot be read"):
+        dataclasses.replace(entry, file="missing.safetensors").read()
 
 
 @pytest.mark.parametrize("zone", [-0.1, 0.3, float("nan"), float("inf"), "wide"])

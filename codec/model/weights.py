@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -111,8 +112,11 @@ def read_objective(data: bytes) -> Objective:
         metric, dead_zone = training.get("metric", "mse"), float(training.get("dead_zone", 0.0))
         if not 0 <= dead_zone <= LARGEST_DEAD_ZONE:
             raise ValueError("the dead zone is out of range")
-        return Objective((float(low), float(high)), str(metric), dead_zone)
-    except (KeyError, TypeError, ValueError):
+        lambdas = (float(low), float(high))
+        if not all(0 < value < math.inf for value in lambdas):
+            raise ValueError("lambdas must be positive")
+        return Objective(lambdas, str(metric), dead_zone)
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise InvalidWeights("the weights do not say what they were trained for") from None
 
 
@@ -127,8 +131,10 @@ def deserialise(data: bytes) -> tuple[Model, TableSet]:
     if header["architecture"] != ARCHITECTURE:
         raise InvalidWeights(f"architecture {header['architecture']!r} is not known")
     try:
-        model = Model(ModelConfig.from_dict(header["config"])).float()
+        config = ModelConfig.from_dict(header["config"])
         tensors = load_tensors(data)
+        _check_size(config, sum(tensor.numel() for tensor in tensors.values()))
+        model = Model(config).float()
         for part in _FLOAT_PARTS:
             own = {
                 name.removeprefix(part + "."): value.float()
@@ -153,6 +159,16 @@ def deserialise(data: bytes) -> tuple[Model, TableSet]:
     if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
         raise InvalidWeights("a weight is not finite")
     return model.requires_grad_(False).eval(), TableSet(tables)
+
+
+def _check_size(c: ModelConfig, weights: int) -> None:
+    """Raise `ValueError` for a model that so many weights do not fill, before memory is taken for it."""
+    needed = (c.blocks_8 + c.synthesis_blocks_8) * c.width_8**2
+    needed += (c.blocks_16 + c.synthesis_blocks_16) * c.width_16**2
+    needed += c.context_blocks * c.context_width**2 + c.context_width * (c.hyper_width + c.latents)
+    needed += c.hyper_width * (c.hyper_width + c.hyper_latents + c.latents)
+    if needed > weights:  # there are more layers than these, but none that is much larger
+        raise ValueError(f"a model of this configuration has over {needed} weights, the file {weights}")
 
 
 def _read_tables(tensors: dict[str, Tensor]) -> list[Table]:

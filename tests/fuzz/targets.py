@@ -1,0 +1,66 @@
+"""What the fuzzers call, and `test_fuzz` with the corpus, without a fuzzer.
+
+Checksums are as `hostile.any_crc` leaves them: whoever forges a file computes them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import codec
+from tests import hostile, layout, mutants
+
+CORPUS = Path(__file__).parent / "corpus"
+
+
+def inspect(data: bytes) -> None:
+    """What needs no model: `inspect`, `verify` and `read_metadata`, against the other reader of headers."""
+    refused, info = hostile.attempt(lambda: codec.inspect(data))
+    damaged, _ = hostile.attempt(lambda: codec.verify(data))
+    unread, _ = hostile.attempt(lambda: codec.read_metadata(data))
+    if refused and not refused == damaged == unread:
+        raise hostile.Wrong(f"inspect: {refused}, verify: {damaged}, read_metadata: {unread}")
+    if info is not None:
+        fields, size = layout.parse_header(data)
+        found = (info.height, info.width, info.header_bytes, info.bytes)
+        if found != (fields.height, fields.width, size, size + sum(fields.lengths)):
+            raise hostile.Wrong(f"{info} is not {fields}")
+        str((info, info.bits_per_pixel, info.quality_limit))
+
+
+class _AnyModel(dict[bytes, Any]):
+    """Has the same pipeline for every id: a changed one ends no run, nor does a corpus made elsewhere."""
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def __getitem__(self, key: bytes) -> Any:
+        return next(iter(self.values()))
+
+
+def decompressor(worker: codec.Codec) -> Callable[[bytes], None]:
+    """All ways to decode, and that they agree."""
+    worker._others = _AnyModel(worker._others)
+
+    def decompress(data: bytes) -> None:
+        hostile.judge(worker, data, len(data) % 3)
+
+    return decompress
+
+
+def mutator(usual: Callable[[bytes, int], bytes]) -> Callable[[bytes, int, int], bytes]:
+    """Changes that keep lengths right, where there are any to keep, or the fuzzer's own."""
+
+    def mutate(data: bytes, max_size: int, seed: int) -> bytes:
+        rng = random.Random(seed)
+        if rng.random() < 0.5:
+            try:
+                return mutants.forge(data, data, rng)[:max_size]
+            except layout.Refused:
+                pass
+        return usual(data, max_size)
+
+    return mutate

@@ -1,0 +1,185 @@
+"""Forges the files of `tests/golden/invalid`: python -m tests.make_invalid
+
+Each is named after the error that refuses it. Files that are there stay as they are: they were refused
+once, and must be for ever. What fuzzing finds is put there by hand.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import zstandard
+
+from tests import layout, stored
+from tests.layout import Entry, Fields, Metadata
+from tests.make_goldens import GOLDEN
+from tests.pictures import noise
+
+INVALID = GOLDEN / "invalid"
+
+PLAIN = stored.write(noise(8, 8).repeat(8, 0).repeat(8, 1))
+FULL = stored.write(
+    noise(6, 7).astype(np.uint16) << 4, alpha=noise(6, 7)[..., 0].astype(np.uint16), depth=12,
+    metadata={1: bytes(90), 3: b"<x:xmpmeta/>"}, alpha_filter=1,
+)
+LATENTS = (GOLDEN / "v1-6cbc9781ae79" / "dandelions-q0.cae").read_bytes()
+PIXELS = bytes(3 * 64 * 64)
+
+
+def header(data: bytes, **fields: Any) -> bytes:
+    """With fields exchanged."""
+    parsed, payloads = layout.parse(data)
+    return layout.build(dataclasses.replace(parsed, **fields), payloads)
+
+
+def part(data: bytes, name: str, value: bytes) -> bytes:
+    """With the bytes of a field exchanged."""
+    fields, payloads = layout.parse(data)
+    return layout.seal(b"".join((layout.build_parts(fields) | {name: value}).values()), payloads)
+
+
+def metadata(*entries: Callable[[Metadata, Metadata], Metadata]) -> bytes:
+    """Of FULL, with these entries made of the two that it has."""
+    fields, payloads = layout.parse(FULL)
+    made = [entry(*fields.metadata) for entry in entries]
+    return layout.build(dataclasses.replace(fields, metadata=made), payloads)
+
+
+def payload(data: bytes, index: int, value: bytes, content: bytes | None = None) -> bytes:
+    """With a tile's payload exchanged, and its CRC, and that of the content if it is given."""
+    fields, payloads = layout.parse(data)
+    entry = fields.index[index]
+    crc = entry.content_crc if content is None else zlib.crc32(content)
+    fields.index[index] = Entry(len(value), zlib.crc32(value), crc)
+    payloads[len(fields.metadata) + index] = value
+    return layout.build(fields, payloads)
+
+
+def frames() -> Iterator[tuple[str, bytes]]:
+    """Payloads of a stored tile."""
+    good = zstandard.compress(PIXELS)
+    yield "frame-of-another-size", zstandard.compress(PIXELS + b"\0")
+    yield "frame-without-size", zstandard.ZstdCompressor(write_content_size=False).compress(PIXELS)
+    yield "frame-twice", good + good
+    yield "frame-cut", good[:-1]
+    yield "frame-with-dictionary", good[:4] + bytes([good[4] | 1, 1]) + good[5:]
+    blocks = [(1 << 17 << 3 | 2 | (number == 999)).to_bytes(3, "little") + b"\0" for number in range(1000)]
+    yield "frame-bomb", good[:4] + b"\xa0" + len(PIXELS).to_bytes(4, "little") + b"".join(blocks)
+    yield "frame-none", b"not zstd"
+    yield "no-payload", b""
+    yield "more-than-the-pixels", PIXELS + b"\0"
+
+
+def of_version_1_0() -> dict[str, bytes]:
+    """Refused since the first version of the format."""
+    words = layout.parse(LATENTS)[1][0]
+    index = layout.build_parts(layout.parse(PLAIN)[0])["index"]
+    limit = Fields(2, 18 * 4096, 4096, [layout.entry(b"", b"")] * 18, side=64)
+    made = {
+        "FormatError-nothing": b"",
+        "FormatError-another-signature": b"\x89PNG" + PLAIN[4:],
+        "FormatError-text-transfer": PLAIN.replace(b"\r\n", b"\n", 1),
+        "FormatError-bytes-follow": PLAIN + b"\0",
+        "FormatError-two-files": PLAIN + PLAIN,
+        "FormatError-width-0": header(PLAIN, width=0),
+        "FormatError-height-0": header(PLAIN, height=0),
+        "FormatError-level-1025": header(LATENTS, level=1025),
+        "FormatError-side-0": header(PLAIN, side=0),
+        "FormatError-side-65": header(PLAIN, side=65),
+        "FormatError-long-varint": part(PLAIN, "width", b"\xc0\0"),
+        "FormatError-six-byte-varint": part(PLAIN, "width", b"\x80\x80\x80\x80\x80\1"),
+        "FormatError-header-goes-on": part(PLAIN, "index", index + b"\0"),
+        "FormatError-header-ends-in-a-field": part(PLAIN, "index", bytes(8)),
+        "FormatError-more-tiles-than-entries": header(PLAIN, width=65, side=1),
+        "FormatError-part-of-a-word": payload(LATENTS, 0, words + b"\0"),
+        "FormatError-words-follow": payload(LATENTS, 0, words + bytes(range(1, 101))),
+        "FormatError-impossible-code": payload(LATENTS, 0, b"\xff" * len(words)),
+        "Truncated-after-the-signature": PLAIN[:8],
+        "Truncated-in-the-signature": PLAIN[:3],
+        "Truncated-in-the-length": LATENTS[:9] + b"\x80",
+        "Truncated-in-the-header": PLAIN[:20],
+        "Truncated-in-the-payload": PLAIN[:-1],
+        "Truncated-latents": LATENTS[:-4],
+        "ChecksumMismatch-header": PLAIN[:11] + bytes([PLAIN[11] ^ 1]) + PLAIN[12:],
+        "ChecksumMismatch-payload": PLAIN[:-1] + bytes([PLAIN[-1] ^ 1]),
+        "ChecksumMismatch-pixels": payload(PLAIN, 0, zstandard.compress(PIXELS), b"other"),
+        "ChecksumMismatch-symbols": payload(LATENTS, 0, words, b"other"),
+        "UnsupportedVersion-0": header(PLAIN, version=0),
+        "UnsupportedVersion-2": header(PLAIN, version=2),
+        "UnsupportedVersion-mode-64": header(PLAIN, mode=64 + 3),
+        "UnsupportedVersion-mode-128": header(PLAIN, mode=128 + 3),
+        "UnknownModel": header(LATENTS, model=b"nosuch"),
+        "LimitExceeded-width": header(PLAIN, width=(1 << 20) + 1),
+        "LimitExceeded-height": header(PLAIN, height=(1 << 35) - 1),
+        "LimitExceeded-tiles": header(PLAIN, width=1 << 14, height=(1 << 14) + 1, side=1),
+        "LimitExceeded-header": header(PLAIN, length=(1 << 21) + 1),
+        "LimitExceeded-pixels": layout.build(limit),
+    }
+    grown = noise(64, 64).tobytes()
+    longer = payload(PLAIN, 0, zstandard.compress(grown), grown)
+    made["FormatError-frame-longer-than-the-pixels"] = longer
+    return made | {f"FormatError-{name}": payload(PLAIN, 0, value) for name, value in frames()}
+
+
+def of_version_1_2() -> dict[str, bytes]:
+    """About alpha, depth, source and metadata; before 1.2 all of their modes were `UnsupportedVersion`."""
+    change = dataclasses.replace
+    _, payloads = layout.parse(FULL)
+    over = np.full((6, 7), 1 << 12, np.uint16)
+    planes = stored._planes(over.repeat(3, 1))
+    alpha = stored._planes(over)
+    return {
+        "UnsupportedVersion-source-0": header(FULL, mode=63 - 16 - 2, source=0),
+        "UnsupportedVersion-source-5": header(FULL, mode=2 + 32, source=5),
+        "UnsupportedVersion-filter-3": payload(FULL, 1, b"\3" + payloads[3][1:]),
+        "UnsupportedVersion-kind-0": metadata(lambda icc, xmp: change(icc, kind=0), lambda icc, xmp: xmp),
+        "UnsupportedVersion-kind-4": metadata(lambda icc, xmp: icc, lambda icc, xmp: change(xmp, kind=4)),
+        "FormatError-depth-8": header(FULL, depth=8),
+        "FormatError-depth-17": header(FULL, depth=17),
+        "FormatError-sample-over-depth": payload(FULL, 0, zstandard.compress(planes), planes),
+        "FormatError-alpha-over-depth": payload(FULL, 1, b"\0" + zstandard.compress(alpha), alpha),
+        "FormatError-alpha-without-filter": payload(FULL, 1, b""),
+        "FormatError-alpha-without-samples": payload(FULL, 1, b"\0"),
+        "FormatError-more-than-the-alpha": payload(FULL, 1, b"\0" + alpha + b"\0", alpha),
+        "FormatError-alpha-without-entries": header(FULL, index=layout.parse(FULL)[0].index[:1]),
+        "FormatError-no-metadata": metadata(),
+        "FormatError-metadata-four-times": header(FULL, count=4),
+        "FormatError-metadata-twice": metadata(lambda icc, xmp: icc, lambda icc, xmp: change(xmp, kind=1)),
+        "FormatError-metadata-in-another-order": metadata(
+            lambda icc, xmp: change(icc, kind=3), lambda icc, xmp: change(xmp, kind=1)
+        ),
+        "FormatError-metadata-of-0-bytes": metadata(
+            lambda icc, xmp: icc, lambda icc, xmp: change(xmp, size=0)
+        ),
+        "FormatError-more-than-the-metadata": metadata(
+            lambda icc, xmp: icc, lambda icc, xmp: change(xmp, size=xmp.size - 1)
+        ),
+        "FormatError-metadata-of-another-size": metadata(
+            lambda icc, xmp: change(icc, size=91), lambda icc, xmp: xmp
+        ),
+        "ChecksumMismatch-metadata": metadata(
+            lambda icc, xmp: change(icc, payload_crc=1), lambda icc, xmp: xmp
+        ),
+        "ChecksumMismatch-alpha": payload(FULL, 1, payloads[3], b"other"),
+        "LimitExceeded-metadata": metadata(
+            lambda icc, xmp: change(icc, size=(1 << 24) + 1), lambda icc, xmp: xmp
+        ),
+        "Truncated-in-the-alpha": FULL[:-1],
+    }
+
+
+def main() -> None:
+    """Write the files that are missing."""
+    INVALID.mkdir(exist_ok=True)
+    for name, data in (of_version_1_0() | of_version_1_2()).items():
+        path = INVALID / f"{name}.cae"
+        if not path.exists():
+            path.write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()

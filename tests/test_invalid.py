@@ -1,0 +1,132 @@
+"""Files that were refused once are refused for ever, and with the error that they are named after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+import codec
+from tests import layout, stored
+from tests.make_invalid import INVALID
+
+HEADER = [
+    "FormatError-another-signature", "FormatError-header-ends-in-a-field", "FormatError-header-goes-on",
+    "FormatError-height-0", "FormatError-level-1025", "FormatError-long-varint",
+    "FormatError-more-tiles-than-entries", "FormatError-nothing", "FormatError-side-0", "FormatError-side-65",
+    "FormatError-six-byte-varint", "FormatError-text-transfer", "FormatError-width-0",
+    "Truncated-after-the-signature", "Truncated-in-the-header", "Truncated-in-the-length",
+    "Truncated-in-the-signature", "ChecksumMismatch-header", "UnsupportedVersion-0", "UnsupportedVersion-2",
+    "UnsupportedVersion-mode-128", "UnsupportedVersion-mode-64", "LimitExceeded-header",
+    "LimitExceeded-height", "LimitExceeded-tiles", "LimitExceeded-width",
+    "UnsupportedVersion-kind-0", "UnsupportedVersion-kind-4", "UnsupportedVersion-source-0",
+    "UnsupportedVersion-source-5", "FormatError-alpha-without-entries", "FormatError-depth-17",
+    "FormatError-depth-8", "FormatError-metadata-four-times", "FormatError-metadata-in-another-order",
+    "FormatError-metadata-of-0-bytes", "FormatError-metadata-twice", "FormatError-no-metadata",
+    "FormatError-more-than-the-metadata", "LimitExceeded-metadata",
+]
+"""`inspect` refuses them too."""
+
+PAYLOAD = [
+    "FormatError-bytes-follow", "FormatError-two-files", "Truncated-in-the-payload", "Truncated-latents",
+    "ChecksumMismatch-payload", "ChecksumMismatch-metadata", "Truncated-in-the-alpha",
+]
+"""`verify` refuses them too."""
+
+CONTENT = [
+    "FormatError-frame-bomb", "FormatError-frame-cut", "FormatError-frame-none",
+    "FormatError-frame-longer-than-the-pixels", "FormatError-frame-of-another-size",
+    "FormatError-frame-twice", "FormatError-frame-with-dictionary",
+    "FormatError-frame-without-size", "FormatError-impossible-code", "FormatError-more-than-the-pixels",
+    "FormatError-no-payload", "FormatError-part-of-a-word", "FormatError-words-follow",
+    "ChecksumMismatch-pixels", "ChecksumMismatch-symbols", "LimitExceeded-pixels", "UnknownModel",
+    "UnsupportedVersion-filter-3", "FormatError-alpha-over-depth", "FormatError-alpha-without-filter",
+    "FormatError-alpha-without-samples", "FormatError-more-than-the-alpha", "FormatError-sample-over-depth",
+    "ChecksumMismatch-alpha",
+]
+"""Only decoding shows what is wrong."""
+
+METADATA = ["FormatError-metadata-of-another-size"]
+"""Only reading the metadata shows what is wrong."""
+
+ALL = HEADER + PAYLOAD + CONTENT + METADATA
+
+
+def test_none_is_missing() -> None:
+    assert sorted(path.name for path in INVALID.iterdir()) == sorted(f"{name}.cae" for name in ALL)
+    assert {name.partition("-")[0] for name in ALL} == {
+        "FormatError", "Truncated", "ChecksumMismatch", "UnsupportedVersion", "UnknownModel", "LimitExceeded",
+    }
+    assert sum(path.stat().st_size for path in INVALID.iterdir()) < 64 << 10
+
+
+def read(name: str) -> bytes:
+    return (INVALID / f"{name}.cae").read_bytes()
+
+
+def refused(name: str, function: Callable[[bytes], object]) -> None:
+    """With exactly the error that it is named after."""
+    with pytest.raises(codec.CodecError) as caught:
+        function(read(name))
+    assert type(caught.value).__name__ == name.partition("-")[0]
+
+
+@pytest.mark.parametrize("name", HEADER + PAYLOAD + CONTENT)
+def test_decoding(name: str) -> None:
+    refused(name, codec.decompress)
+    # A small part of a large picture is within limits, and metadata are not looked at for a part.
+    if name not in ("LimitExceeded-pixels", "ChecksumMismatch-metadata"):
+        refused(name, lambda data: codec.decompress(data, region=(0, 0, 1, 1)))
+
+
+@pytest.mark.parametrize("name", HEADER + PAYLOAD)
+def test_verifying(name: str) -> None:
+    refused(name, codec.verify)
+
+
+@pytest.mark.parametrize("name", HEADER)
+def test_inspecting(name: str) -> None:
+    refused(name, codec.inspect)
+
+
+@pytest.mark.parametrize("name", [*HEADER, *METADATA, "ChecksumMismatch-metadata"])
+def test_reading_metadata(name: str) -> None:
+    refused(name, codec.read_metadata)
+
+
+@pytest.mark.parametrize("name", PAYLOAD + CONTENT + METADATA)
+def test_others_have_a_header(name: str) -> None:
+    assert codec.inspect(read(name)).width > 0
+    if name in CONTENT + METADATA:
+        codec.verify(read(name))
+    if name in METADATA:
+        codec.decompress(read(name))
+
+
+NEED_MORE = [
+    "FormatError-impossible-code", "FormatError-part-of-a-word", "FormatError-words-follow",
+    "ChecksumMismatch-symbols", "LimitExceeded-pixels", "UnknownModel",
+]
+"""The other reader reads no latents, knows no models and sets no limits of its own."""
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name not in NEED_MORE])
+def test_the_other_reader(name: str) -> None:
+    """Written from FORMAT.md 1.2, it refuses them for the same reason."""
+    with pytest.raises(layout.Refused) as caught:
+        stored.read(read(name))
+    assert caught.value.error == name.partition("-")[0]
+
+
+BEYOND_TILES = ["FormatError-bytes-follow", "FormatError-two-files", "LimitExceeded-pixels", "UnknownModel"]
+
+
+@pytest.mark.parametrize("name", HEADER + PAYLOAD + CONTENT)
+def test_concealing(name: str) -> None:
+    """What is wrong with a tile is concealed, and nothing else is."""
+    if name in HEADER + BEYOND_TILES:
+        refused(name, lambda data: codec.decompress(data, on_error="conceal"))
+    else:
+        picture, lost = codec.decompress(read(name), on_error="conceal")
+        assert lost.all() == (name != "ChecksumMismatch-metadata")
+        assert picture.shape == layout.parse_header(read(name))[0].shape

@@ -1,0 +1,169 @@
+"""Two readers of the container agree: the package's, and one written from FORMAT.md 1.2 alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import codec
+from codec import container
+from tests import layout, stored
+from tests.make_goldens import GOLDEN
+
+FILES = sorted(GOLDEN.glob("v1-*/*.cae"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_both_read_goldens(path: Path) -> None:
+    data = path.read_bytes()
+    fields, payloads = layout.parse(data)
+    info = codec.inspect(data)
+    assert (fields.width, fields.height) == (info.width, info.height)
+    assert (64 * fields.side, len(fields.tiles)) == (info.tile_size, info.tiles)
+    assert fields.mode == layout.STORED * info.lossless + layout.RGB * (info.channels == 3)
+    if info.lossless:
+        colour = stored.read(data)[0]
+        assert colour is not None
+        assert np.array_equal(colour, codec.decompress(data).reshape(colour.shape))
+    else:
+        assert fields.model.hex() == info.model
+        assert round(fields.level * 100 / 1024, 1) == info.quality
+    assert layout.build(fields, payloads) == data
+    assert layout.reseal(data) == data
+
+
+@pytest.mark.parametrize("name", sorted(stored.examples()))
+def test_what_is_written_is_read(name: str) -> None:
+    """All that 1.2 can say, from one module to the other; their sizes and CRCs are what differs."""
+    data = stored.examples()[name]
+    fields, payloads = layout.parse(data)
+    colour, alpha, metadata = stored.read(data)
+    assert colour is not None
+    assert colour.shape[2] == (3 if "RGB" in name else 1)
+    assert (alpha is not None) == ("alpha" in name)
+    again = stored.write(
+        colour, alpha=alpha, depth=fields.depth, source=fields.source, metadata=metadata, side=fields.side,
+        alpha_filter=int(name[-1]) if alpha is not None else 0,
+    )
+    assert again == data
+    assert layout.build(fields, payloads) == data
+
+
+@pytest.mark.parametrize("name", sorted(stored.examples()))
+def test_the_package_reads_what_is_written(name: str) -> None:
+    data = stored.examples()[name]
+    colour, alpha, metadata = stored.read(data)
+    assert colour is not None
+    expected = colour if alpha is None else np.dstack([colour, alpha])
+    picture = codec.decompress(data)
+    assert picture.dtype == expected.dtype
+    assert picture.shape == layout.parse(data)[0].shape
+    assert np.array_equal(picture.reshape(expected.shape), expected)
+    found = codec.read_metadata(data)
+    assert (found.icc, found.exif, found.xmp) == tuple(metadata.get(kind) for kind in (1, 2, 3))
+
+
+@pytest.mark.parametrize("name", sorted(stored.examples()))
+def test_what_the_package_writes_is_read(name: str) -> None:
+    example = stored.examples()[name]
+    picture, metadata = codec.decompress(example), codec.read_metadata(example)
+    depth = int(name.split("-")[1])
+    data = codec.compress(picture, metadata=metadata, bit_depth=depth if depth > 8 else None)
+    assert codec.inspect(data).lossless
+    colour, alpha, found = stored.read(data)
+    assert colour is not None
+    shown = colour if alpha is None else np.dstack([np.where(alpha[..., None] > 0, colour, 0), alpha])
+    expected = picture.reshape(shown.shape).copy()
+    if alpha is not None:
+        expected[alpha == 0, :-1] = 0
+    assert np.array_equal(shown, expected)
+    given = {1: metadata.icc, 2: metadata.exif, 3: metadata.xmp}
+    assert found == {kind: value for kind, value in given.items() if value}
+
+
+def test_examples_have_everything() -> None:
+    parsed = [layout.parse(data)[0] for data in stored.examples().values()]
+    modes = 0
+    for fields in parsed:
+        modes |= fields.mode
+    assert modes == 63
+    assert {fields.source for fields in parsed} == set(range(5))
+    assert {len(fields.tiles) for fields in parsed} == {1, 2}
+    assert {len(fields.metadata) for fields in parsed} == {0, 1, 2, 3}
+
+
+def test_filters() -> None:
+    """Against the table in FORMAT.md, one sample at a time."""
+    rng = np.random.default_rng(0)
+    for kind, bits in ((np.uint8, 8), (np.uint16, 16)):
+        samples: NDArray[Any] = rng.integers(0, 1 << bits, (5, 6)).astype(kind)
+        a = np.pad(samples.astype(int), ((1, 0), (1, 0)))  # beyond the edge 0; indexes are one more
+        tables = [samples.copy() for _ in range(3)]
+        for r, c in np.ndindex(samples.shape):
+            tables[1][r, c] = (a[r + 1, c + 1] - a[r + 1, c]) % (1 << bits)
+            tables[2][r, c] = (a[r + 1, c + 1] - a[r + 1, c] - a[r, c + 1] + a[r, c]) % (1 << bits)
+        for number, table in enumerate(tables):
+            assert np.array_equal(stored.filtered(samples, number), table)
+            assert np.array_equal(stored.unfiltered(table, number), samples)
+
+
+def test_resealing() -> None:
+    """Bytes with any one byte changed are sealed so that no CRC of header or payload is wrong."""
+    data = stored.examples()["RGB-8-alpha1"]
+    header = layout.parse_header(data)[1]
+    seen = set()
+    for position in range(10, len(data)):
+        changed = bytearray(data)
+        changed[position] ^= 0x15
+        sealed = layout.reseal(bytes(changed))
+        assert len(sealed) == len(data)
+        if position >= header:
+            assert sealed[header:] == changed[header:]
+            layout.parse(sealed)
+        try:
+            layout.parse(sealed)
+        except layout.Refused as error:
+            seen.add(error.error)
+    assert "ChecksumMismatch" not in seen
+    assert {"FormatError", "Truncated", "UnsupportedVersion"} <= seen
+
+
+def random_header(rng: np.random.Generator) -> bytes:
+    """Of random fields, its CRC right, without payloads."""
+    mode = int(rng.choice([0, 1, 2, 3, int(rng.integers(64)), 255]))
+    sides = [0, 1, 64, 65, 700, (1 << 20) + 1, (1 << 35) - 1]
+    width, height = (int(rng.choice(sides, p=[0.02, 0.2, 0.3, 0.3, 0.14, 0.02, 0.02])) for _ in range(2))
+    fields = layout.Fields(
+        mode, width, height, [],
+        side=int(rng.choice([0, 1, 2, 16, 64, 65], p=[0.05, 0.2, 0.3, 0.3, 0.1, 0.05])),
+        depth=int(rng.integers(7, 19)), source=int(rng.integers(0, 6)), level=int(rng.integers(0, 1100)),
+    )
+    count = len(fields.tiles) if fields.side and max(width, height) < 1 << 20 else 1
+    fields.index = [layout.Entry(int(rng.integers(0, 200)), 1, 2)] * (count << bool(mode & layout.ALPHA))
+    fields.metadata = [layout.Metadata(kind, 5, 9, 3) for kind in range(1, 1 + int(rng.integers(0, 5)))]
+    body = b"".join(layout.build_parts(fields).values())
+    return layout.seal(body[: len(body) - int(rng.random() < 0.1)] + b"x" * int(rng.random() < 0.1))
+
+
+def test_both_refuse_or_accept_any_header() -> None:
+    """They agree on the error too."""
+    rng = np.random.default_rng(5)
+    accepted = 0
+    for _ in range(3000):
+        data = random_header(rng)
+        expected = found = None
+        try:
+            layout.parse_header(data)
+        except layout.Refused as refused:
+            expected = refused.error
+        try:
+            container.parse_header(data)
+            accepted += 1
+        except codec.CodecError as error:
+            found = type(error).__name__
+        assert found == expected, data.hex()
+    assert accepted > 300
