@@ -46,6 +46,8 @@ _THREADS = click.option("-T", "--threads", type=click.IntRange(1), help="CPU thr
 def main() -> None:
     """A learned image codec: pictures to .cae files and back."""
     warnings.simplefilter("ignore")
+    # Before torch is loaded: threads that wait for others actively keep them from running on shared cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Names of files, and ×, in whatever encoding a terminal has.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

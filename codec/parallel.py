@@ -13,6 +13,9 @@ from typing import TypeVar
 
 import torch
 
+_MOST = 8
+"""Tiles at once: to encode one takes up to 0.6 GB."""
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -31,7 +34,7 @@ def run(
         yield from map(function, items)
         return
     executor = ThreadPoolExecutor(
-        min(threads, len(items)), initializer=lambda: torch.set_num_threads(1)
+        min(threads, len(items), _MOST), initializer=lambda: torch.set_num_threads(1)
     )
     try:
         yield from executor.map(function, items)
