@@ -12,12 +12,15 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
+from PIL import Image
 
 import codec
 from codec import container
+from codec.image import Samples
 from codec.training.data import read_rgb
 from tests.determinism_worker import symbols_digest
 from tests.pictures import SAMPLES, Pixels, noise, textured
@@ -43,9 +46,43 @@ def pictures() -> dict[str, tuple[Pixels, float]]:
     return made
 
 
-def picture_digest(pixels: Pixels) -> str:
+def kinds() -> dict[str, tuple[Any, dict[str, Any]]]:
+    """Name, picture and options of the goldens of what format 1.2 added, and of several tiles."""
+    photographs = {path.stem: read_rgb(path) for path in sorted(SAMPLES.glob("*.jpg"))}
+    rgb = photographs["mountains"][:100, :130]
+    deep = rgb.astype(np.uint16) * 257
+    ramp = np.broadcast_to(np.clip(np.linspace(-60, 320, 130), 0, 255), (100, 130)).astype(np.uint8)
+    rgba = np.dstack([rgb, ramp])
+    large = photographs["dandelions"].repeat(4, 0).repeat(4, 1)[:1100, :1300]
+    fading = np.broadcast_to(np.arange(1300) // 6, (1100, 1300)).astype(np.uint8)
+    palette = Image.fromarray(rgb[:, :, 0] >> 4)
+    palette.putpalette([value for shade in range(0, 256, 16) for value in (shade, 255 - shade, 90)])
+    metadata = codec.Metadata(icc=bytes(range(200)) * 3, exif=b"II*\0" + bytes(40), xmp=b"<x:xmpmeta/>")
+    return {
+        "rgba": (rgba, {"quality": 60}),
+        "gray-alpha": (rgba[:, :, 1::2], {"quality": 40}),
+        "gray-12-bits": (deep[:, :, 0] >> 4, {"quality": 80}),
+        "rgb-16-bits": (deep, {"quality": 90}),
+        "rgba-16-bits": (np.dstack([deep, ramp.astype(np.uint16) * 257]), {"quality": 75}),
+        "rgba-stored": (np.dstack([rgb[:12, :12], ramp[:12, 50:62]]), {"quality": 100}),
+        "gray-9-bits-stored": (deep[:9, :9, 0] >> 7, {"quality": 100, "bit_depth": 9}),
+        "palette": (palette, {"quality": 50}),
+        "one-bit": (Image.fromarray(rgb[:, :, 0] > 120), {"quality": 50}),
+        "metadata": (rgb, {"quality": 50, "metadata": metadata}),
+        "tiles": (large, {"quality": 10}),
+        "tiles-alpha": (np.dstack([large[:, :, 1], fading]), {"quality": 5}),
+    }
+
+
+def picture_digest(pixels: Samples) -> str:
     """SHA-256 of shape and pixels."""
     return hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+
+
+def metadata_digest(data: bytes) -> str:
+    """SHA-256 of ICC profile, EXIF and XMP."""
+    metadata = codec.read_metadata(data)
+    return hashlib.sha256(repr((metadata.icc, metadata.exif, metadata.xmp)).encode()).hexdigest()
 
 
 @click.command()
@@ -53,19 +90,40 @@ def picture_digest(pixels: Pixels) -> str:
 def main(new_version: bool) -> None:
     """Write the goldens of the current default model into a folder of their own."""
     worker = codec.Codec()
-    folder = GOLDEN / f"v{container.VERSION}-{worker.model_id}"
+    made: dict[str, tuple[Any, dict[str, Any]]] = {
+        name: (image, {"quality": quality}) for name, (image, quality) in pictures().items()
+    }
+    write_folder(worker, GOLDEN / f"v{container.VERSION}-{worker.model_id}", made)
+    write_folder(worker, GOLDEN / f"v{container.VERSION}.2-{worker.model_id}", kinds())
+
+
+def write_folder(
+    worker: codec.Codec, folder: Path, made: dict[str, tuple[Any, dict[str, Any]]]
+) -> None:
+    """The goldens and what they decode to; a folder that is there is left as it is."""
+    if folder.exists():
+        return
     folder.mkdir()
     expected = {}
-    for name, (image, quality) in pictures().items():
-        data = worker.compress(image, quality=quality)
+    for name, (image, options) in made.items():
+        data = worker.compress(image, **options)
         (folder / f"{name}.cae").write_bytes(data)
         info = codec.inspect(data)
-        entry = {"bytes": len(data), "shape": list(image.shape), "lossless": info.lossless}
+        decoded = worker.decompress(data)
+        entry: dict[str, Any] = {
+            "bytes": len(data), "shape": list(decoded.shape), "dtype": str(decoded.dtype),
+            "lossless": info.lossless,
+        }
         if info.lossless:
-            entry["picture"] = picture_digest(worker.decompress(data))
+            entry["picture"] = picture_digest(decoded)
         else:
             entry["symbols"] = symbols_digest(worker, data)
-            entry["mean"] = float(worker.decompress(data).mean())
+            entry["mean"] = float(decoded.mean())
+        if info.channels in (2, 4):
+            entry["alpha"] = picture_digest(decoded[:, :, -1])
+        if info.metadata:
+            entry["metadata"] = metadata_digest(data)
+        entry["source"] = info.source
         expected[name] = entry
     (folder / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
 
