@@ -158,15 +158,21 @@ def image_chunks(
         for band in bands:
             yield raster.rows(suffix, band)
         return
-    samples = np.empty(shape, np.uint8 if depth == 8 else np.uint16)
+    dtype = np.uint8 if depth == 8 else np.uint16
+    # What does not fit shall fail now, not after minutes of decoding.
+    _write(np.zeros((16, 16, shape[2]), dtype), name, Metadata())
+    samples = np.empty(shape, dtype)
     row = 0
     for band in bands:
         samples[row : row + len(band)] = band
         row += len(band)
-    if depth > 8 and shape[2] > 1:
-        yield _write_deep(samples, name, metadata)
-    else:
-        yield _write_with_pillow(samples[:, :, 0] if shape[2] == 1 else samples, name, metadata)
+    yield _write(samples, name, metadata)
+
+
+def _write(samples: NDArray[Any], name: str, metadata: Metadata) -> bytes:
+    if samples.dtype == np.uint16 and samples.shape[2] > 1:
+        return _write_deep(samples, name, metadata)
+    return _write_with_pillow(samples[:, :, 0] if samples.shape[2] == 1 else samples, name, metadata)
 
 
 def _write_with_pillow(samples: NDArray[Any], name: str, metadata: Metadata) -> bytes:
