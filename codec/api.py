@@ -19,7 +19,7 @@ from codec import container, rate_control, registry
 from codec.container import File
 from codec.effort import DEFAULT_EFFORT, EFFORTS, Progress, check_effort
 from codec.errors import LimitExceeded, TargetMissed, TargetUnreachable
-from codec.files import OpenFile, write_atomically
+from codec.files import open_bytes, write_atomically
 from codec.image import Picture, Samples, from_samples, to_picture
 from codec.image_files import check_suffix, image_chunks, read_image
 from codec.limits import DEFAULT as DEFAULT_LIMITS
@@ -455,16 +455,16 @@ def decode(
     or samples that cannot be written, `OSError` if a file cannot be opened or written.
     """
     check_suffix(Path(dst).suffix)
-    with open(src, "rb") as file:
+    with open_bytes(src) as data:
         chunks = decode_to_chunks(
-            OpenFile(file), Path(dst).suffix, lambda: _codec(None, device), region=region, strip=strip,
+            data, Path(dst).suffix, lambda: _codec(None, device), region=region, strip=strip,
             limits=limits,
         )
         write_atomically(dst, chunks)
 
 
 def decode_to_chunks(
-    data: Data | OpenFile, suffix: str, worker: Callable[[], Codec], *, region: Region | None, strip: bool,
+    data: Data, suffix: str, worker: Callable[[], Codec], *, region: Region | None, strip: bool,
     limits: Limits,
 ) -> Iterator[bytes]:
     """A picture file, in pieces; `worker` is asked for where the file needs a model."""

@@ -13,7 +13,7 @@ import io
 import json
 import os
 import re
-import stat
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,7 +27,7 @@ from codec import api, image_files
 from codec.cli_train import export_command, train_command
 from codec.effort import DEFAULT_EFFORT, Progress
 from codec.errors import CodecError, NotKept, TargetMissed
-from codec.files import OpenFile, write_atomically
+from codec.files import OpenFile, open_bytes, write_atomically
 from codec.limits import DEFAULT, Limits
 
 _PATHS = click.argument("paths", nargs=-1, required=True, metavar="IN… [OUT]")
@@ -46,6 +46,7 @@ _THREADS = click.option("-T", "--threads", type=click.IntRange(1), help="CPU thr
 def main() -> None:
     """A learned image codec: pictures to .cae files and back."""
     warnings.simplefilter("ignore")
+    _end_in_order()
     # Before torch is loaded: threads that wait for others actively keep them from running on shared cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Names of files, and ×, in whatever encoding a terminal has.
@@ -243,6 +244,19 @@ main.add_command(train_command)
 main.add_command(export_command)
 
 
+def _end_in_order() -> None:
+    """SIGTERM and SIGHUP end the program as Ctrl-C does: files that are being written are removed."""
+
+    def end(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    for name in ("SIGTERM", "SIGHUP"):
+        # Not in a thread of another program, and not where it is ignored, as under nohup.
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) == signal.SIG_DFL:
+            with contextlib.suppress(ValueError):
+                signal.signal(getattr(signal, name), end)
+
+
 def _codec(model: str | None, device: str | None, threads: int | None) -> api.Codec:
     try:
         return api.Codec(model=model, device=device, threads=threads)
@@ -350,8 +364,8 @@ def _open(path: str) -> Iterator[bytes | OpenFile]:
     if path == "-":
         yield _standard(sys.stdin, "stdin").buffer.read()
         return
-    with open(path, "rb") as file:
-        yield OpenFile(file) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else file.read()
+    with open_bytes(path) as data:
+        yield data
 
 
 @contextlib.contextmanager

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -37,6 +38,15 @@ class OpenFile:
         self._file.seek(start)
         # Fewer bytes than asked for, if the file was cut short meanwhile, are found like any truncation.
         return self._file.read(max(stop - start, 0))
+
+
+@contextlib.contextmanager
+def open_bytes(path: str | os.PathLike[str]) -> Iterator[OpenFile | bytes]:
+    """The bytes of a file as they are needed; of a pipe or device, all of them."""
+    with open(path, "rb") as file:
+        about = os.fstat(file.fileno())
+        # Some files of the system have no size and still bytes.
+        yield OpenFile(file) if stat.S_ISREG(about.st_mode) and about.st_size else file.read()
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes | Iterable[bytes]) -> None:

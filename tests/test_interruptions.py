@@ -164,6 +164,15 @@ def test_interrupted_at_a_step(folder: Path, tiny_weights: Path, before: Callabl
     assert names(folder) == EXPECTED
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("step", STEPS)
+def test_asked_to_end(folder: Path, tiny_weights: Path, step: str, number: int) -> None:
+    before = functools.partial(stop_in, step, False, number)
+    assert compress_and_interrupt(folder, tiny_weights, before) == (128 + number, b"", b"")
+    assert version(folder) == 0
+    assert names(folder) == EXPECTED
+
+
 @pytest.mark.parametrize("rounds", [20, pytest.param(200, marks=pytest.mark.nightly)])
 def test_interrupted_at_any_moment(folder: Path, tiny_weights: Path, rounds: int) -> None:
     for _ in range(2):  # the first starts the process that the others fork from
