@@ -193,14 +193,16 @@ def test_16_bit_colour_without_imagecodecs(tmp_path: Path, monkeypatch: pytest.M
     [(4, 8, ".jpg", "JPEG"), (2, 8, ".ppm", "gray with alpha"), (3, 8, ".pgm", "RGB"), (1, 8, ".ppm", "gray"),
      (3, 12, ".jpg", "16-bit"), (2, 12, ".tiff", "16-bit"), (1, 12, ".jpg", "JPEG"), (3, 8, ".xyz", "xyz")],
 )
-def test_what_formats_cannot_hold(tmp_path: Path, samples: int, depth: int, suffix: str, says: str) -> None:
+def test_what_formats_cannot_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, samples: int, depth: int, suffix: str, says: str
+) -> None:
     (tmp_path / "x.cae").write_bytes(codec.compress(picture(80, 90, samples, depth)))
 
     def decode(*args: Any) -> Any:  # is not reached
         raise AssertionError
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(ValueError, match=says):
-        patch.setattr(decoding, "_rows_of_tiles", decode)
+    monkeypatch.setattr(decoding, "_rows_of_tiles", decode)
+    with pytest.raises(ValueError, match=says):
         codec.decode(tmp_path / "x.cae", tmp_path / f"x{suffix}")
     assert [path.name for path in tmp_path.iterdir()] == ["x.cae"]
 
