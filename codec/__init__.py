@@ -6,14 +6,8 @@
 Importing this package loads neither torch nor weights; the first call that needs them does.
 """
 
-from codec.api import (
-    Codec,
-    compress,
-    decode,
-    decompress,
-    encode,
-    models,
-)
+from codec.api import Codec, compress, decompress, models
+from codec.convert import decode, encode
 from codec.errors import (
     ChecksumMismatch,
     CodecError,

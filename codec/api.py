@@ -9,7 +9,6 @@ import threading
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
@@ -19,13 +18,10 @@ from codec import container, rate_control, registry
 from codec.container import File
 from codec.effort import DEFAULT_EFFORT, EFFORTS, Progress, check_effort
 from codec.errors import LimitExceeded, TargetMissed, TargetUnreachable
-from codec.files import open_bytes, write_atomically
 from codec.image import Picture, Samples, from_samples, to_picture
-from codec.image_files import check_suffix, image_chunks, read_image
 from codec.limits import DEFAULT as DEFAULT_LIMITS
 from codec.limits import Limits
 from codec.metadata import Metadata
-from codec.metadata import unpack as metadata_of
 from codec.rate_control import Target, Trial
 from codec.reading import Data, OnError, Region, inspect, open_part
 from codec.tiling import Box
@@ -76,7 +72,7 @@ def choose_goal(
 
 
 @contextlib.contextmanager
-def _memory_named() -> Iterator[None]:
+def memory_named() -> Iterator[None]:
     """Lack of memory is `LimitExceeded`."""
     try:
         yield
@@ -174,7 +170,7 @@ class Codec:
         limits: Limits = DEFAULT_LIMITS,
     ) -> Concealed: ...
 
-    @_memory_named()
+    @memory_named()
     def decompress(
         self, data: Data, *, region: Region | None = None, on_error: OnError = "raise",
         limits: Limits = DEFAULT_LIMITS,
@@ -217,7 +213,7 @@ class Codec:
             warnings.warn(TargetMissed(about), stacklevel=4)
         return best.data
 
-    @_memory_named()
+    @memory_named()
     def decompress_batch(self, files: Sequence[Data]) -> list[Samples]:
         """The picture of each file; all files are checked before the first is decoded."""
         from codec.decoding import decode_bands, decode_pictures, join
@@ -250,7 +246,7 @@ class Codec:
         import torch
 
         # Inference mode would keep the search from its gradients, and its tensors from later calls.
-        with _RUNNING, _memory_named(), torch.inference_mode(False):
+        with _RUNNING, memory_named(), torch.inference_mode(False):
             before = torch.get_num_threads()
             if self.threads is not None:
                 torch.set_num_threads(self.threads)
@@ -296,7 +292,8 @@ def _shared(model: str | None, device: str | None) -> Codec:
     return Codec(model=model, device=device)
 
 
-def _codec(model: str | os.PathLike[str] | None, device: str | None) -> Codec:
+def shared_codec(model: str | os.PathLike[str] | None, device: str | None) -> Codec:
+    """The codec behind the functions; its weights load once."""
     return _shared(None if model is None else os.fspath(model), device)
 
 
@@ -348,7 +345,7 @@ def compress(
     `TargetUnreachable` if even quality 0 takes more than `target_bytes`, `ValueError` or
     `TypeError` for a wrong argument.
     """
-    return _codec(model, device).compress(
+    return shared_codec(model, device).compress(
         image, quality=quality, target_bpp=target_bpp, target_bytes=target_bytes,
         target_psnr=target_psnr, effort=effort, bit_depth=bit_depth, metadata=metadata, progress=progress,
         limits=limits,
@@ -369,7 +366,7 @@ def decompress(
 ) -> Concealed: ...
 
 
-@_memory_named()
+@memory_named()
 def decompress(
     data: Data, *, region: Region | None = None, on_error: OnError = "raise",
     limits: Limits = DEFAULT_LIMITS, device: str | None = None,
@@ -393,7 +390,7 @@ def decompress(
     """
     file, part = open_part(data, region, on_error, limits)
     # Stored pictures need no weights.
-    return _decode(None if file.header.stored else _codec(None, device), file, part, on_error)
+    return _decode(None if file.header.stored else shared_codec(None, device), file, part, on_error)
 
 
 def _decode(worker: Codec | None, file: File, part: Box, on_error: OnError) -> Samples | Concealed:
@@ -411,78 +408,6 @@ def _decode(worker: Codec | None, file: File, part: Box, on_error: OnError) -> S
         halo = pipeline.halo
     picture = from_samples(samples)
     return picture if damage is None else (picture, lost_pixels(file, damage, part, halo))
-
-
-def encode(
-    src: str | os.PathLike[str],
-    dst: str | os.PathLike[str],
-    *,
-    bit_depth: int | None = None,
-    strip: bool = False,
-    limits: Limits = DEFAULT_LIMITS,
-    **options: Any,
-) -> None:
-    """Compress a picture file into a `.cae` file, with its ICC profile, EXIF and XMP unless `strip` is set.
-
-    Any format that Pillow reads is taken, turned upright as its EXIF says; 16-bit colour in PNG and TIFF
-    needs codec[deep]. Files of .npy, .ppm and .pgm are read a few rows at a time, whatever their size.
-
-    Other `options` are those of `compress`. `dst` is replaced whole or not at all. Raises as `compress`;
-    `InvalidImage` also for a file that cannot be read as a picture, `OSError` if a file cannot be opened or
-    written. Warns of `NotKept` if the file holds more pictures than the first.
-    """
-    picture, metadata = read_image(src, limits, bit_depth)
-    write_atomically(
-        dst, compress(picture, metadata=None if strip else metadata, limits=limits, **options)
-    )
-
-
-def decode(
-    src: str | os.PathLike[str],
-    dst: str | os.PathLike[str],
-    *,
-    region: Region | None = None,
-    strip: bool = False,
-    limits: Limits = DEFAULT_LIMITS,
-    device: str | None = None,
-) -> None:
-    """Decompress a `.cae` file into a picture file; its format follows from the extension of `dst`.
-
-    Metadata goes along unless `strip` is set; what the format does not hold gives the warning `NotKept`.
-    Files of .npy, .ppm and .pgm are written row by row, in memory that does not grow with their height.
-
-    `dst` is replaced whole or not at all. Raises as `decompress`; `ValueError` for an extension
-    or samples that cannot be written, `OSError` if a file cannot be opened or written.
-    """
-    check_suffix(Path(dst).suffix)
-    with open_bytes(src) as data:
-        chunks = decode_to_chunks(
-            data, Path(dst).suffix, lambda: _codec(None, device), region=region, strip=strip,
-            limits=limits,
-        )
-        write_atomically(dst, chunks)
-
-
-def decode_to_chunks(
-    data: Data, suffix: str, worker: Callable[[], Codec], *, region: Region | None, strip: bool,
-    limits: Limits,
-) -> Iterator[bytes]:
-    """A picture file, in pieces; `worker` is asked for where the file needs a model."""
-    from codec.decoding import decode_bands
-
-    file, part = open_part(data, region, "raise", limits)
-    header = file.header
-    metadata = Metadata() if strip else metadata_of(file)
-    shape = (part.height, part.width, header.samples)
-    if header.stored:
-        with _memory_named():
-            bands = decode_bands(None, file, part, None)
-            yield from image_chunks(bands, shape, header.depth, suffix, metadata)
-        return
-    codec = worker()
-    with codec._running():
-        bands = decode_bands(codec._pipeline_for(header.model_id), file, part, None)
-        yield from image_chunks(bands, shape, header.depth, suffix, metadata)
 
 
 def models() -> list[dict[str, Any]]:

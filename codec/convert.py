@@ -1,0 +1,88 @@
+"""Picture files to `.cae` files and back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from codec.api import Codec, compress, memory_named, shared_codec
+from codec.files import open_bytes, write_atomically
+from codec.image_files import check_suffix, image_chunks, read_image
+from codec.limits import DEFAULT as DEFAULT_LIMITS
+from codec.limits import Limits
+from codec.metadata import Metadata, unpack
+from codec.reading import Data, Region, open_part
+
+
+def encode(
+    src: str | os.PathLike[str],
+    dst: str | os.PathLike[str],
+    *,
+    bit_depth: int | None = None,
+    strip: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
+    **options: Any,
+) -> None:
+    """Compress a picture file into a `.cae` file, with its ICC profile, EXIF and XMP unless `strip` is set.
+
+    Any format that Pillow reads is taken, turned upright as its EXIF says; 16-bit colour in PNG and TIFF
+    needs codec[deep]. Files of .npy, .ppm and .pgm are read a few rows at a time, whatever their size.
+
+    Other `options` are those of `compress`. `dst` is replaced whole or not at all. Raises as `compress`;
+    `InvalidImage` also for a file that cannot be read as a picture, `OSError` if a file cannot be opened or
+    written. Warns of `NotKept` if the file holds more pictures than the first.
+    """
+    picture, metadata = read_image(src, limits, bit_depth)
+    write_atomically(
+        dst, compress(picture, metadata=None if strip else metadata, limits=limits, **options)
+    )
+
+
+def decode(
+    src: str | os.PathLike[str],
+    dst: str | os.PathLike[str],
+    *,
+    region: Region | None = None,
+    strip: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
+    device: str | None = None,
+) -> None:
+    """Decompress a `.cae` file into a picture file; its format follows from the extension of `dst`.
+
+    Metadata goes along unless `strip` is set; what the format does not hold gives the warning `NotKept`.
+    Files of .npy, .ppm and .pgm are written row by row, in memory that does not grow with their height.
+
+    `dst` is replaced whole or not at all. Raises as `decompress`; `ValueError` for an extension
+    or samples that cannot be written, `OSError` if a file cannot be opened or written.
+    """
+    check_suffix(Path(dst).suffix)
+    with open_bytes(src) as data:
+        chunks = decode_to_chunks(
+            data, Path(dst).suffix, lambda: shared_codec(None, device), region=region, strip=strip,
+            limits=limits,
+        )
+        write_atomically(dst, chunks)
+
+
+def decode_to_chunks(
+    data: Data, suffix: str, worker: Callable[[], Codec], *, region: Region | None, strip: bool,
+    limits: Limits,
+) -> Iterator[bytes]:
+    """A picture file, in pieces; `worker` is asked for where the file needs a model."""
+    from codec.decoding import decode_bands
+
+    file, part = open_part(data, region, "raise", limits)
+    header = file.header
+    metadata = Metadata() if strip else unpack(file)
+    shape = (part.height, part.width, header.samples)
+    if header.stored:
+        with memory_named():
+            bands = decode_bands(None, file, part, None)
+            yield from image_chunks(bands, shape, header.depth, suffix, metadata)
+        return
+    codec = worker()
+    with codec._running():
+        bands = decode_bands(codec._pipeline_for(header.model_id), file, part, None)
+        yield from image_chunks(bands, shape, header.depth, suffix, metadata)
