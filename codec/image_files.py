@@ -17,8 +17,11 @@ from codec.image import Picture, Samples, to_picture, to_picture_of_depth
 from codec.limits import DEFAULT, Limits
 from codec.metadata import Metadata
 
-_DEEP_FORMATS = {"PNG": "png", "TIFF": "tiff"}
-"""Pillow's and imagecodecs' names of formats whose 16-bit colour Pillow reads as eight bits."""
+_DEEP_FORMATS = {"PNG": "png", "TIFF": "tiff", "JPEG2000": "jpeg2k", "AVIF": "avif"}
+"""Pillow's and imagecodecs' names of formats whose deeper colour Pillow reads as eight bits."""
+
+_HEAD = 1 << 16
+"""Bytes from the start of a file within which it says how deep its samples are."""
 
 
 def read_image(
@@ -46,7 +49,7 @@ def _read_with_pillow(src: Any, limits: Limits, bit_depth: int | None) -> tuple[
         with PIL.Image.open(src) as image:
             limits.check(image.height, image.width)
             kind, frames = image.format or "", getattr(image, "n_frames", 1)
-            deep = kind in _DEEP_FORMATS and image.mode[:2] != "I;" and _is_deep(image)
+            deep = kind in _DEEP_FORMATS and image.mode[:2] != "I;" and _is_deep(image, kind, src)
             image.load()
             upright = PIL.ImageOps.exif_transpose(image)
             # A TIFF file's EXIF is not where its pixels are turned; others lose their orientation with that.
@@ -72,9 +75,24 @@ def _read_with_pillow(src: Any, limits: Limits, bit_depth: int | None) -> tuple[
     return to_picture(upright, limits, bit_depth), metadata
 
 
-def _is_deep(image: Any) -> bool:
-    """Whether an image that is not loaded yet has 16-bit samples in its file."""
-    return any(";16" in str(tile[3]) for tile in image.tile)
+def _is_deep(image: Any, kind: str, src: Any) -> bool:
+    """Whether an image that is not loaded yet has samples of more than eight bits in its file."""
+    if kind in ("PNG", "TIFF"):
+        return any(";16" in str(tile[3]) for tile in image.tile)
+    head = _bytes_of(src, _HEAD)
+    if kind == "AVIF":  # AV1's configuration record: its third byte has the bit high_bitdepth
+        at = head.find(b"av1C") + 6
+        return 6 <= at < len(head) and bool(head[at] & 0x40)
+    at = head.find(b"\xff\x4f\xff\x51") + 42  # the codestream's SIZ marker, and in it the first Ssiz
+    return 42 <= at < len(head) and head[at] & 0x7F > 7
+
+
+def _bytes_of(src: Any, count: int = -1) -> bytes:
+    if isinstance(src, (str, os.PathLike)):
+        with open(src, "rb") as file:
+            return file.read(count)
+    whole: bytes = src.getvalue()
+    return whole if count < 0 else whole[:count]
 
 
 def _read_deep(src: Any, name: str) -> NDArray[Any]:
@@ -84,11 +102,7 @@ def _read_deep(src: Any, name: str) -> NDArray[Any]:
         raise InvalidImage(
             f"16-bit colour in {name.upper()} files needs imagecodecs: pip install 'codec[deep]'"
         ) from None
-    if isinstance(src, (str, os.PathLike)):
-        with open(src, "rb") as file:
-            data = file.read()
-    else:
-        data = src.getvalue()
+    data = _bytes_of(src)
     try:
         array: NDArray[Any] = getattr(imagecodecs, f"{name}_decode")(data)
     except Exception as error:  # each library has its own
@@ -201,7 +215,7 @@ def _write_with_pillow(samples: NDArray[Any], name: str, metadata: Metadata) -> 
 
 
 def _write_deep(samples: NDArray[np.uint16], name: str, metadata: Metadata) -> bytes:
-    if name not in _DEEP_FORMATS or (name == "TIFF" and samples.shape[2] == 2):
+    if name not in ("PNG", "TIFF") or (name == "TIFF" and samples.shape[2] == 2):
         raise ValueError(f"{name} files cannot hold 16-bit samples of this kind: use .png or .npy")
     try:
         import imagecodecs

@@ -143,6 +143,30 @@ def test_damaged_metadata_is_named(tiny: codec.Codec) -> None:
     assert picture.shape == (40, 50, 3)
 
 
+@pytest.mark.parametrize(
+    ("suffix", "depth", "options"),
+    [(".jp2", 16, {"level": 0, "reversible": True}), (".jp2", 12, {"level": 0, "reversible": True}),
+     (".avif", 10, {"level": 90, "bitspersample": 10}), (".avif", 12, {"level": 90, "bitspersample": 12})],
+)
+def test_deep_colour_in_formats_of_the_web(
+    tmp_path: Path, suffix: str, depth: int, options: dict[str, Any]
+) -> None:
+    """Pillow would cut these to eight bits without a word."""
+    array = picture(40, 50, 3, depth)
+    array[0, 0] = (1 << depth) - 1
+    name = {".jp2": "jpeg2k", ".avif": "avif"}[suffix]
+    more = {"bitspersample": depth} if suffix == ".jp2" else {}
+    (tmp_path / f"in{suffix}").write_bytes(
+        getattr(imagecodecs, f"{name}_encode")(array, **options, **more)
+    )
+    opened, _ = read_image(tmp_path / f"in{suffix}")
+    assert opened.depth == depth
+    assert np.abs(opened.read(opened.box).astype(int) - array).mean() < 1 << (depth - 6)
+    eight = picture(40, 50, 3, 8)
+    (tmp_path / f"in{suffix}").write_bytes(getattr(imagecodecs, f"{name}_encode")(eight, level=90))
+    assert read_image(tmp_path / f"in{suffix}")[0].depth == 8
+
+
 @pytest.mark.parametrize("suffix", [".png", ".tiff", ".ppm", ".npy"])
 def test_16_bit_colour_files(tmp_path: Path, suffix: str) -> None:
     array = picture(40, 50, 3, 16)
