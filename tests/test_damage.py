@@ -105,6 +105,9 @@ def test_a_header_that_is_too_long() -> None:
     length = container.write_varint(limits.MAX_HEADER + 1)
     with pytest.raises(codec.LimitExceeded):
         codec.inspect(container.SIGNATURE + b"\x01" + length + bytes(100))
+    header = Header(32, 32, 3, True, bytes(6), 0, 1024, (container.make_tile(b"", 0),) * (1 << 18))
+    with pytest.raises(codec.LimitExceeded, match="header"):
+        container.pack(header, [])
 
 
 def test_lack_of_memory_has_a_name(tiny: codec.Codec, small: bytes) -> None:

@@ -90,6 +90,36 @@ def test_bad_weights_are_refused(tiny_weights: Path, tmp_path: Path) -> None:
             codec.Codec(model=path)
 
 
+@pytest.mark.parametrize("scale", [3.0, 0.5, 0.0, -2.0])
+def test_scales_that_are_no_powers_of_two(tiny_weights: Path, scale: float) -> None:
+    data = tiny_weights.read_bytes()
+    scales = load(data)["entropy_model.scale"].float()
+    scales[0] = scale
+    with pytest.raises(InvalidWeights, match="powers of two"):
+        deserialise(rebuilt(data, "entropy_model.scale", scales))
+
+
+def test_tables_fit_the_model_and_their_frequencies(tiny_weights: Path) -> None:
+    data = tiny_weights.read_bytes()
+    tensors = load(data)
+    sizes, frequencies = tensors["tables.size"], tensors["tables.frequencies"]
+    with pytest.raises(InvalidWeights, match="cover"):
+        deserialise(rebuilt(data, "tables.frequencies", torch.cat([frequencies, frequencies[:1]])))
+    fewer = rebuilt(data, "tables.size", sizes[:-1].contiguous())
+    fewer = rebuilt(fewer, "tables.lowest", tensors["tables.lowest"][:-1].contiguous())
+    with pytest.raises(InvalidWeights, match="fit the model"):
+        deserialise(rebuilt(fewer, "tables.frequencies", frequencies[: -int(sizes[-1])].contiguous()))
+
+
+def test_only_what_can_be_read_again_is_written(tiny_weights: Path) -> None:
+    model, tables = deserialise(tiny_weights.read_bytes())
+    with pytest.raises(ValueError, match="32 bits"):
+        weights._smallest_integers(torch.tensor([2.0**31]))
+    model.entropy_model.frozen = False
+    with pytest.raises(ValueError, match="freeze"):
+        serialise(model, list(tables.tables), {})
+
+
 def described(data: bytes, path: str, value: object) -> bytes:
     """The file with one value of its description exchanged."""
     length = int.from_bytes(data[:8], "little")
