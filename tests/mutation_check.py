@@ -47,6 +47,7 @@ BIT_DEPTH = "test_kinds.py::test_wrong_bit_depths test_kinds.py::test_bit_depth_
 BOMBS = "test_bombs.py::test_frames_in_stored_tiles"
 CODER = "test_entropy_coder.py"
 DAMAGE = "test_damage.py"
+EXACT = "test_exact.py"
 EXTREMES = "test_extremes.py"
 FILES = "test_files.py"
 INPUTS = "test_inputs.py"
@@ -86,8 +87,8 @@ MUTATIONS = [
         ("header CRC", 'if zlib.crc32(front[:end]) != int.from_bytes(front[end:], "little"):', _NEVER,
          DAMAGE),
         *[
-            (f"payload CRC of {kind}", _PAYLOAD_CRC, f"{_PAYLOAD_CRC[:-1]} and what[0] != {kind[0]!r}:", tests)
-            for kind, tests in (("tiles", INVALID), ("alpha", ALPHA), ("metadata", INVALID))
+            (f"payload CRC of {kind}", _PAYLOAD_CRC, f"{_PAYLOAD_CRC[:-1]} and what[0] != {kind[0]!r}:", test)
+            for kind, test in (("tiles", INVALID), ("alpha", ALPHA), ("metadata", INVALID))
         ],
         ("verify: metadata", "            self.metadata_payload(number)\n", "            pass\n", INVALID),
         ("verify: tiles", "            self.payload(tile)\n", "", INVALID),
@@ -106,9 +107,9 @@ MUTATIONS = [
          INVALID),
         ("truncated in the header", "if len(data) < end + 4:", _NEVER, INVALID),
         ("header longer than its fields", "if reader.position != length:", _NEVER, INVALID),
-        ("mode bits", "if mode >= 2 * _CONVERTED:", "if mode > 2 * _CONVERTED:", INVALID),
-        ("empty width", "if not width or not height:", "if not height:", INVALID),
-        ("empty height", "if not width or not height:", "if not width:", INVALID),
+        ("mode bits", "if mode >= 2 * _CONVERTED:", "if mode > 2 * _CONVERTED:", DAMAGE),
+        ("empty width", "if not width or not height:", "if not height:", DAMAGE),
+        ("empty height", "if not width or not height:", "if not width:", DAMAGE),
         ("MAX_SIDE of a file", "    limits.check_side(height, width)\n", "", INVALID),
         ("depth 8", "not 9 <= depth <= 16:", "not 8 <= depth <= 16:", INVALID),
         ("depth 17", "not 9 <= depth <= 16:", "not 9 <= depth <= 17:", INVALID),
@@ -210,10 +211,27 @@ MUTATIONS = [
     ),
     *_of(
         "model/exact.py",
-        ("proof of exactness", "if not largest < _EXACT_BELOW:", _NEVER, f"test_exact.py {WEIGHTS}"),
+        ("proof of exactness", "if not largest < _EXACT_BELOW:", _NEVER, EXACT),
         ("activations are clamped", "round_to_grid(x, ACTIVATION_BITS).clamp_(-LIMIT, LIMIT)",
-         "round_to_grid(x, ACTIVATION_BITS)", f"test_exact.py {EXTREMES}"),
+         "round_to_grid(x, ACTIVATION_BITS)", EXTREMES),
         ("residuals are clamped", "return x.clamp_(-LIMIT, LIMIT) if", "return x if", EXTREMES),
+    ),
+    *_of(
+        "model/entropy_model.py",
+        ("hyper-latents of a file", "self.up_32(z_hat.clamp(-LIMIT, LIMIT))", "self.up_32(z_hat)", EXTREMES),
+        ("hyper-latents with quality", "hyper = to_grid(hyper) if self.frozen else hyper", "pass", EXTREMES),
+        ("latents that the context sees", "return to_grid(x) if self.frozen else x", "return x", EXTREMES),
+        ("tables of quality", "nn.Parameter(table.clamp(-LIMIT, LIMIT)", "nn.Parameter(table", EXACT),
+    ),
+    *_of(
+        "model/config.py",
+        ("range of a configuration", "not 0 < value <= 4096", "value < 1", WEIGHTS),
+        ("empty configuration", "not 0 < value <= 4096", "value > 4096", WEIGHTS),
+        ("groups of latents", "if self.latents % 4:", _NEVER, WEIGHTS),
+        ("widths", "if self.width_8 > 192 or max(", "if max(", WEIGHTS),
+        ("widths at 1/16", "self.width_8 > 192 or max(self.width_16, self.latents) > 4 * self.width_8",
+         "self.width_8 > 192", WEIGHTS),
+        ("unknown fields", "        if unknown:\n", "        if False:\n", WEIGHTS),
     ),
     *_of(
         "model/weights.py",

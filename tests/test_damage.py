@@ -91,6 +91,12 @@ def test_lying_headers(
         tiny.decompress(_header(**changes))
 
 
+@pytest.mark.parametrize("side", ["width", "height"])
+def test_a_picture_without_pixels_is_refused_even_without_tiles(side: str) -> None:
+    with pytest.raises(codec.FormatError, match="pixels"):
+        codec.inspect(_header(**{side: b"\0", "index": b""}))
+
+
 def test_an_unknown_model_is_named(tiny: codec.Codec) -> None:
     with pytest.raises(codec.UnknownModel, match="6e6f73756368"):
         tiny.decompress(_header(model=b"nosuch"))

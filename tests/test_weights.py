@@ -99,6 +99,19 @@ def test_scales_that_are_no_powers_of_two(tiny_weights: Path, scale: float) -> N
         deserialise(rebuilt(data, "entropy_model.scale", scales))
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"blocks_8": 0}, "1 to 4096"), ({"blocks_8": 4097}, "1 to 4096"), ({"latents": 6}, "multiple of 4"),
+        ({"width_8": 193}, "widths"), ({"width_16": 516}, "widths"), ({"latents": 516}, "widths"),
+        ({"depth": 3}, "unknown model fields: depth"),
+    ],
+)
+def test_configurations_of_no_model(fields: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ModelConfig.from_dict(fields)
+
+
 def test_tables_fit_the_model_and_their_frequencies(tiny_weights: Path) -> None:
     data = tiny_weights.read_bytes()
     tensors = load(data)
