@@ -110,6 +110,7 @@ def test_symbols_at_and_beyond_the_ends_of_tables(
     assert torch.equal(decoded, y_hat)
     found = np.concatenate([array for tile in symbols for array in tile])
     assert max(abs(int(found.min())), int(found.max())) == SYMBOL_LIMIT
+    assert all(int(np.abs(tile[0]).max()) == LIMIT for tile in symbols)  # hyper-latents
     # A latent is as far from its symbol and mean as rounding takes it, unless it is out of reach.
     near = y.abs() < SYMBOL_LIMIT // 2
     assert float((y_hat - y)[near].abs().max()) <= 0.5

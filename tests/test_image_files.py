@@ -141,6 +141,8 @@ def test_damaged_metadata_is_named(tiny: codec.Codec) -> None:
     picture, mask = tiny.decompress(bytes(data), on_error="conceal")
     assert not mask.any()
     assert picture.shape == (40, 50, 3)
+    with pytest.raises(codec.Truncated, match=r"metadata \(icc\)"):
+        codec.read_metadata(bytes(data[: codec.inspect(bytes(data)).header_bytes + 20]))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tiff", ".ppm", ".npy"])
