@@ -373,10 +373,13 @@ def copy(root: Path) -> None:
 def main() -> int:
     """The command line; the exit code."""
     parser = argparse.ArgumentParser(description="Each check taken away in turn: a test must notice.")
-    parser.add_argument("--only", metavar="NAME", help="mutations whose name or file has this in it")
+    parser.add_argument(
+        "--only", metavar="NAME", action="append", help="mutations whose name or file has this in it; repeat"
+    )
     parser.add_argument("--list", action="store_true", help="show what there is and run nothing")
     given = parser.parse_args()
-    chosen = [one for one in MUTATIONS if given.only is None or given.only in f"{one.file}: {one.name}"]
+    only = given.only or [""]
+    chosen = [one for one in MUTATIONS if any(part in f"{one.file}: {one.name}" for part in only)]
     if given.list:
         for one in chosen:
             print(f"{one.file}: {one.name}  ({' '.join(one.targets)})")
