@@ -5,7 +5,8 @@
 works on a copy in a temporary folder and prints for every mutation whether its tests failed (killed), passed
 (SURVIVED) or whether its text is no longer in the source (stale). Exit code 1 if any survived or is stale.
 
-`os.fsync` is here for being called; that it reaches the disk no test can see.
+`os.fsync` is here for being called; that it reaches the disk no test can see. Not here is `nan_to_num` in
+`codec.decoding`: C++ leaves open which integer NaN becomes, and common processors make it 0 too.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ MUTATIONS = [
         ("metadata twice", "section.kind <= sections", "section.kind < sections", INVALID),
         ("MAX_METADATA in reading", "if section.size > limits.MAX_METADATA:", _NEVER, INVALID),
         ("empty metadata", "if not 0 < section.length <= section.size:", "if section.length > section.size:",
-         LIES),
+         "test_lies.py::test_metadata_without_a_payload"),
         ("metadata longer than its content", "if not 0 < section.length <= section.size:",
          "if not section.length:", INVALID),
         ("truncated payload", "if len(payload) < entry.length:", _NEVER,
@@ -259,7 +260,6 @@ MUTATIONS = [
     ),
     *_of(
         "decoding.py",
-        ("pixels that are not finite", "torch.nan_to_num(x_hat).clamp", "x_hat.clamp", EXTREMES),
         ("pixels are clamped", "torch.nan_to_num(x_hat).clamp(0, 1)", "torch.nan_to_num(x_hat)", EXTREMES),
     ),
     *_of(

@@ -311,6 +311,9 @@ def test_limits_of_files(tmp_path: Path) -> None:
         assert run.exit_code == 1
         assert "1999" in run.stderr
     assert not (tmp_path / "x.cae").exists()
+    opened, _ = read_image(path)
+    with pytest.raises(codec.LimitExceeded, match="limit of 1999"):
+        codec.compress(opened, limits=codec.Limits(max_pixels=1999))
 
 
 def test_the_command_line_has_one_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
