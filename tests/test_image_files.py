@@ -11,7 +11,7 @@ import imagecodecs
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFile
 
 import codec
 from codec import limits
@@ -300,7 +300,7 @@ def test_decode_takes_a_region(tmp_path: Path) -> None:
         assert np.array_equal(np.asarray(out), expected)
 
 
-def test_limits_of_files(tmp_path: Path) -> None:
+def test_limits_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path / "in.png", Image.fromarray(textured(40, 50)))
     np.save(tmp_path / "in.npy", textured(40, 50))
     for source in (path, tmp_path / "in.npy"):
@@ -314,6 +314,10 @@ def test_limits_of_files(tmp_path: Path) -> None:
     opened, _ = read_image(path)
     with pytest.raises(codec.LimitExceeded, match="limit of 1999"):
         codec.compress(opened, limits=codec.Limits(max_pixels=1999))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", None)  # no pixel is read before
+    for source in (path, tmp_path / "in.npy"):
+        with pytest.raises(codec.LimitExceeded, match="limit of 1999"):
+            read_image(source, codec.Limits(max_pixels=1999))
 
 
 def test_the_command_line_has_one_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
