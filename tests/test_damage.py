@@ -91,6 +91,12 @@ def test_lying_headers(
         tiny.decompress(_header(**changes))
 
 
+@pytest.mark.parametrize("side", ["width", "height"])
+def test_a_picture_without_pixels_is_refused_even_without_tiles(side: str) -> None:
+    with pytest.raises(codec.FormatError, match="pixels"):
+        codec.inspect(_header(**{side: b"\0", "index": b""}))
+
+
 def test_an_unknown_model_is_named(tiny: codec.Codec) -> None:
     with pytest.raises(codec.UnknownModel, match="6e6f73756368"):
         tiny.decompress(_header(model=b"nosuch"))
@@ -105,6 +111,9 @@ def test_a_header_that_is_too_long() -> None:
     length = container.write_varint(limits.MAX_HEADER + 1)
     with pytest.raises(codec.LimitExceeded):
         codec.inspect(container.SIGNATURE + b"\x01" + length + bytes(100))
+    header = Header(32, 32, 3, True, bytes(6), 0, 1024, (container.make_tile(b"", 0),) * (1 << 18))
+    with pytest.raises(codec.LimitExceeded, match="header"):
+        container.pack(header, [])
 
 
 def test_lack_of_memory_has_a_name(tiny: codec.Codec, small: bytes) -> None:

@@ -83,21 +83,32 @@ def test_bytes_never_change() -> None:
 
 @pytest.mark.parametrize(
     "frequencies",
-    [[1], [0, 1 << 24], [-1, (1 << 24) + 1], [5, 5], [1 << 23, (1 << 23) + 1]],
+    [[1], [1 << 24], [1] * (1 << 16) + [255 << 16], [0, 1 << 24], [-1, (1 << 24) + 1], [5, 5],
+     [1 << 23, (1 << 23) + 1]],
 )
 def test_tables_are_checked(frequencies: list[int]) -> None:
     with pytest.raises(ValueError, match=r"table|frequencies"):
         Table(0, np.array(frequencies, np.int64))
 
 
-def test_an_escape_without_end(tables: TableSet) -> None:
+@pytest.mark.parametrize("last", [1, 255])
+def test_an_escape_without_end(tables: TableSet, last: int) -> None:
     encoder = Encoder(tables)
     symbols = np.full(5, tables.tables[0].escape, np.int32)
     encoder._coder.encode(symbols, tables._models[0])
-    for _ in range(5):
-        encoder._coder.encode(np.full(5, 255, np.int32), tables._digit)
+    for digit in (255, 255, 255, 255, last):
+        encoder._coder.encode(np.full(5, digit, np.int32), tables._digit)
     with pytest.raises(FormatError, match="too large"):
         Decoder(tables, encoder.finish()).get(np.zeros(5, np.uint16))
+
+
+def test_an_escape_has_one_form(tables: TableSet) -> None:
+    encoder = Encoder(tables)
+    encoder._coder.encode(np.array([tables.tables[0].escape], np.int32), tables._models[0])
+    for digit in (129, 0):
+        encoder._coder.encode(np.array([digit], np.int32), tables._digit)
+    with pytest.raises(FormatError, match="shortest"):
+        Decoder(tables, encoder.finish()).get(np.zeros(1, np.uint16))
 
 
 def test_damage(tables: TableSet) -> None:

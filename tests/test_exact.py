@@ -122,6 +122,14 @@ def test_every_layer_of_the_model_is_proven() -> None:
     assert all(layer.frozen for layer in exact)
 
 
+def test_tables_of_quality_are_within_the_limit() -> None:
+    model, _ = tiny_model()
+    entropy = model.entropy_model.double()
+    entropy.quality.table.data[0, :2] = torch.tensor([1e6, -1e6])
+    entropy.freeze()
+    assert entropy.quality.table[0, :2].tolist() == [LIMIT, -LIMIT]
+
+
 def test_phases_and_groups() -> None:
     x = torch.arange(2 * 6 * 8 * 3).reshape(2, 6, 8, 3)
     assert torch.equal(merge_phases(split_phases(x)), x)

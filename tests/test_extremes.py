@@ -13,6 +13,7 @@ from torch import Tensor
 import codec
 from codec import container, latent_codec
 from codec.decoding import decode_pictures
+from codec.entropy_coder import Encoder
 from codec.latent_codec import decode_latents, encode_latents
 from codec.model.config import STEPS_PER_ANCHOR
 from codec.model.exact import ACTIVATION_BITS, LIMIT, ExactLayer
@@ -109,10 +110,30 @@ def test_symbols_at_and_beyond_the_ends_of_tables(
     assert torch.equal(decoded, y_hat)
     found = np.concatenate([array for tile in symbols for array in tile])
     assert max(abs(int(found.min())), int(found.max())) == SYMBOL_LIMIT
+    assert all(int(np.abs(tile[0]).max()) == LIMIT for tile in symbols)  # hyper-latents
     # A latent is as far from its symbol and mean as rounding takes it, unless it is out of reach.
     near = y.abs() < SYMBOL_LIMIT // 2
     assert float((y_hat - y)[near].abs().max()) <= 0.5
     assert int(near.sum()) > 200
+
+
+@pytest.mark.parametrize("symbol", [SYMBOL_LIMIT + 1, -SYMBOL_LIMIT - 1])
+def test_symbols_out_of_range_are_refused(
+    tiny: codec.Codec, symbol: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an encoder that does not clamp them, with every checksum right."""
+    model, tables = tiny._pipeline.model, tiny._pipeline.tables
+    level = torch.tensor([512])
+    monkeypatch.setattr(latent_codec, "quantize", torch.round)
+    y = torch.zeros(1, *SIZE, TINY.latents, dtype=torch.float64)
+    y[0, 0, 0, 0] = symbol + np.sign(symbol) * 2 * LIMIT  # beyond any mean
+    (payload,), _ = encode_latents(model, tables, y, level, 0.0)
+    encoder = Encoder(tables)
+    indexes = latent_codec.hyper_indexes(512, 4, TINY.hyper_latents)
+    encoder.put(np.full(indexes.size, symbol, np.int32), indexes)
+    for data, crc in ((payload.data, payload.symbols_crc), (encoder.finish(), 0)):
+        with pytest.raises(codec.FormatError, match="out of range"):
+            decode_latents(model, tables, [data], [crc], level, SIZE)
 
 
 def test_pixels_of_the_largest_symbols(tiny: codec.Codec) -> None:

@@ -11,7 +11,7 @@ import imagecodecs
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFile
 
 import codec
 from codec import decoding, limits
@@ -141,6 +141,8 @@ def test_damaged_metadata_is_named(tiny: codec.Codec) -> None:
     picture, mask = tiny.decompress(bytes(data), on_error="conceal")
     assert not mask.any()
     assert picture.shape == (40, 50, 3)
+    with pytest.raises(codec.Truncated, match=r"metadata \(icc\)"):
+        codec.read_metadata(bytes(data[: codec.inspect(bytes(data)).header_bytes + 20]))
 
 
 @pytest.mark.parametrize(
@@ -329,7 +331,7 @@ def test_decode_takes_a_region(tmp_path: Path) -> None:
         assert np.array_equal(np.asarray(out), expected)
 
 
-def test_limits_of_files(tmp_path: Path) -> None:
+def test_limits_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path / "in.png", Image.fromarray(textured(40, 50)))
     np.save(tmp_path / "in.npy", textured(40, 50))
     for source in (path, tmp_path / "in.npy"):
@@ -340,6 +342,13 @@ def test_limits_of_files(tmp_path: Path) -> None:
         assert run.exit_code == 1
         assert "1999" in run.stderr
     assert not (tmp_path / "x.cae").exists()
+    opened, _ = read_image(path)
+    with pytest.raises(codec.LimitExceeded, match="limit of 1999"):
+        codec.compress(opened, limits=codec.Limits(max_pixels=1999))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", None)  # no pixel is read before
+    for source in (path, tmp_path / "in.npy"):
+        with pytest.raises(codec.LimitExceeded, match="limit of 1999"):
+            read_image(source, codec.Limits(max_pixels=1999))
 
 
 def test_the_command_line_has_one_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

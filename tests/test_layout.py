@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zstandard
 from numpy.typing import NDArray
 
 import codec
-from codec import container
+from codec import container, lossless
 from tests import layout, stored
 from tests.make_goldens import GOLDEN
+from tests.pictures import noise
 
 FILES = sorted(GOLDEN.glob("v1-*/*.cae"))
 
@@ -109,6 +111,15 @@ def test_filters() -> None:
         for number, table in enumerate(tables):
             assert np.array_equal(stored.filtered(samples, number), table)
             assert np.array_equal(stored.unfiltered(table, number), samples)
+
+
+def test_content_as_long_as_its_frame_is_kept_as_it_is() -> None:
+    """Or the frame would be read as the content."""
+    random = noise(4, 25).tobytes()
+    contents = [random + bytes(zeros) for zeros in range(40)]
+    assert any(len(zstandard.compress(content, 19)) == len(content) for content in contents)
+    for content in contents:
+        assert lossless.unpack(lossless.pack(content, 19), len(content), "it") == content
 
 
 def test_resealing() -> None:

@@ -188,6 +188,14 @@ def test_payloads_have_no_surplus_words(tiny: codec.Codec, files: dict[str, byte
         assert attempt(lambda data=data: tiny.decompress(data))[0] == "FormatError"  # type: ignore[misc]
 
 
+@pytest.mark.parametrize("size", [0, 4])
+def test_metadata_without_a_payload(size: int) -> None:
+    fields, payloads = layout.parse(stored.write(noise(3, 3), metadata={3: b"<x/>"}))
+    fields.metadata = [dataclasses.replace(fields.metadata[0], length=0, size=size, payload_crc=0)]
+    with pytest.raises(codec.FormatError, match="takes 0"):
+        codec.inspect(layout.build(fields, payloads[1:]))
+
+
 def unknown(name: str, value: int | bytes) -> bytes:
     """A file with something that no version knows."""
     fields, payloads = layout.parse(stored.write(noise(3, 3), metadata={3: b"<x/>"}, source=1))

@@ -90,6 +90,49 @@ def test_bad_weights_are_refused(tiny_weights: Path, tmp_path: Path) -> None:
             codec.Codec(model=path)
 
 
+@pytest.mark.parametrize("scale", [3.0, 0.5, 0.0, -2.0])
+def test_scales_that_are_no_powers_of_two(tiny_weights: Path, scale: float) -> None:
+    data = tiny_weights.read_bytes()
+    scales = load(data)["entropy_model.scale"].float()
+    scales[0] = scale
+    with pytest.raises(InvalidWeights, match="powers of two"):
+        deserialise(rebuilt(data, "entropy_model.scale", scales))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"blocks_8": 0}, "1 to 4096"), ({"blocks_8": 4097}, "1 to 4096"), ({"latents": 6}, "multiple of 4"),
+        ({"width_8": 193}, "widths"), ({"width_16": 516}, "widths"), ({"latents": 516}, "widths"),
+        ({"depth": 3}, "unknown model fields: depth"),
+    ],
+)
+def test_configurations_of_no_model(fields: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ModelConfig.from_dict(fields)
+
+
+def test_tables_fit_the_model_and_their_frequencies(tiny_weights: Path) -> None:
+    data = tiny_weights.read_bytes()
+    tensors = load(data)
+    sizes, frequencies = tensors["tables.size"], tensors["tables.frequencies"]
+    with pytest.raises(InvalidWeights, match="cover"):
+        deserialise(rebuilt(data, "tables.frequencies", torch.cat([frequencies, frequencies[:1]])))
+    fewer = rebuilt(data, "tables.size", sizes[:-1].contiguous())
+    fewer = rebuilt(fewer, "tables.lowest", tensors["tables.lowest"][:-1].contiguous())
+    with pytest.raises(InvalidWeights, match="fit the model"):
+        deserialise(rebuilt(fewer, "tables.frequencies", frequencies[: -int(sizes[-1])].contiguous()))
+
+
+def test_only_what_can_be_read_again_is_written(tiny_weights: Path) -> None:
+    model, tables = deserialise(tiny_weights.read_bytes())
+    with pytest.raises(ValueError, match="32 bits"):
+        weights._smallest_integers(torch.tensor([2.0**31]))
+    model.entropy_model.frozen = False
+    with pytest.raises(ValueError, match="freeze"):
+        serialise(model, list(tables.tables), {})
+
+
 def described(data: bytes, path: str, value: object) -> bytes:
     """The file with one value of its description exchanged."""
     length = int.from_bytes(data[:8], "little")
@@ -131,9 +174,10 @@ def test_configurations_of_a_larger_model_take_no_memory(
 ) -> None:
     largest = {"width_8": 192, "width_16": 64, "latents": 64}.get(name, 4096)  # that is a model at all
     data = described(tiny_weights.read_bytes(), f"config {name}", largest)
-    if name not in ("width_16", "latents", "hyper_latents"):
+    unseen = name in ("width_16", "latents", "hyper_latents")
+    if not unseen:
         monkeypatch.setattr(weights, "Model", None)  # not even begun
-    with pytest.raises(InvalidWeights, match="weights"):
+    with pytest.raises(InvalidWeights, match="weights" if unseen else "of this configuration"):
         deserialise(data)
 
 

@@ -1,0 +1,408 @@
+"""Checks, limits and bounds of the package, each taken away in turn: a test must notice.
+
+    python -m tests.mutation_check [--only NAME] [--list]
+
+works on a copy in a temporary folder and prints for every mutation whether its tests failed (killed), passed
+(SURVIVED) or whether its text is no longer in the source (stale). Exit code 1 if any survived or is stale.
+
+`os.fsync` is here for being called; that it reaches the disk no test can see. Not here is `nan_to_num` in
+`codec.decoding`: C++ leaves open which integer NaN becomes, and common processors make it 0 too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+TIMEOUT = 300
+"""Seconds for the tests of one mutation; one that hangs is killed too."""
+
+COPIED = ("codec", "tests", "bench", "pyproject.toml")
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutation:
+    """One edit of one file that makes the package worse."""
+
+    name: str
+    file: str
+    """Below `codec/`."""
+    old: str
+    """Occurs exactly once."""
+    new: str
+    targets: tuple[str, ...]
+    """Tests that ought to notice, below `tests/`."""
+
+
+ALPHA = "test_kinds.py::test_lost_alpha_is_opaque_and_masked"
+BIT_DEPTH = "test_kinds.py::test_wrong_bit_depths test_kinds.py::test_bit_depth_is_seen_or_given"
+BOMBS = "test_bombs.py::test_frames_in_stored_tiles"
+CODER = "test_entropy_coder.py"
+DAMAGE = "test_damage.py"
+EXACT = "test_exact.py"
+EXTREMES = "test_extremes.py"
+FILES = "test_files.py"
+INPUTS = "test_inputs.py"
+INVALID = "test_invalid.py"
+LAYOUT = "test_layout.py"
+LIES = "test_lies.py"
+PICTURES = "test_image_files.py::test_limits_of_files"
+RASTER = " ".join(
+    f"test_image_files.py::{name}" for name in (
+        "test_broken_uncompressed_files", "test_arrays_that_are_no_pictures",
+        "test_a_file_that_is_cut_short_while_it_is_read",
+    )
+)
+REGIONS = "test_regions.py"
+WEIGHTS = "test_weights.py"
+
+
+def _of(file: str, *rows: tuple[str, str, str, str]) -> list[Mutation]:
+    """Rows of name, old and new text, and targets separated by spaces."""
+    return [Mutation(name, file, old, new, tuple(targets.split())) for name, old, new, targets in rows]
+
+
+_NEVER = "if False:"
+_SIGNATURE = "if not SIGNATURE.startswith(signature) or not signature:"
+_PAYLOAD_CRC = "if zlib.crc32(payload) != entry.payload_crc:"
+_TABLE_SIZE = "if f.ndim != 1 or not 2 <= f.size <= 1 << 16:"
+_FREQUENCIES = "if f.dtype != np.int64 or f.min() < 1 or int(f.sum()) != 1 << PRECISION:"
+_REGION = (
+    "if min(top, left) < 0 or min(rows, columns) < 1 or top + rows > height or left + columns > width:"
+)
+_TENSOR_RANGE = "if not bool(((tensor >= 0) & (tensor <= 1)).all()):"
+_POWERS = "if not bool((torch.frexp(entropy.scale)[0] == 0.5).all() and (entropy.scale >= 1).all()):"
+
+MUTATIONS = [
+    *_of(
+        "container.py",
+        ("header CRC", 'if zlib.crc32(front[:end]) != int.from_bytes(front[end:], "little"):', _NEVER,
+         DAMAGE),
+        *[
+            (f"payload CRC of {kind}", _PAYLOAD_CRC, f"{_PAYLOAD_CRC[:-1]} and what[0] != {kind[0]!r}:", test)
+            for kind, test in (("tiles", INVALID), ("alpha", ALPHA), ("metadata", INVALID))
+        ],
+        ("verify: metadata", "            self.metadata_payload(number)\n", "            pass\n", INVALID),
+        ("verify: tiles", "            self.payload(tile)\n", "", INVALID),
+        ("verify: alpha", "            if self.header.alpha:\n                self.alpha_payload(tile)\n", "",
+         ALPHA),
+        ("field beyond the header", "if count > len(self.data) - self.position:", _NEVER, INVALID),
+        ("shortest varint", "if index and not byte:", _NEVER, LIES),
+        ("five bytes of a varint", "for index in range(5):", "for index in range(6):", INVALID),
+        ("MAX_HEADER in writing", "if len(body) > limits.MAX_HEADER:", _NEVER, DAMAGE),
+        ("MAX_HEADER in reading", "if length > limits.MAX_HEADER:", _NEVER, DAMAGE),
+        ("signature", _SIGNATURE, "if not signature:", INVALID),
+        ("empty file", _SIGNATURE, "if not SIGNATURE.startswith(signature):", INVALID),
+        ("truncated after the signature", "if len(data) <= len(SIGNATURE):", _NEVER, INVALID),
+        ("version", "if version != VERSION:", _NEVER, DAMAGE),
+        ("truncated in the length", "if not any(byte < 0x80 for byte in field) and len(field) < 5:", _NEVER,
+         INVALID),
+        ("truncated in the header", "if len(data) < end + 4:", _NEVER, INVALID),
+        ("header longer than its fields", "if reader.position != length:", _NEVER, INVALID),
+        ("mode bits", "if mode >= 2 * _CONVERTED:", "if mode > 2 * _CONVERTED:", DAMAGE),
+        ("empty width", "if not width or not height:", "if not height:", DAMAGE),
+        ("empty height", "if not width or not height:", "if not width:", DAMAGE),
+        ("MAX_SIDE of a file", "    limits.check_side(height, width)\n", "", INVALID),
+        ("depth 8", "not 9 <= depth <= 16:", "not 8 <= depth <= 16:", INVALID),
+        ("depth 17", "not 9 <= depth <= 16:", "not 9 <= depth <= 17:", INVALID),
+        ("source 0", "not 1 <= source < len(Source):", "not 0 <= source < len(Source):", INVALID),
+        ("source 5", "not 1 <= source < len(Source):", "not 1 <= source:", INVALID),
+        ("level", "if level > MAX_LEVEL:", _NEVER, INVALID),
+        ("tile side 0", "if not 0 < tile_size <= limits.MAX_TILE_SIDE:",
+         "if not tile_size <= limits.MAX_TILE_SIDE:", INVALID),
+        ("MAX_TILE_SIDE", "if not 0 < tile_size <= limits.MAX_TILE_SIDE:", "if not 0 < tile_size:", INVALID),
+        ("MAX_TILES", "if count > limits.MAX_TILES:", _NEVER, INVALID),
+        ("no metadata", "if not 1 <= count <= len(METADATA_KINDS):",
+         "if not count <= len(METADATA_KINDS):", INVALID),
+        ("much metadata", "if not 1 <= count <= len(METADATA_KINDS):", "if not 1 <= count:", LIES),
+        ("kind of metadata", "if section.kind not in METADATA_KINDS:", _NEVER, INVALID),
+        ("order of metadata", "section.kind <= sections", "section.kind == sections", INVALID),
+        ("metadata twice", "section.kind <= sections", "section.kind < sections", INVALID),
+        ("MAX_METADATA in reading", "if section.size > limits.MAX_METADATA:", _NEVER, INVALID),
+        ("empty metadata", "if not 0 < section.length <= section.size:", "if section.length > section.size:",
+         "test_lies.py::test_metadata_without_a_payload"),
+        ("metadata longer than its content", "if not 0 < section.length <= section.size:",
+         "if not section.length:", INVALID),
+        ("truncated payload", "if len(payload) < entry.length:", _NEVER,
+         "test_image_files.py::test_damaged_metadata_is_named"),
+        ("truncated file", "if complete and len(data) < file.end:", _NEVER, f"{INVALID} {LIES}"),
+        ("trailing bytes", "if len(data) > file.end:", _NEVER, DAMAGE),
+    ),
+    *_of(
+        "limits.py",
+        ("MAX_SIDE", "if max(height, width) > MAX_SIDE:", _NEVER, INVALID),
+        ("MAX_SIDE of a picture", "        check_side(height, width)\n", "", INPUTS),
+        ("max_pixels", "if height * width > self.max_pixels:", _NEVER, f"{INPUTS} {INVALID}"),
+        ("max_pixels of 0", "if self.max_pixels < 1:", _NEVER, REGIONS),
+        ("max_pixels that is no integer",
+         "if isinstance(self.max_pixels, bool) or not isinstance(self.max_pixels, int):", _NEVER, REGIONS),
+    ),
+    *_of(
+        "lossless.py",
+        ("a tie is stored as it is", "if len(packed) < len(raw)", "if len(packed) <= len(raw)", LAYOUT),
+        ("payload longer than its content", "if len(payload) > size:", _NEVER, INVALID),
+        ("content size of a frame", "if zstandard.get_frame_parameters(payload).content_size != size:",
+         _NEVER, BOMBS),
+        ("extra data", "allow_extra_data=False", "allow_extra_data=True", BOMBS),
+        ("errors of zstd", "except zstandard.ZstdError as error:", "except KeyError as error:", INVALID),
+        ("depth of samples", "    if int(samples.max()) >> depth:", "    if False:", INVALID),
+        ("content CRC of stored tiles", "    _check(raw, content_crc, what)\n", "", INVALID),
+        ("content CRC of alpha", "    _check(to_bytes(alpha), content_crc, what)\n", "", INVALID),
+        ("empty alpha", "if not len(payload):", _NEVER, INVALID),
+        ("filter number", "if payload[0] >= _FILTERS:", _NEVER, INVALID),
+        ("depth of alpha", "if depth < 16 and int(alpha.max()) >> depth:", _NEVER, INVALID),
+    ),
+    *_of(
+        "metadata.py",
+        ("MAX_METADATA in writing", "if len(value) > limits.MAX_METADATA:", _NEVER,
+         "test_image_files.py::test_metadata_given_to_compress"),
+    ),
+    *_of(
+        "reading.py",
+        ("on_error", 'if on_error not in ("raise", "conceal"):', _NEVER, REGIONS),
+        ("region before the picture", _REGION, _REGION.replace("min(top, left) < 0 or ", ""), REGIONS),
+        ("empty region", _REGION, _REGION.replace("min(rows, columns) < 1 or ", ""), REGIONS),
+        ("region below the picture", _REGION, _REGION.replace("top + rows > height or ", ""), REGIONS),
+        ("region beside the picture", _REGION, _REGION.replace(" or left + columns > width", ""), REGIONS),
+        ("region of integers", "operator.index(value) for value", "int(value) for value", REGIONS),
+        ("max_pixels of a region", "    limits.check(part.height, part.width)\n", "", REGIONS),
+        ("all payloads first", "        file.check_payloads()\n", "        pass\n", INVALID),
+        ("bytes only", "if not isinstance(data, (bytes, bytearray, memoryview)):", _NEVER, INPUTS),
+    ),
+    *_of(
+        "latent_codec.py",
+        ("symbols CRC", "if _crc(tile) != crc:", _NEVER, INVALID),
+        ("range of hyper-latents", "        _check_range(symbols)\n        decoded.append([symbols])",
+         "        decoded.append([symbols])", EXTREMES),
+        ("range of symbols", "            _check_range(symbols)\n            decoded[n]",
+         "            decoded[n]", EXTREMES),
+        ("range above", "max(int(symbols.max()), -int(symbols.min())) > SYMBOL_LIMIT",
+         "-int(symbols.min()) > SYMBOL_LIMIT", EXTREMES),
+        ("range below", "max(int(symbols.max()), -int(symbols.min())) > SYMBOL_LIMIT",
+         "int(symbols.max()) > SYMBOL_LIMIT", EXTREMES),
+        ("words left over", "        decoder.finish()\n", "", INVALID),
+        ("scale index", ".round().clamp(0, SCALES - 1)", ".round()", EXTREMES),
+        ("clamped hyper-latents", "quantize(z).clamp(-LIMIT, LIMIT)", "quantize(z)", EXTREMES),
+    ),
+    *_of(
+        "entropy_coder.py",
+        ("entries of a table", _TABLE_SIZE, "if f.ndim != 1:", CODER),
+        ("largest table", _TABLE_SIZE, "if f.ndim != 1 or not 2 <= f.size:", CODER),
+        ("frequencies of 0", _FREQUENCIES, _FREQUENCIES.replace("f.min() < 1 or ", ""), CODER),
+        ("sum of frequencies", _FREQUENCIES, "if f.dtype != np.int64 or f.min() < 1:", CODER),
+        ("whole words", "if len(payload) % 4:", _NEVER, CODER),
+        ("shortest escape", "if place and not digits.all():", _NEVER, CODER),
+        ("escape without end", 'raise FormatError("an escaped symbol is too large")', "return values", CODER),
+        ("digits of an escape", "_ESCAPE_DIGITS = 4", "_ESCAPE_DIGITS = 5", CODER),
+        ("impossible codes", "except BaseException as error:", "except ValueError as error:", DAMAGE),
+        ("exhausted coder", "if not self._coder.maybe_exhausted():", _NEVER, CODER),
+    ),
+    *_of(
+        "model/quantization.py",
+        ("clamped symbols", "torch.round(values).clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT)",
+         "torch.round(values)", EXTREMES),
+    ),
+    *_of(
+        "model/exact.py",
+        ("proof of exactness", "if not largest < _EXACT_BELOW:", _NEVER, EXACT),
+        ("activations are clamped", "round_to_grid(x, ACTIVATION_BITS).clamp_(-LIMIT, LIMIT)",
+         "round_to_grid(x, ACTIVATION_BITS)", EXTREMES),
+        ("residuals are clamped", "return x.clamp_(-LIMIT, LIMIT) if", "return x if", EXTREMES),
+    ),
+    *_of(
+        "model/entropy_model.py",
+        ("hyper-latents of a file", "self.up_32(z_hat.clamp(-LIMIT, LIMIT))", "self.up_32(z_hat)", EXTREMES),
+        ("hyper-latents with quality", "hyper = to_grid(hyper) if self.frozen else hyper", "pass", EXTREMES),
+        ("latents that the context sees", "return to_grid(x) if self.frozen else x", "return x", EXTREMES),
+        ("tables of quality", "nn.Parameter(table.clamp(-LIMIT, LIMIT)", "nn.Parameter(table", EXACT),
+    ),
+    *_of(
+        "model/config.py",
+        ("range of a configuration", "not 0 < value <= 4096", "value < 1", WEIGHTS),
+        ("empty configuration", "not 0 < value <= 4096", "value > 4096", WEIGHTS),
+        ("groups of latents", "if self.latents % 4:", _NEVER, WEIGHTS),
+        ("widths", "if self.width_8 > 192 or max(", "if max(", WEIGHTS),
+        ("widths at 1/16", "self.width_8 > 192 or max(self.width_16, self.latents) > 4 * self.width_8",
+         "self.width_8 > 192", WEIGHTS),
+        ("unknown fields", "        if unknown:\n", "        if False:\n", WEIGHTS),
+    ),
+    *_of(
+        "model/weights.py",
+        ("weights of 32 bits", "if not bool((x.abs() < 2**31).all()):", _NEVER, WEIGHTS),
+        ("only frozen models are written", "if not model.entropy_model.frozen:", _NEVER, WEIGHTS),
+        ("dead zone", "if not 0 <= dead_zone <= LARGEST_DEAD_ZONE:", _NEVER, WEIGHTS),
+        ("lambdas", "if not all(0 < value < math.inf for value in lambdas):", _NEVER, WEIGHTS),
+        ("architecture", 'if header["architecture"] != ARCHITECTURE:', _NEVER, WEIGHTS),
+        ("size of the model", "if needed > weights:", _NEVER, WEIGHTS),
+        ("scales are powers of two", _POWERS,
+         "if not bool((entropy.scale >= 1).all()):", WEIGHTS),
+        ("scales of 1 at least", _POWERS,
+         "if not bool((torch.frexp(entropy.scale)[0] == 0.5).all()):", WEIGHTS),
+        ("number of tables", "if len(tables) != SCALES + QUALITY_ANCHORS * model.config.hyper_latents:",
+         _NEVER, WEIGHTS),
+        ("finite weights", "if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):", _NEVER,
+         WEIGHTS),
+        ("tables cover their frequencies", "if ends[-1] != frequencies.size:", _NEVER, WEIGHTS),
+    ),
+    *_of(
+        "registry.py",
+        ("hash of shipped weights", "if hashlib.sha256(data).hexdigest() != self.sha256:", _NEVER, WEIGHTS),
+        ("model of a file", "if entry.id == model_id:", "if True:", INVALID),
+    ),
+    *_of(
+        "decoding.py",
+        ("pixels are clamped", "torch.nan_to_num(x_hat).clamp(0, 1)", "torch.nan_to_num(x_hat)", EXTREMES),
+    ),
+    *_of(
+        "image.py",
+        ("max_pixels in encoding", "    limits.check(height, width)\n", "", INPUTS),
+        ("max_pixels of a Picture", "        limits.check(image.height, image.width)\n", "", PICTURES),
+        ("empty picture", "if not height or not width:", _NEVER, INPUTS),
+        ("kind of dtype", 'if array.dtype.kind != "u" or array.dtype.itemsize > 2:',
+         "if array.dtype.itemsize > 2:", INPUTS),
+        ("size of dtype", 'if array.dtype.kind != "u" or array.dtype.itemsize > 2:',
+         'if array.dtype.kind != "u":', INPUTS),
+        ("axes of an array", "elif array.ndim != 3 or array.shape[2] not in _SAMPLES:",
+         "elif array.shape[2] not in _SAMPLES:", INPUTS),
+        ("channels of an array", "elif array.ndim != 3 or array.shape[2] not in _SAMPLES:",
+         "elif array.ndim != 3:", INPUTS),
+        ("channels of a tensor", "if tensor.dim() != 3 or not 1 <= tensor.shape[0] <= 4:",
+         "if tensor.dim() != 3:", INPUTS),
+        ("tensor below 0", _TENSOR_RANGE, "if not bool((tensor <= 1).all()):", INPUTS),
+        ("tensor above 1", _TENSOR_RANGE, "if not bool((tensor >= 0).all()):", INPUTS),
+        ("tensor of NaN", _TENSOR_RANGE, "if bool(((tensor < 0) | (tensor > 1)).any()):", INPUTS),
+        ("dtype of a tensor", 'elif str(tensor.dtype) in ("torch.uint8", "torch.uint16"):', "elif True:",
+         INPUTS),
+        ("bit_depth of 8 bits", "if bit_depth not in (None, 8):", _NEVER, BIT_DEPTH),
+        ("bit_depth of 16 bits", "if bit_depth is not None and not 9 <= bit_depth <= 16:", _NEVER, BIT_DEPTH),
+        ("samples over bit_depth", "if bit_depth is not None and used > bit_depth:", _NEVER, BIT_DEPTH),
+    ),
+    *_of(
+        "image_files.py",
+        ("max_pixels of an uncompressed file", "        limits.check(found.shape[0], found.shape[1])\n", "",
+         PICTURES),
+        ("max_pixels of a picture file", "            limits.check(image.height, image.width)\n", "",
+         PICTURES),
+    ),
+    *_of(
+        "raster.py",
+        ("uncompressed file cut short", "if size < needed:", _NEVER, RASTER),
+        ("cut short while it is read", "if _read_into(file, view) < row_bytes:",
+         "if _read_into(file, view) < 0:", RASTER),
+        ("Fortran order", "if fortran and len(shape) > 1:", _NEVER, RASTER),
+        ("dtype of .npy", 'if dtype.kind != "u" or dtype.itemsize > 2:', _NEVER, RASTER),
+        ("empty .npy", "if 0 in shape:", _NEVER, RASTER),
+        ("empty .pgm", "if not width or not height:", _NEVER, RASTER),
+    ),
+    *_of(
+        "files.py",
+        ("renamed into place", "        os.replace(name, target)\n",
+         "        target.write_bytes(Path(name).read_bytes())\n        os.unlink(name)\n",
+         "test_interruptions.py::test_killed_at_every_step test_faults.py::test_a_write_that_fails"),
+        ("nothing is left behind", "            os.unlink(name)\n", "            pass\n", FILES),
+        ("Ctrl-C leaves nothing behind", "except BaseException:  # also Ctrl-C", "except Exception:", FILES),
+        ("pipes are not replaced", "if target.exists() and not target.is_file():", _NEVER, FILES),
+        ("fsync", "            os.fsync(file.fileno())\n", "", FILES),
+    ),
+    *_of(
+        "api.py",
+        ("quality", "if not 0 <= quality <= 100:  # NaN too", "if quality < 0 or quality > 100:", INPUTS),
+        ("threads", "if threads is not None and threads < 1:", _NEVER, INPUTS),
+        ("lack of memory", 'if not known and "not enough memory" not in str(error):', "if not known:",
+         DAMAGE),
+    ),
+]
+
+
+def occurrences(mutation: Mutation, root: Path = ROOT) -> int:
+    """How often the text to exchange is in the source; anything but once is stale."""
+    return (root / "codec" / mutation.file).read_text(encoding="utf-8").count(mutation.old)
+
+
+def run_tests(root: Path, targets: Sequence[str], timeout: int = TIMEOUT) -> tuple[bool, str]:
+    """Whether all pass, and what pytest has to say."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=line"]
+    # Bytecode is told from stale by its source's size and second: too coarse for what happens here.
+    env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(root)}
+    try:
+        done = subprocess.run(
+            [*command, *(f"tests/{target}" for target in targets)], cwd=root, env=env, timeout=timeout,
+            capture_output=True, text=True, check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return False, f"took more than {timeout} s"
+    if done.returncode not in (0, 1, 2):  # 2: not even imported; beyond, no test was run
+        raise RuntimeError(f"pytest {' '.join(targets)}: {done.stdout}{done.stderr}")
+    last = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return done.returncode == 0, last[0] if last else done.stdout[-2000:]
+
+
+def check(mutation: Mutation, root: Path) -> tuple[str, str]:
+    """killed, SURVIVED or stale, and by which test."""
+    path = root / "codec" / mutation.file
+    if occurrences(mutation, root) != 1:
+        return "stale", ""
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
+    try:
+        passed, said = run_tests(root, mutation.targets)
+    finally:
+        path.write_text(text, encoding="utf-8")
+    return ("SURVIVED", "") if passed else ("killed", said)
+
+
+def copy(root: Path) -> None:
+    """What the tests need, without what they have left behind."""
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, root / name)
+
+
+def main() -> int:
+    """The command line; the exit code."""
+    parser = argparse.ArgumentParser(description="Each check taken away in turn: a test must notice.")
+    parser.add_argument(
+        "--only", metavar="NAME", action="append", help="mutations whose name or file has this in it; repeat"
+    )
+    parser.add_argument("--list", action="store_true", help="show what there is and run nothing")
+    given = parser.parse_args()
+    only = given.only or [""]
+    chosen = [one for one in MUTATIONS if any(part in f"{one.file}: {one.name}" for part in only)]
+    if given.list:
+        for one in chosen:
+            print(f"{one.file}: {one.name}  ({' '.join(one.targets)})")
+        return 0
+    begin, outcomes = time.monotonic(), []
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        copy(root)
+        union = sorted({target for one in chosen for target in one.targets})
+        passed, said = run_tests(root, union, 4 * TIMEOUT)
+        if not passed:
+            print(f"tests fail without any mutation: {said}")
+            return 1
+        for one in chosen:
+            start = time.monotonic()
+            outcome, said = check(one, root)
+            outcomes.append(outcome)
+            seconds = time.monotonic() - start
+            print(f"{outcome:8} {seconds:5.1f} s  {one.file}: {one.name}  {said}", flush=True)
+    counts = ", ".join(f"{outcomes.count(name)} {name}" for name in ("killed", "SURVIVED", "stale"))
+    print(f"{len(chosen)} mutations: {counts}; {time.monotonic() - begin:.0f} s")
+    return 0 if chosen and set(outcomes) == {"killed"} else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
