@@ -27,10 +27,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from codec import container, parallel, tiling
+from codec import container, limits, parallel, tiling
 from codec.container import Header
 from codec.effort import DEFAULT_EFFORT, EFFORTS, Effort, Progress
 from codec.entropy_coder import TableSet
+from codec.errors import LimitExceeded
 from codec.image import Picture
 from codec.latent_codec import Payload, encode_latents
 from codec.lossless import bytes_of, pack, pack_alpha, to_bytes
@@ -109,6 +110,9 @@ class Pipeline:
         jobs = _Jobs(self.halo, task.tile_size)
         effort = task.effort
         for index, picture in enumerate(pictures):
+            count = tiling.tile_count(picture.height, picture.width, task.tile_size)
+            if count > limits.MAX_TILES:
+                raise LimitExceeded(f"{count} tiles are over the limit of {limits.MAX_TILES}")
             jobs.add(index, picture.height, picture.width)
         entries: list[list[tuple[bytes, int]]] = [[(b"", 0)] * count for count in jobs.tile_counts]
         levels = torch.tensor([task.level], device=self.device)

@@ -13,6 +13,7 @@ from PIL import Image
 
 import codec
 from codec import limits
+from codec.image import to_picture
 
 
 @pytest.mark.parametrize(
@@ -73,6 +74,14 @@ def test_too_large_is_refused_before_anything_is_done(tiny: codec.Codec) -> None
         tiny.compress(np.broadcast_to(row, (1, limits.MAX_SIDE + 1)))
     with pytest.raises(codec.LimitExceeded):
         tiny.compress(np.broadcast_to(row, (1 << 15, 1 << 14)))
+
+
+def test_more_tiles_than_a_file_may_have(tiny: codec.Codec) -> None:
+    """Found before the first is coded, not when the file is written."""
+    image = np.broadcast_to(np.zeros((1, 1), np.uint8), (65 * 64, 1024 * 64))
+    picture = to_picture(image, limits.Limits(max_pixels=2**40))
+    with pytest.raises(codec.LimitExceeded, match="66560 tiles"):
+        tiny._pipeline.encode([picture], 500, 64)
 
 
 @pytest.mark.parametrize("quality", [-0.1, 100.1, math.nan, math.inf])
