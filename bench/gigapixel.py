@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
+import re
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -45,11 +46,17 @@ class Run:
 def run(*arguments: str) -> Run:
     """Run the command line in a process of its own; `ClickException` if it fails."""
     start = time.perf_counter()
-    process = os.posix_spawn(sys.executable, [sys.executable, "-m", "codec", *arguments], os.environ)
-    _, status, usage = os.wait4(process, 0)
-    if status:
+    process = subprocess.Popen([sys.executable, "-m", "codec", *arguments])
+    peak = 0
+    while process.poll() is None:
+        # Not `getrusage`, which starts with this process's own peak.
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        found = re.search(r"VmHWM:\s+(\d+) kB", status)
+        peak = max(peak, int(found[1])) if found else peak
+        time.sleep(0.05)
+    if process.returncode:
         raise click.ClickException(f"codec {' '.join(arguments)} failed")
-    return Run(time.perf_counter() - start, usage.ru_maxrss / 1024)
+    return Run(time.perf_counter() - start, peak * 1024 / 1e6)
 
 
 def make_mosaic(photographs: Path, side: int, path: Path) -> None:

@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import click
@@ -94,15 +94,14 @@ def compress(
 
     limits = Limits(max_pixels=max_pixels)
 
-    def convert_one(source: str, target: str, progress: Progress) -> list[bytes]:
+    def convert_one(source: str, target: str, progress: Progress) -> Generator[bytes, None, None]:
         file = io.BytesIO(standard_stream(sys.stdin, "stdin").buffer.read()) if source == "-" else source
         picture, metadata = image_files.read_image(file, limits, bit_depth)
-        data = worker.compress(
+        yield worker.compress(
             picture, quality=quality, target_bpp=target_bpp, target_bytes=target_bytes,
             target_psnr=target_psnr, effort=effort, metadata=None if strip else metadata, progress=progress,
             limits=limits,
         )
-        return [data]
 
     run(jobs, convert_one, force)
 
@@ -143,7 +142,7 @@ def decompress(
     limits = Limits(max_pixels=max_pixels)
     damaged = False
 
-    def convert_one(source: str, target: str, progress: Progress) -> Iterator[bytes]:
+    def convert_one(source: str, target: str, progress: Progress) -> Generator[bytes, None, None]:
         kind = suffix if target == "-" else Path(target).suffix
         image_files.check_suffix(kind)
         with open_input(source) as data:

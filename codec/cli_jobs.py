@@ -9,7 +9,7 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -69,9 +69,11 @@ def plan(
     return jobs
 
 
-def run(
-    jobs: list[tuple[str, str]], convert: Callable[[str, str, Progress], Iterable[bytes]], force: bool
-) -> None:
+Convert = Callable[[str, str, Progress], Generator[bytes, None, None]]
+"""(input, output, progress) to the bytes of the output."""
+
+
+def run(jobs: list[tuple[str, str]], convert: Convert, force: bool) -> None:
     with _progress_bar(len(jobs)) as advance:
 
         def work(numbered: tuple[int, tuple[str, str]]) -> None:
@@ -83,11 +85,12 @@ def run(
                 raise FileExistsError(f"{target} exists already: pass -f to overwrite it")
             with _warnings_shown(source):
                 data = convert(source, target, lambda share: advance(number + share))
-                if target == "-":
-                    sys.stdout.buffer.writelines(data)
-                    sys.stdout.buffer.flush()
-                else:
-                    write_atomically(target, data)
+                with contextlib.closing(data):  # an error in writing ends the conversion now
+                    if target == "-":
+                        sys.stdout.buffer.writelines(data)
+                        sys.stdout.buffer.flush()
+                    else:
+                        write_atomically(target, data)
             advance(number + 1)
 
         each(enumerate(jobs), work, name=lambda numbered: numbered[1][0])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -63,13 +64,14 @@ def decode(
             data, Path(dst).suffix, lambda: shared_codec(None, device), region=region, strip=strip,
             limits=limits,
         )
-        write_atomically(dst, chunks)
+        with contextlib.closing(chunks):  # an error in writing ends the decoding now
+            write_atomically(dst, chunks)
 
 
 def decode_to_chunks(
     data: Data, suffix: str, worker: Callable[[], Codec], *, region: Region | None, strip: bool,
     limits: Limits,
-) -> Iterator[bytes]:
+) -> Generator[bytes, None, None]:
     """A picture file, in pieces; `worker` is asked for where the file needs a model."""
     from codec.decoding import decode_bands
 

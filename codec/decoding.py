@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from codec import parallel, tiling
+from codec import tiling
 from codec.container import File, Header
 from codec.entropy_coder import TableSet
 from codec.errors import FormatError
@@ -29,6 +29,7 @@ from codec.latent_codec import decode_latents
 from codec.lossless import unpack_alpha, unpack_samples
 from codec.model.config import PIXELS_PER_LATENT
 from codec.model.network import Model
+from codec.parallel import Workers
 from codec.tiling import Box
 
 _BATCH_PIXELS = 1 << 20
@@ -72,8 +73,9 @@ def lost_pixels(file: File, damage: Damage, region: Box, halo: int) -> NDArray[n
 def decode_pictures(engine: Engine, files: Sequence[File]) -> list[Samples]:
     """Whole pictures of files with latents; small ones go through the entropy model together."""
     alone = [(index, 0) for index, file in enumerate(files) if len(file.header.tiles) == 1]
-    found = _decode_tiles(engine, files, alone, None)
     pictures = []
+    with Workers() as workers:
+        found = _decode_tiles(engine, files, alone, None, workers)
     for index, file in enumerate(files):
         known = {0: found.pop((index, 0))} if (index, 0) in found else {}
         pictures.append(join(file, whole(file), decode_bands(engine, file, whole(file), None, known)))
@@ -138,41 +140,43 @@ def _latent_bands(
     boxes = tiling.tiles(*size, header.tile_size)
     level = torch.tensor([header.level], device=engine.device)
     channels = engine.model.config.latents
-    for part, row in _rows_of_tiles(file, region):
-        windows = [tiling.window(box, engine.halo, *size) for _, box in row]
-        needed = {
-            tile for window in windows for tile in tiling.tiles_within(window, *size, header.tile_size)
-        }
-        latents = {tile: values for tile, values in latents.items() if tile in needed}
-        missing = [(0, tile) for tile in sorted(needed - latents.keys())]
-        for (_, tile), values in _decode_tiles(engine, [file], missing, damage).items():
-            latents[tile] = values
-        band = np.empty((part.height, part.width, header.channels), _dtype(file))
+    with Workers() as workers:
+        for part, row in _rows_of_tiles(file, region):
+            windows = [tiling.window(box, engine.halo, *size) for _, box in row]
+            needed = {
+                tile for window in windows for tile in tiling.tiles_within(window, *size, header.tile_size)
+            }
+            latents = {tile: values for tile, values in latents.items() if tile in needed}
+            missing = [(0, tile) for tile in sorted(needed - latents.keys())]
+            for (_, tile), values in _decode_tiles(engine, [file], missing, damage, workers).items():
+                latents[tile] = values
+            band = np.empty((part.height, part.width, header.channels), _dtype(file))
 
-        def paint(
-            tile: tuple[Box, Box], part: Box = part, band: Samples = band,
-            latents: dict[int, Tensor] = latents,
-        ) -> None:
-            box, window = tile
-            y_hat = torch.empty(window.height, window.width, channels, device=engine.device)
-            for number in tiling.tiles_within(window, *size, header.tile_size):
-                common = boxes[number].intersection(window)
-                inner = common.relative_to(boxes[number])
-                y_hat[common.relative_to(window).slices] = latents[number][inner.slices]
-            pixels = _synthesise(engine, y_hat, level, header)
-            visible = box.scaled(PIXELS_PER_LATENT).intersection(part)
-            corner = window.scaled(PIXELS_PER_LATENT)
-            band[visible.relative_to(part).slices] = pixels[visible.relative_to(corner).slices]
+            def paint(
+                tile: tuple[Box, Box], part: Box = part, band: Samples = band,
+                latents: dict[int, Tensor] = latents,
+            ) -> None:
+                box, window = tile
+                y_hat = torch.empty(window.height, window.width, channels, device=engine.device)
+                for number in tiling.tiles_within(window, *size, header.tile_size):
+                    common = boxes[number].intersection(window)
+                    inner = common.relative_to(boxes[number])
+                    y_hat[common.relative_to(window).slices] = latents[number][inner.slices]
+                pixels = _synthesise(engine, y_hat, level, header)
+                visible = box.scaled(PIXELS_PER_LATENT).intersection(part)
+                corner = window.scaled(PIXELS_PER_LATENT)
+                band[visible.relative_to(part).slices] = pixels[visible.relative_to(corner).slices]
 
-        tiles = list(zip((box for _, box in row), windows, strict=True))
-        # One thread each even if there is one: sums of floats depend on how they are split.
-        for _ in parallel.run(paint, tiles, alone=len(boxes) > 1):
-            pass
-        yield band
+            tiles = list(zip((box for _, box in row), windows, strict=True))
+            # One thread each even if there is one: sums of floats depend on how they are split.
+            for _ in workers.run(paint, tiles, alone=len(boxes) > 1):
+                pass
+            yield band
 
 
 def _decode_tiles(
-    engine: Engine, files: Sequence[File], wanted: Sequence[tuple[int, int]], damage: Damage | None
+    engine: Engine, files: Sequence[File], wanted: Sequence[tuple[int, int]], damage: Damage | None,
+    workers: Workers,
 ) -> dict[tuple[int, int], Tensor]:
     """y_hat, h×w×M float32, of every wanted (file, tile)."""
     found: dict[tuple[int, int], Tensor] = {}
@@ -194,7 +198,7 @@ def _decode_tiles(
             # One by one, so that the error names the tile, and the others are kept.
             return [_decode_alone(engine, files[index], tile, size, damage) for index, tile in batch]
 
-    for (_, batch), decoded in zip(jobs, parallel.run(decode, jobs), strict=True):
+    for (_, batch), decoded in zip(jobs, workers.run(decode, jobs), strict=True):
         found.update(zip(batch, decoded, strict=True))
     return found
 

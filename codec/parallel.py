@@ -7,8 +7,9 @@ many there are. The entropy coder holds Python's lock, but that is 4 % of the ti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
 from typing import TypeVar
 
 import torch
@@ -20,25 +21,38 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def run(
-    function: Callable[[Item], Result], items: Sequence[Item], *, alone: bool = False,
-    stop: Callable[[], None] = lambda: None,
-) -> Iterator[Result]:
-    """`function` of each item, in order, on as many threads as torch would use.
+class Workers:
+    """Threads for as long as the context lasts, as many as torch would use; each runs torch on one.
 
-    A single item leaves the threads to torch, unless it is to run `alone` on one.
-    After an error, Ctrl-C or the last item `stop` is called; what has begun ends before this does.
+    They start when first needed, and stay: what memory a thread leaves behind serves its next tile.
+    At the end, and so after an error or Ctrl-C, `stop` is called; the context waits for what has begun.
     """
-    threads = torch.get_num_threads()
-    if not items or (len(items) == 1 and not alone):
-        yield from map(function, items)
-        return
-    executor = ThreadPoolExecutor(
-        min(threads, len(items), _MOST), initializer=lambda: torch.set_num_threads(1)
-    )
-    try:
-        yield from executor.map(function, items)
-    finally:
-        stop()
-        executor.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)  # which is also what new threads start with
+
+    def __init__(self, stop: Callable[[], None] = lambda: None) -> None:
+        self._stop = stop
+        self._threads = torch.get_num_threads()
+        self._executor: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+        if self._executor is not None:
+            self._executor.shutdown(cancel_futures=True)
+            torch.set_num_threads(self._threads)  # which is also what new threads start with
+
+    def run(
+        self, function: Callable[[Item], Result], items: Sequence[Item], *, alone: bool = False
+    ) -> Iterable[Result]:
+        """`function` of each item, in order. A single item leaves the threads to torch, unless it is to run
+        `alone` on one."""
+        if len(items) < 2 and not alone:
+            return map(function, items)
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(
+                min(self._threads, _MOST), initializer=lambda: torch.set_num_threads(1)
+            )
+        return self._executor.map(function, items)

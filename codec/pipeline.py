@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from codec import container, limits, parallel, tiling
+from codec import container, limits, tiling
 from codec.container import Header
 from codec.effort import DEFAULT_EFFORT, EFFORTS, Effort, Progress
 from codec.entropy_coder import TableSet
@@ -40,6 +40,7 @@ from codec.metadata import pack as pack_metadata
 from codec.model.config import PIXELS_PER_LATENT
 from codec.model.network import Model, rate_weight
 from codec.model.weights import Objective
+from codec.parallel import Workers
 from codec.search import Window, refine, soft_copy, weight_of
 from codec.tiling import Box
 from codec.transparency import fill
@@ -139,9 +140,10 @@ class Pipeline:
             return encode_latents(self.model, self.tables, y, n, dead_zone)[0]
 
         batches = list(jobs.batches())
-        for batch, payloads in zip(batches, parallel.run(encode, batches, stop=shares.stop), strict=True):
-            for job, payload in zip(batch, payloads, strict=True):
-                entries[job.picture][job.tile] = (payload.data, payload.symbols_crc)
+        with Workers(shares.stop) as workers:
+            for batch, payloads in zip(batches, workers.run(encode, batches), strict=True):
+                for job, payload in zip(batch, payloads, strict=True):
+                    entries[job.picture][job.tile] = (payload.data, payload.symbols_crc)
         return [
             self._assemble(picture, task, entry) for picture, entry in zip(pictures, entries, strict=True)
         ]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 import codec
-from codec import parallel
+from codec.parallel import Workers
 from tests.pictures import textured
 from tests.tiles import encode
 
@@ -25,22 +26,27 @@ def four_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+def results(function: Callable[[int], Any], items: Sequence[int], **options: bool) -> list[Any]:
+    with Workers() as workers:
+        return list(workers.run(function, items, **options))
+
+
 def test_results_come_in_order(four_threads: None) -> None:
     def slow_first(item: int) -> tuple[int, int]:
         time.sleep(0.02 if item < 2 else 0)
         return item, torch.get_num_threads()
 
-    assert list(parallel.run(slow_first, range(20))) == [(item, 1) for item in range(20)]
+    assert results(slow_first, range(20)) == [(item, 1) for item in range(20)]
     assert torch.get_num_threads() == 4
-    assert list(parallel.run(slow_first, [])) == []
+    assert results(slow_first, []) == []
 
 
 def test_one_item_leaves_the_threads_to_torch(four_threads: None) -> None:
     def threads(item: int) -> int:
         return torch.get_num_threads()
 
-    assert list(parallel.run(threads, [0])) == [4]
-    assert list(parallel.run(threads, [0], alone=True)) == [1]
+    assert results(threads, [0]) == [4]
+    assert results(threads, [0], alone=True) == [1]
     assert torch.get_num_threads() == 4
 
 
@@ -56,10 +62,16 @@ def test_an_error_starts_nothing_more(four_threads: None) -> None:
         assert item == 0 or stopped.wait(10)
         return item
 
-    results = parallel.run(work, range(100), stop=stopped.set)
-    assert next(results) == 0
+    done: list[int] = []
+
+    def collect() -> None:
+        with Workers(stopped.set) as workers:
+            for result in workers.run(work, range(100)):
+                done.append(result)  # noqa: PERF402
+
     with pytest.raises(codec.FormatError, match="one"):
-        next(results)
+        collect()
+    assert done == [0]
     assert stopped.is_set()
     assert len(begun) < 10
     assert torch.get_num_threads() == 4

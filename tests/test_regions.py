@@ -217,8 +217,8 @@ def test_latents_of_three_rows_of_tiles_are_held(
     held: list[int] = []
     decode, synthesise = decoding._decode_tiles, decoding._synthesise
 
-    def watch(engine: Any, files: Any, wanted: Any, damaged: Any) -> Any:
-        found = decode(engine, files, wanted, damaged)
+    def watch(engine: Any, files: Any, wanted: Any, damaged: Any, workers: Any) -> Any:
+        found = decode(engine, files, wanted, damaged, workers)
         for (_, tile), values in found.items():
             assert tile not in alive
             assert values.untyped_storage().nbytes() == 4 * values.numel()  # it keeps no others alive
