@@ -8,7 +8,7 @@ import os
 import threading
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
@@ -180,12 +180,13 @@ class Codec:
         return _decode(None if file.header.stored else self, file, part, on_error)
 
     def compress_batch(
-        self, images: Sequence[Image], *, quality: float | None = None, effort: int = DEFAULT_EFFORT
+        self, images: Sequence[Image], *, quality: float | None = None, effort: int = DEFAULT_EFFORT,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> list[bytes]:
         """One file for each picture; sizes may differ. From effort 3 on files do not depend on the batch."""
         level = quality_level(DEFAULT_QUALITY if quality is None else quality)
         check_effort(effort)
-        pictures = [to_picture(image) for image in images]
+        pictures = [to_picture(image, limits) for image in images]
         with self._running():
             return self._pipeline.encode(pictures, level, effort=EFFORTS[effort])
 
@@ -214,11 +215,13 @@ class Codec:
         return best.data
 
     @memory_named()
-    def decompress_batch(self, files: Sequence[Data]) -> list[Samples]:
+    def decompress_batch(
+        self, files: Sequence[Data], *, limits: Limits = DEFAULT_LIMITS
+    ) -> list[Samples]:
         """The picture of each file; all files are checked before the first is decoded."""
         from codec.decoding import decode_bands, decode_pictures, join
 
-        opened = [open_part(data, None, "raise", DEFAULT_LIMITS) for data in files]
+        opened = [open_part(data, None, "raise", limits) for data in files]
         pictures: dict[int, Samples] = {}
         by_model: dict[bytes, list[int]] = defaultdict(list)
         for index, (file, part) in enumerate(opened):
@@ -227,18 +230,29 @@ class Codec:
             else:
                 by_model[file.header.model_id].append(index)
         with self._running():
-            pipelines = {model_id: self._pipeline_for(model_id) for model_id in by_model}
+            pipelines = {model_id: self.pipeline_for(model_id) for model_id in by_model}
             for model_id, indexes in by_model.items():
                 decoded = decode_pictures(pipelines[model_id], [opened[index][0] for index in indexes])
                 for index, samples in zip(indexes, decoded, strict=True):
                     pictures[index] = from_samples(samples)
         return [pictures[index] for index in range(len(opened))]
 
-    def _pipeline_for(self, model_id: bytes) -> Pipeline:
+    def pipeline_for(self, model_id: bytes) -> Pipeline:
+        """The model of a file; `UnknownModel` if it does not ship."""
         if model_id not in self._others:
             entry = registry.by_id(model_id)
             self._others[model_id] = _load_pipeline(entry.name, entry.read(), self.device)
         return self._others[model_id]
+
+    def one_at_a_time(self, bands: Generator[Samples, None, None]) -> Generator[Samples, None, None]:
+        """The same bands; others may call between two of them, as long as that takes."""
+        with contextlib.closing(bands):
+            while True:
+                with self._running():
+                    band = next(bands, None)
+                if band is None:
+                    return
+                yield band
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
@@ -331,7 +345,7 @@ def compress(
             holds them all. They come back on the scale that they had.
         metadata: ICC profile, EXIF and XMP to put into the file; `Metadata.of(image)` are those of a PIL
             image. Nothing by default.
-        progress: called with the share of the work that is done, from 0 to 1.
+        progress: called with the share of the work that is done, from 0 to 1, in the thread that called.
         limits: what to take at most; see `Limits`.
         model: name of a shipped model or path of a weights file; None for the default.
         device: where the networks run; None for the CPU.
@@ -403,7 +417,7 @@ def _decode(worker: Codec | None, file: File, part: Box, on_error: OnError) -> S
         samples = join(file, part, decode_bands(None, file, part, damage))
     else:
         with worker._running():
-            pipeline = worker._pipeline_for(file.header.model_id)
+            pipeline = worker.pipeline_for(file.header.model_id)
             samples = join(file, part, decode_bands(pipeline, file, part, damage))
         halo = pipeline.halo
     picture = from_samples(samples)

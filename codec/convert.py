@@ -79,12 +79,11 @@ def decode_to_chunks(
     header = file.header
     metadata = Metadata() if strip else unpack(file)
     shape = (part.height, part.width, header.samples)
-    if header.stored:
-        with memory_named():
+    codec = None if header.stored else worker()
+    with memory_named():
+        if codec is None:
             bands = decode_bands(None, file, part, None)
+        else:
+            bands = codec.one_at_a_time(decode_bands(codec.pipeline_for(header.model_id), file, part, None))
+        with contextlib.closing(bands):
             yield from image_chunks(bands, shape, header.depth, suffix, metadata)
-        return
-    codec = worker()
-    with codec._running():
-        bands = decode_bands(codec._pipeline_for(header.model_id), file, part, None)
-        yield from image_chunks(bands, shape, header.depth, suffix, metadata)

@@ -9,10 +9,11 @@ transform alone, on one thread: a region has the pixels that the whole picture h
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -85,7 +86,7 @@ def decode_pictures(engine: Engine, files: Sequence[File]) -> list[Samples]:
 def decode_bands(
     engine: Engine | None, file: File, region: Box, damage: Damage | None,
     known: dict[int, Tensor] | None = None,
-) -> Iterator[Samples]:
+) -> Generator[Samples, None, None]:
     """The rows of `region`, H×W×C with alpha, a band for every row of tiles.
 
     Damaged tiles are added to `damage`, or raise if it is None. A file of latents needs the `engine` of its
@@ -96,10 +97,12 @@ def decode_bands(
     else:
         assert engine is not None
         colour = _latent_bands(engine, file, region, damage, known or {})
-    if not file.header.alpha:
-        return colour
-    pairs = zip(colour, _alpha_bands(file, region, damage), strict=True)
-    return (np.concatenate([band, alpha], -1) for band, alpha in pairs)
+    with contextlib.closing(colour):
+        if not file.header.alpha:
+            yield from colour
+            return
+        for band, alpha in zip(colour, _alpha_bands(file, region, damage), strict=True):
+            yield np.concatenate([band, alpha], -1)
 
 
 def whole(file: File) -> Box:
@@ -134,7 +137,7 @@ def _rows_of_tiles(file: File, region: Box) -> Iterator[tuple[Box, list[tuple[in
 
 def _latent_bands(
     engine: Engine, file: File, region: Box, damage: Damage | None, latents: dict[int, Tensor]
-) -> Iterator[Samples]:
+) -> Generator[Samples, None, None]:
     header = file.header
     size = (header.height, header.width)
     boxes = tiling.tiles(*size, header.tile_size)
@@ -246,7 +249,9 @@ def _synthesise(engine: Engine, y_hat: Tensor, level: Tensor, header: Header) ->
     return x_hat.round().to(torch.int32).cpu().numpy().astype(np.uint16)
 
 
-def _stored_bands(file: File, region: Box, damage: Damage | None) -> Iterator[Samples]:
+def _stored_bands(
+    file: File, region: Box, damage: Damage | None
+) -> Generator[Samples, None, None]:
     header = file.header
 
     def unpack(tile: int, shape: tuple[int, int]) -> Samples:
@@ -274,7 +279,7 @@ def _alpha_bands(file: File, region: Box, damage: Damage | None) -> Iterator[Sam
 def _lossless_bands(
     file: File, region: Box, unpack: Callable[[int, tuple[int, int]], Samples], empty: Samples,
     damaged: set[int] | None,
-) -> Iterator[Samples]:
+) -> Generator[Samples, None, None]:
     """Bands of samples that `unpack` takes out of a tile of some height and width; `empty` where it fails."""
     picture = whole(file)
     for part, row in _rows_of_tiles(file, region):

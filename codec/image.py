@@ -92,8 +92,11 @@ class Picture:
 
     def read(self, box: Box) -> Samples:
         """The samples in `box`, alpha included."""
-        part = self.samples[box.slices]
-        return np.ascontiguousarray(part, np.uint8 if self.depth == 8 else np.uint16)
+        dtype = np.uint8 if self.depth == 8 else np.uint16
+        part: Samples = np.ascontiguousarray(self.samples[box.slices]).astype(dtype, copy=False)
+        if 8 < self.depth < 16 and int(part.max()) > self.full:
+            raise InvalidImage(f"the picture changed while it was read: a sample is over {self.full}")
+        return part
 
     def colour(self, box: Box) -> Samples:
         """The colour in `box`."""
@@ -146,8 +149,11 @@ def _check_size(height: int, width: int, limits: Limits) -> None:
 
 
 def _depth(array: Lazy, bit_depth: int | None) -> int:
-    if bit_depth is not None and (isinstance(bit_depth, bool) or not isinstance(bit_depth, int)):
+    if bit_depth is not None and (
+        isinstance(bit_depth, bool) or not isinstance(bit_depth, (int, np.integer))
+    ):
         raise TypeError(f"bit_depth must be an integer, not {type(bit_depth).__name__}")
+    bit_depth = None if bit_depth is None else int(bit_depth)
     if array.dtype.itemsize == 1:
         if bit_depth not in (None, 8):
             raise ValueError(f"samples of 8 bits have a bit_depth of 8, not {bit_depth}")
@@ -166,6 +172,8 @@ def _depth(array: Lazy, bit_depth: int | None) -> int:
 
 
 def _from_array(array: NDArray[Any], limits: Limits) -> NDArray[Any]:
+    if isinstance(array, np.ma.MaskedArray):
+        raise InvalidImage("a masked array has pixels that are none: fill them first")
     array = np.asarray(array)
     if array.dtype.kind != "u" or array.dtype.itemsize > 2:
         raise InvalidImage(f"an array must be uint8 or uint16, not {array.dtype}")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codec import raster
+from codec.container import Source
 from codec.errors import CodecError, InvalidImage, LimitExceeded, NotKept
 from codec.image import Picture, Samples, to_picture, to_picture_of_depth
 from codec.limits import DEFAULT, Limits
@@ -22,6 +24,8 @@ _DEEP_FORMATS = {"PNG": "png", "TIFF": "tiff", "JPEG2000": "jpeg2k", "AVIF": "av
 
 _HEAD = 1 << 16
 """Bytes from the start of a file within which it says how deep its samples are."""
+
+_ORIENTATION = 0x0112
 
 
 def read_image(
@@ -34,27 +38,46 @@ def read_image(
 
     Raises `InvalidImage` for a file that is no picture, `LimitExceeded`, `OSError`.
     """
-    found = raster.open_raster(src) if isinstance(src, (str, os.PathLike)) else None
-    if found is not None:
-        limits.check(found.shape[0], found.shape[1])
-        return to_picture_of_depth(found, bit_depth or found.depth), Metadata()
-    return _read_with_pillow(src, limits, bit_depth)
+    file = src if isinstance(src, io.BytesIO) else _open(src)
+    try:
+        found = raster.open_raster(file)
+        if found is None:
+            with file:
+                return _read_with_pillow(file, limits, bit_depth)
+    except BaseException:
+        file.close()
+        raise
+    limits.check(found.shape[0], found.shape[1])
+    return to_picture_of_depth(found, bit_depth or found.depth), Metadata()
 
 
-def _read_with_pillow(src: Any, limits: Limits, bit_depth: int | None) -> tuple[Picture, Metadata]:
+def _open(path: str | os.PathLike[str]) -> BinaryIO:
+    file = open(path, "rb")  # noqa: SIM115 - whoever reads from it closes it
+    if file.seekable():
+        return file
+    with file:
+        return io.BytesIO(file.read())
+
+
+def _read_with_pillow(
+    file: BinaryIO, limits: Limits, bit_depth: int | None
+) -> tuple[Picture, Metadata]:
     import PIL.Image
-    import PIL.ImageOps
 
     try:
-        with PIL.Image.open(src) as image:
+        # By file, not by name: Pillow's memory map scrambles TIFF files that are to be turned.
+        with PIL.Image.open(file) as image:
             limits.check(image.height, image.width)
             kind, frames = image.format or "", getattr(image, "n_frames", 1)
-            deep = kind in _DEEP_FORMATS and image.mode[:2] != "I;" and _is_deep(image, kind, src)
-            image.load()
-            upright = PIL.ImageOps.exif_transpose(image)
-            # A TIFF file's EXIF is not where its pixels are turned; others lose their orientation with that.
-            metadata = Metadata.of(image if kind == "TIFF" else upright)
-            orientation = image.getexif().get(0x0112, 1)
+            deep = _is_deep(image, kind, file)
+            tags = dict(getattr(image, "tag_v2", {})) if kind == "TIFF" else {}
+            if kind == "TIFF":
+                _check_tiff(tags)
+            if not deep:
+                image.load()
+            upright, metadata, orientation = _upright(image, kind, tags, deep)
+            keyed = "transparency" in image.info
+            gamma = image.info.get("gamma") if kind == "PNG" and not metadata.icc else None
     except (CodecError, MemoryError):
         raise
     except PIL.UnidentifiedImageError:
@@ -68,45 +91,99 @@ def _read_with_pillow(src: Any, limits: Limits, bit_depth: int | None) -> tuple[
     except Exception as error:  # Pillow's decoders raise whatever their libraries do
         raise InvalidImage(f"the picture cannot be read: {error}") from None
     if frames > 1 and kind != "MPO":  # a photograph and views of it that cameras add
-        warnings.warn(NotKept(f"the file holds {frames} pictures; only the first is taken"), stacklevel=4)
-    if deep:
-        array = _turn(_read_deep(src, _DEEP_FORMATS[kind]), orientation)
-        return to_picture(array, limits, bit_depth), metadata
-    return to_picture(upright, limits, bit_depth), metadata
+        _warn(f"the file holds {frames} pictures; only the first is taken")
+    if gamma is not None and abs(gamma - 1 / 2.2) > 0.01:
+        _warn(f"the file states a gamma of {gamma:g}, which is not kept")
+    if kind in ("PNG", "TIFF") and (deep or upright.mode.startswith("I;16")):
+        bit_depth = bit_depth or 16  # what such a file means by white
+    if not deep:
+        return to_picture(upright, limits, bit_depth), metadata
+    array = _turn(_read_deep(file, kind, tags), orientation)
+    source = Source.TRANSPARENT_COLOUR if keyed else Source.NONE
+    picture = to_picture(array, limits, bit_depth)
+    return dataclasses.replace(picture, source=source), metadata
 
 
-def _is_deep(image: Any, kind: str, src: Any) -> bool:
-    """Whether an image that is not loaded yet has samples of more than eight bits in its file."""
-    if kind in ("PNG", "TIFF"):
-        return any(";16" in str(tile[3]) for tile in image.tile)
-    head = _bytes_of(src, _HEAD)
-    if kind == "AVIF":  # AV1's configuration record: its third byte has the bit high_bitdepth
-        at = head.find(b"av1C") + 6
-        return 6 <= at < len(head) and bool(head[at] & 0x40)
-    at = head.find(b"\xff\x4f\xff\x51") + 42  # the codestream's SIZ marker, and in it the first Ssiz
-    return 42 <= at < len(head) and head[at] & 0x7F > 7
+def _warn(message: str) -> None:
+    warnings.warn(NotKept(message), stacklevel=5)
 
 
-def _bytes_of(src: Any, count: int = -1) -> bytes:
-    if isinstance(src, (str, os.PathLike)):
-        with open(src, "rb") as file:
-            return file.read(count)
-    whole: bytes = src.getvalue()
-    return whole if count < 0 else whole[:count]
+def _upright(image: Any, kind: str, tags: dict[int, Any], deep: bool) -> tuple[Any, Metadata, int]:
+    """The image turned as its EXIF says, unless it is `deep`; its metadata; the orientation it had."""
+    import PIL.Image
+    import PIL.ImageOps
+
+    try:
+        orientation = tags.get(_ORIENTATION) or image.getexif().get(_ORIENTATION, 1)
+        # A TIFF file's EXIF is not where its pixels are turned; others lose their orientation with that.
+        if deep:
+            small = PIL.Image.new("1", (1, 1))
+            small.info = dict(image.info)
+            upright = PIL.ImageOps.exif_transpose(small)
+        else:
+            upright = PIL.ImageOps.exif_transpose(image)
+        metadata = Metadata.of(image if kind == "TIFF" else upright)
+    except (OSError, MemoryError, CodecError):
+        raise
+    except Exception as error:  # Pillow's readers of EXIF raise whatever is wrong with it
+        _warn(f"its EXIF cannot be read, and says nothing of how the picture stands: {error}")
+        return image, Metadata(icc=image.info.get("icc_profile")), 1
+    return upright, metadata, orientation if orientation in range(1, 9) else 1
 
 
-def _read_deep(src: Any, name: str) -> NDArray[Any]:
+def _check_tiff(tags: dict[int, Any]) -> None:
+    """Refuse 16-bit TIFF files whose samples would be taken for something else."""
+    deepest = max(tags.get(258) or (1,))
+    if deepest <= 8:
+        return
+    photometric, extra = tags.get(262, 1), tags.get(338) or ()
+    if photometric == 0:
+        raise InvalidImage(f"{deepest}-bit TIFF files in which 0 is white are not taken: invert them")
+    if photometric not in (1, 2):
+        raise InvalidImage(f"{deepest}-bit TIFF files of kind {photometric} are not taken: convert to RGB")
+    if tags.get(284, 1) != 1 and tags.get(277, 1) > 1:
+        raise InvalidImage(f"{deepest}-bit TIFF files in separate planes are not taken: interleave them")
+    if 1 in extra:
+        raise InvalidImage("16-bit TIFF files whose colour is multiplied by their alpha are not taken")
+
+
+def _is_deep(image: Any, kind: str, file: BinaryIO) -> bool:
+    """Whether an image that is not loaded yet has colour of more than eight bits, which Pillow would cut."""
+    if image.mode.startswith("I;"):
+        return False
+    if kind == "TIFF":
+        return max(image.tag_v2.get(258) or (1,)) > 8 and image.tag_v2.get(277, 1) > 1
+    if kind in ("AVIF", "JPEG2000"):
+        file.seek(0)
+        head = file.read(_HEAD)
+        if kind == "AVIF":  # AV1's configuration record: its third byte has the bit high_bitdepth
+            at = head.find(b"av1C") + 6
+            return 6 <= at < len(head) and bool(head[at] & 0x40)
+        at = head.find(b"\xff\x4f\xff\x51") + 42  # the codestream's SIZ marker, and in it the first Ssiz
+        return 42 <= at < len(head) and head[at] & 0x7F > 7
+    deep = any(";16" in str(tile[3]) for tile in image.tile)
+    if deep and kind not in _DEEP_FORMATS:
+        raise InvalidImage(f"16-bit colour in {kind} files is not read: use .png, .tiff, .ppm or .npy")
+    return deep
+
+
+def _read_deep(file: BinaryIO, kind: str, tags: dict[int, Any]) -> NDArray[Any]:
+    name = _DEEP_FORMATS[kind]
     try:
         import imagecodecs
     except ImportError:
         raise InvalidImage(
-            f"16-bit colour in {name.upper()} files needs imagecodecs: pip install 'codec[deep]'"
+            f"16-bit colour in {kind} files needs imagecodecs: pip install 'codec[deep]'"
         ) from None
-    data = _bytes_of(src)
+    file.seek(0)
     try:
-        array: NDArray[Any] = getattr(imagecodecs, f"{name}_decode")(data)
+        array: NDArray[Any] = getattr(imagecodecs, f"{name}_decode")(file.read())
     except Exception as error:  # each library has its own
         raise InvalidImage(f"the picture cannot be read: {error}") from None
+    if kind == "TIFF" and array.ndim == 3:
+        # Extra samples that are no alpha (2) are not the picture's.
+        extra = tags.get(338) or ()
+        array = array[:, :, : array.shape[2] - sum(what != 2 for what in extra)]
     return array
 
 
@@ -128,14 +205,20 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
 }
 """Writing a decoded picture should not lose more: lossless or nearly so."""
 
-_METADATA_OPTIONS = {
-    "AVIF": ("icc", "exif", "xmp"),
-    "JPEG": ("icc", "exif", "xmp"),
-    "PNG": ("icc", "exif", "xmp"),
-    "TIFF": ("icc", "exif"),
-    "WEBP": ("icc", "exif", "xmp"),
+_FORMATS: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[str, ...]]] = {
+    "AVIF": ((1, 2, 3, 4), (), ("icc", "exif", "xmp")),
+    "BMP": ((1, 3), (), ()),
+    "JPEG": ((1, 3), (), ("icc", "exif", "xmp")),
+    "JPEG2000": ((1, 2, 3, 4), (1,), ()),
+    "PNG": ((1, 2, 3, 4), (1, 2, 3, 4), ("icc", "exif", "xmp")),
+    "TGA": ((1, 2, 3, 4), (), ()),
+    "TIFF": ((1, 2, 3, 4), (1, 3, 4), ("icc", "exif")),
+    "WEBP": ((1, 2, 3, 4), (), ("icc", "exif", "xmp")),
 }
-"""What Pillow writes into files of each format."""
+"""Formats that hold pictures as they are: samples a pixel of eight bits, and of 16; metadata. Others that
+Pillow writes drop alpha, cut to a palette or change the size without a word."""
+
+_KINDS = {1: "gray", 2: "gray with alpha", 3: "RGB", 4: "RGB with alpha"}
 
 
 def check_suffix(suffix: str) -> str:
@@ -147,9 +230,9 @@ def check_suffix(suffix: str) -> str:
         return suffix[1:].upper()
     PIL.Image.init()
     name = PIL.Image.registered_extensions().get(suffix)
-    if name is None or name not in PIL.Image.SAVE:
-        raise ValueError(f"no picture format can be written for the extension {suffix!r}")
-    return name
+    if name not in _FORMATS or name not in PIL.Image.SAVE:
+        raise ValueError(f"no picture format is written for the extension {suffix!r}")
+    return str(name)
 
 
 def image_chunks(
@@ -162,25 +245,50 @@ def image_chunks(
     does not hold gives the warning `NotKept`. Raises `ValueError` for samples that it does not hold.
     """
     name = check_suffix(suffix)
+    suffix = suffix.lower()
     metadata = metadata or Metadata()
-    lost = [kind for kind in metadata.names if kind not in _METADATA_OPTIONS.get(name, ())]
+    # What does not fit shall show now, not after minutes of decoding.
+    kept = _fitting(metadata, name)
+    lost = [kind for kind in metadata.names if kind not in kept.names]
     if lost:
         warnings.warn(NotKept(f"{name} files are written without {', '.join(lost)}"), stacklevel=2)
-    suffix = suffix.lower()
     if suffix in raster.SUFFIXES:
         yield raster.header(suffix, shape, depth)
         for band in bands:
             yield raster.rows(suffix, band)
         return
+    if shape[2] not in _FORMATS[name][0 if depth == 8 else 1]:
+        raise ValueError(f"{name} files do not hold {_KINDS[shape[2]]} of {8 if depth == 8 else 16} bits")
     dtype = np.uint8 if depth == 8 else np.uint16
-    # What does not fit shall fail now, not after minutes of decoding.
     _write(np.zeros((16, 16, shape[2]), dtype), name, Metadata())
     samples = np.empty(shape, dtype)
     row = 0
     for band in bands:
         samples[row : row + len(band)] = band
         row += len(band)
-    yield _write(samples, name, metadata)
+    yield _write(samples, name, kept)
+
+
+def _fitting(metadata: Metadata, name: str) -> Metadata:
+    """The metadata that a file of this format takes and gives back."""
+    import PIL.Image
+
+    kept = Metadata()
+    for kind in metadata.names:
+        if name not in _FORMATS or kind not in _FORMATS[name][2]:
+            continue
+        alone = Metadata(**{kind: getattr(metadata, kind)})
+        try:
+            file = io.BytesIO(_write_with_pillow(np.zeros((16, 16), np.uint8), name, alone))
+            with PIL.Image.open(file) as image:
+                image.load()
+                back = Metadata.of(image)
+        except Exception:  # strange metadata fail in as many ways as there are readers of them
+            continue
+        # Formats write EXIF anew; the others must be what they were.
+        if back.names == (kind,) and (kind == "exif" or back == alone):
+            kept = dataclasses.replace(kept, **{kind: getattr(metadata, kind)})
+    return kept
 
 
 def _write(samples: NDArray[Any], name: str, metadata: Metadata) -> bytes:
@@ -194,41 +302,37 @@ def _write_with_pillow(samples: NDArray[Any], name: str, metadata: Metadata) -> 
     import PIL.PngImagePlugin
 
     options = dict(_SAVE_OPTIONS.get(name, {}))
-    kept = {kind: getattr(metadata, kind) for kind in _METADATA_OPTIONS.get(name, ())}
-    kept = {kind: value for kind, value in kept.items() if value}
-    if "icc" in kept:
-        options["icc_profile"] = kept["icc"]
-    if "exif" in kept:
-        options["exif"] = b"Exif\0\0" + kept["exif"]
-    if "xmp" in kept and name == "PNG":
+    if metadata.icc:
+        options["icc_profile"] = metadata.icc
+    if metadata.exif:
+        options["exif"] = b"Exif\0\0" + metadata.exif
+    if metadata.xmp and name == "PNG":
         options["pnginfo"] = PIL.PngImagePlugin.PngInfo()
-        options["pnginfo"].add_itxt("XML:com.adobe.xmp", kept["xmp"].decode("utf-8", "replace"))
-    elif "xmp" in kept:
-        options["xmp"] = kept["xmp"]
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", metadata.xmp.decode())
+    elif metadata.xmp:
+        options["xmp"] = metadata.xmp
     out = io.BytesIO()
-    image = PIL.Image.fromarray(samples)
     try:
-        image.save(out, name, **options)
+        PIL.Image.fromarray(samples).save(out, name, **options)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{name} files cannot hold it: {error}") from None
+        raise ValueError(f"{name} files do not hold it: {error}") from None
     return out.getvalue()
 
 
 def _write_deep(samples: NDArray[np.uint16], name: str, metadata: Metadata) -> bytes:
-    if name not in ("PNG", "TIFF") or (name == "TIFF" and samples.shape[2] == 2):
-        raise ValueError(f"{name} files cannot hold 16-bit samples of this kind: use .png or .npy")
     try:
         import imagecodecs
     except ImportError:
         raise ValueError(
             f"16-bit colour in {name} files needs imagecodecs: pip install 'codec[deep]'"
         ) from None
-    data: bytes = getattr(imagecodecs, f"{_DEEP_FORMATS[name]}_encode")(samples)
-    if metadata and name == "PNG":
-        return _with_chunks(data, _write_with_pillow(np.zeros((1, 1), np.uint8), "PNG", metadata))
-    if metadata:
-        warnings.warn(NotKept(f"16-bit {name} files are written without metadata"), stacklevel=2)
-    return data
+    if name == "PNG":
+        data = bytes(imagecodecs.png_encode(samples))
+        donor = _write_with_pillow(np.zeros((1, 1), np.uint8), "PNG", metadata)
+        return _with_chunks(data, donor)
+    if metadata.exif:
+        warnings.warn(NotKept("16-bit TIFF files are written without exif"), stacklevel=2)
+    return bytes(imagecodecs.tiff_encode(samples, iccprofile=metadata.icc))
 
 
 def _with_chunks(png: bytes, donor: bytes) -> bytes:

@@ -30,18 +30,29 @@ class Limits:
     """Pixels of one picture, or of the region that is decoded of it (268 million).
 
     An array of them takes three bytes each, which a file of 200 bytes may ask for."""
+    max_tile_pixels: int = 1 << 20
+    """Pixels of one tile of latents: 1024², as our encoder writes them. Each takes about 0.3 kB to decode."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_pixels, bool) or not isinstance(self.max_pixels, int):
-            raise TypeError(f"max_pixels must be an integer, not {type(self.max_pixels).__name__}")
-        if self.max_pixels < 1:
-            raise ValueError(f"max_pixels must be at least 1, not {self.max_pixels}")
+        for name, value in dataclasses.asdict(self).items():
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"{name} must be an integer, not {type(value).__name__}")
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
 
     def check(self, height: int, width: int) -> None:
         """Raise `LimitExceeded` for a picture or region that is too large."""
         check_side(height, width)
         if height * width > self.max_pixels:
             raise LimitExceeded(f"{height}×{width} pixels are over the limit of {self.max_pixels}")
+
+
+    def check_tile(self, height: int, width: int) -> None:
+        """Raise `LimitExceeded` for a tile of latents that is too large."""
+        if height * width > self.max_tile_pixels:
+            raise LimitExceeded(
+                f"tiles of {height}×{width} pixels are over the limit of {self.max_tile_pixels}"
+            )
 
 
 DEFAULT = Limits()

@@ -8,7 +8,7 @@ from typing import Any
 
 from codec import limits
 from codec.container import METADATA_KINDS, File, Section
-from codec.errors import LimitExceeded
+from codec.errors import FormatError, LimitExceeded
 
 _EXIF_PREFIX = b"Exif\0\0"
 
@@ -30,24 +30,26 @@ class Metadata:
     """XMP packet."""
 
     def __post_init__(self) -> None:
-        for name, value in dataclasses.asdict(self).items():
+        for name in METADATA_KINDS.values():
+            value = getattr(self, name)
             if value is None:
                 continue
-            if not isinstance(value, (bytes, bytearray)):
+            if not isinstance(value, (bytes, bytearray, memoryview)):
                 raise TypeError(f"{name} must be bytes, not {type(value).__name__}")
+            value = bytes(value)
             if name == "exif":
                 value = value.removeprefix(_EXIF_PREFIX)
             if len(value) > limits.MAX_METADATA:
                 raise LimitExceeded(f"{name} of {len(value)} bytes is over {limits.MAX_METADATA}")
-            object.__setattr__(self, name, bytes(value) or None)
+            object.__setattr__(self, name, value or None)
 
     def __bool__(self) -> bool:
-        return any(dataclasses.astuple(self))
+        return bool(self.names)
 
     @property
     def names(self) -> tuple[str, ...]:
         """What is there, of icc, exif and xmp."""
-        return tuple(name for name, value in dataclasses.asdict(self).items() if value)
+        return tuple(name for name in METADATA_KINDS.values() if getattr(self, name))
 
     @classmethod
     def of(cls, image: Any) -> Metadata:
@@ -94,12 +96,18 @@ def pack(metadata: Metadata) -> tuple[list[Section], list[bytes]]:
     return sections, payloads
 
 
-def unpack(file: File) -> Metadata:
-    """The metadata of a file; raises `FormatError` or a subclass."""
+def unpack(file: File, damaged: list[str] | None = None) -> Metadata:
+    """The metadata of a file; what is damaged is named in `damaged`, or raises if it is None."""
     from codec import lossless
 
     found = {}
     for number, section in enumerate(file.header.metadata):
         name = METADATA_KINDS[section.kind]
-        found[name] = lossless.unpack(file.metadata_payload(number), section.size, f"metadata ({name})")
+        try:
+            payload = file.metadata_payload(number)
+            found[name] = lossless.unpack(payload, section.size, f"metadata ({name})")
+        except FormatError:
+            if damaged is None:
+                raise
+            damaged.append(name)
     return Metadata(**found)

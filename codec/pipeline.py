@@ -140,7 +140,7 @@ class Pipeline:
             return encode_latents(self.model, self.tables, y, n, dead_zone)[0]
 
         batches = list(jobs.batches())
-        with Workers(shares.stop) as workers:
+        with Workers(shares.stop, shares.tell) as workers:
             for batch, payloads in zip(batches, workers.run(encode, batches), strict=True):
                 for job, payload in zip(batch, payloads, strict=True):
                     entries[job.picture][job.tile] = (payload.data, payload.symbols_crc)
@@ -217,28 +217,33 @@ class _Job:
 
 
 class _Shares:
-    """How much of each tile is done, from several threads; after `stop` the next report ends its thread."""
+    """How much of each tile is done: told by any thread, passed on by the one that called."""
 
     def __init__(self, progress: Progress, total: int) -> None:
         self._progress = progress
         self._total = total
         self._done: dict[_Job, float] = {}
-        self._lock = threading.Lock()
-        self._end: BaseException | None = None
+        self._told = 0.0
+        self._caller = threading.get_ident()
+        self._over = False
 
     def report(self, job: _Job, share: float) -> None:
-        with self._lock:
-            if self._end is not None:
-                raise self._end
-            self._done[job] = share
-            try:
-                self._progress(sum(self._done.values()) / self._total)
-            except BaseException as error:  # what the caller ends the call with, whichever tile's turn it is
-                self._end = error
-                raise
+        """Note a tile's share; after `stop` this ends its thread."""
+        if self._over:
+            raise RuntimeError("the call has ended")
+        self._done[job] = share
+        if threading.get_ident() == self._caller:
+            self.tell()
+
+    def tell(self) -> None:
+        """Pass on how much is done, if that is more than before."""
+        done = sum(list(self._done.values())) / self._total
+        if done > self._told:
+            self._told = done
+            self._progress(done)
 
     def stop(self) -> None:
-        self._end = self._end or RuntimeError("the call has ended")
+        self._over = True
 
 
 class _Jobs:

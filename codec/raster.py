@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 import os
 import re
-from typing import IO, Any
+import threading
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,85 +18,100 @@ from codec.image import Samples
 
 SUFFIXES = (".npy", ".pgm", ".ppm")
 
-_PNM_HEADER = re.compile(rb"P([56])" + rb"(?:\s|#[^\n]*\n)+(\d{1,9})" * 3 + rb"\s")
-
-_Found = tuple[int, tuple[int, int, int], np.dtype[Any], int | None]
-"""Where the samples begin, their shape, dtype and, if it is stated, depth."""
+_PNM_HEADER = re.compile(rb"P([2356])" + rb"(?:\s|#[^\n]*\n)+(\d{1,9})" * 3 + rb"\s")
 
 _PNM_HEADER_BYTES = 1 << 12
 """More than a header takes, comments included."""
 
 
-@dataclasses.dataclass(frozen=True)
 class Raster:
     """Samples H×W×C in a file. Only those that are asked for are read."""
 
-    path: str
+    def __init__(self, file: BinaryIO, layout: Layout) -> None:
+        self._file = file
+        self._layout = layout
+        self._lock = threading.Lock()
+        self.shape = layout.shape
+        self.depth = layout.depth
+        self.dtype = np.dtype(np.uint16) if layout.rescale else layout.dtype
+
+    def __del__(self) -> None:
+        self._file.close()
+
+    def __getitem__(self, slices: tuple[slice, slice], /) -> NDArray[Any]:
+        height, width, channels = self.shape
+        rows, columns = range(*slices[0].indices(height)), range(*slices[1].indices(width))
+        sample = channels * self._layout.dtype.itemsize
+        row_bytes = len(columns) * sample
+        part = bytearray(len(rows) * row_bytes)
+        for k, row in enumerate(rows):
+            # Not a memory map: a file that is cut short while it is read must raise, not crash.
+            start = self._layout.offset + (row * width + columns.start) * sample
+            part[k * row_bytes : (k + 1) * row_bytes] = self._read(start, row_bytes)
+        array: NDArray[Any] = np.frombuffer(part, self._layout.dtype).reshape(len(rows), len(columns), channels)
+        largest = self._layout.rescale
+        if not largest:
+            return array
+        full = (1 << largest.bit_length()) - 1
+        scaled = (np.minimum(array, largest).astype(np.uint32) * full + largest // 2) // largest
+        scaled_to_full: NDArray[Any] = scaled.astype(np.uint16)
+        return scaled_to_full
+
+    def _read(self, start: int, count: int) -> bytes:
+        with self._lock:
+            self._file.seek(start)
+            data = self._file.read(count)
+        if len(data) < count:
+            raise InvalidImage("the picture cannot be read: the file ends before its last row")
+        return data
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Where the samples of a file lie."""
+
     offset: int
     shape: tuple[int, int, int]
     dtype: np.dtype[Any]
     depth: int | None = None
     """Bits of a sample, if the file states more than eight."""
-
-    def __getitem__(self, slices: tuple[slice, slice], /) -> NDArray[Any]:
-        rows, columns = (range(*part.indices(size)) for part, size in zip(slices, self.shape, strict=False))
-        _, width, channels = self.shape
-        sample = channels * self.dtype.itemsize
-        part = bytearray(len(rows) * len(columns) * sample)
-        row_bytes = len(columns) * sample
-        with open(self.path, "rb", buffering=0) as file:
-            for k, row in enumerate(rows):
-                file.seek(self.offset + (row * width + columns.start) * sample)
-                # Not a memory map: a file that is cut short while it is read must raise, not crash.
-                view = memoryview(part)[k * row_bytes : (k + 1) * row_bytes]
-                if _read_into(file, view) < row_bytes:
-                    raise InvalidImage("the picture cannot be read: the file ends before its last row")
-        return np.frombuffer(part, self.dtype).reshape(len(rows), len(columns), channels)
+    rescale: int = 0
+    """The file's largest sample, if that is no power of two less one; 0 if it is."""
 
 
-def _read_into(file: io.RawIOBase, view: memoryview) -> int:
-    count = 0
-    while count < len(view):
-        got = file.readinto(view[count:])
-        if not got:
-            break
-        count += got
-    return count
-
-
-def open_raster(path: str | os.PathLike[str]) -> Raster | None:
-    """The samples of an uncompressed file; None for a file that needs a decoder.
+def open_raster(file: BinaryIO) -> Raster | None:
+    """The samples of an uncompressed file, which must stay open; None for a file that needs a decoder.
 
     Raises `InvalidImage` for a file that is uncompressed but no picture.
     """
-    with open(path, "rb") as file:
-        start = file.read(8)
-        file.seek(0)
-        found: _Found | None
-        if start.startswith(np.lib.format.MAGIC_PREFIX):
-            found = _npy(file)
-        elif start[:2] in (b"P5", b"P6"):
-            found = _pnm(file)
-        else:
-            return None
-        if found is None:
-            return None
-        offset, shape, dtype, depth = found
-        size = os.fstat(file.fileno()).st_size
-    needed = offset + int(np.prod(shape, dtype=object)) * dtype.itemsize
+    file.seek(0)
+    start = file.read(8)
+    file.seek(0)
+    if start.startswith(np.lib.format.MAGIC_PREFIX):
+        layout: Layout | None = _npy(file)
+    elif start[:1] == b"P" and start[1:2] in b"2356":
+        layout = _pnm(file)
+    else:
+        return None
+    if layout is None:
+        return None
+    size = file.seek(0, os.SEEK_END)
+    needed = layout.offset + math.prod(layout.shape) * layout.dtype.itemsize
     if size < needed:
         raise InvalidImage(f"the picture cannot be read: the file has {size} of {needed} bytes")
-    return Raster(os.fspath(path), offset, shape, dtype, depth)
+    return Raster(file, layout)
 
 
-def _npy(file: IO[bytes]) -> _Found:
+def _npy(file: BinaryIO) -> Layout:
     try:
         version = np.lib.format.read_magic(file)
         readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         if version not in readers:
             raise ValueError(f"its format is {version[0]}.{version[1]}")
         shape, fortran, dtype = readers[version](file)
-    except ValueError as error:
+    except (OSError, KeyboardInterrupt):
+        raise
+    except Exception as error:  # numpy parses the header as Python, which fails in many ways
         raise InvalidImage(f"the array cannot be read: {error}") from None
     if fortran and len(shape) > 1:
         raise InvalidImage("the array cannot be read: it is in Fortran order")
@@ -103,23 +120,31 @@ def _npy(file: IO[bytes]) -> _Found:
     if not (len(shape) == 2 or (len(shape) == 3 and shape[2] in (2, 3, 4))):
         text = "×".join(map(str, shape)) or "no dimensions"
         raise InvalidImage(f"an array must be H×W, H×W×2, H×W×3 or H×W×4, not {text}")
-    if 0 in shape:
+    if any(type(length) is not int or length < 1 for length in shape):
         raise InvalidImage(f"the picture is empty: {shape[0]}×{shape[1]}")
-    return file.tell(), (shape[0], shape[1], shape[2] if len(shape) == 3 else 1), dtype, None
+    return Layout(file.tell(), (shape[0], shape[1], shape[2] if len(shape) == 3 else 1), dtype)
 
 
-def _pnm(file: IO[bytes]) -> _Found | None:
+def _pnm(file: BinaryIO) -> Layout | None:
     match = _PNM_HEADER.match(file.read(_PNM_HEADER_BYTES))
     if not match:
         return None
     kind, width, height, largest = (int(group) for group in match.groups())
-    if largest != 255 and not 256 <= largest <= 65535:
-        return None  # Pillow stretches these
+    if largest < 256 and (largest != 255 or kind < 5):
+        return None  # Pillow reads these, and stretches them to 255
+    if kind < 5:
+        raise InvalidImage("16-bit samples as text are not read: use binary .pgm or .ppm")
+    if largest > 65535:
+        raise InvalidImage(f"the picture cannot be read: its largest sample is {largest}")
     if not width or not height:
         raise InvalidImage(f"the picture is empty: {height}×{width}")
-    dtype = np.dtype(np.uint8) if largest == 255 else np.dtype(">u2")
-    depth = largest.bit_length() if largest > 511 else None
-    return match.end(), (height, width, 3 if kind == 6 else 1), dtype, depth
+    shape = (height, width, 3 if kind == 6 else 1)
+    if largest == 255:
+        return Layout(match.end(), shape, np.dtype(np.uint8))
+    depth = largest.bit_length()
+    return Layout(
+        match.end(), shape, np.dtype(">u2"), depth, 0 if largest == (1 << depth) - 1 else largest
+    )
 
 
 def header(suffix: str, shape: tuple[int, int, int], depth: int) -> bytes:

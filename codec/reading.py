@@ -124,6 +124,9 @@ def open_part(data: Any, region: Region | None, on_error: OnError, limits: Limit
     file = container.read(as_bytes(data), complete=on_error == "raise")
     part = check_region(region, file.header.height, file.header.width)
     limits.check(part.height, part.width)
+    if not file.header.stored:
+        side = file.header.tile_size
+        limits.check_tile(min(side, file.header.height), min(side, file.header.width))
     if region is None and on_error == "raise":  # damage shows before minutes of decoding
         file.check_payloads()
     return file, part

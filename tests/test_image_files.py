@@ -217,7 +217,7 @@ def test_16_bit_colour_without_imagecodecs(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("samples", "depth", "suffix", "says"),
     [(4, 8, ".jpg", "JPEG"), (2, 8, ".ppm", "gray with alpha"), (3, 8, ".pgm", "RGB"), (1, 8, ".ppm", "gray"),
-     (3, 12, ".jpg", "16-bit"), (2, 12, ".tiff", "16-bit"), (1, 12, ".jpg", "JPEG"), (3, 8, ".xyz", "xyz")],
+     (3, 12, ".jpg", "RGB of 16"), (2, 12, ".tiff", "of 16 bits"), (1, 12, ".jpg", "JPEG"), (3, 8, ".xyz", "xyz")],
 )
 def test_what_formats_cannot_hold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, samples: int, depth: int, suffix: str, says: str
@@ -250,7 +250,7 @@ def test_what_is_not_kept_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"P6 9 9 255\n" + bytes(9 * 27 - 1), r"242|253|has \d+ of \d+ bytes"),
+        (b"P6 9 9 255\n" + bytes(9 * 27 - 1), r"has 253 of 254 bytes"),
         (b"P5 0 9 255\n", "empty"),
         (b"\x93NUMPY\x01\x00", "cannot be read"),
         (b"\x93NUMPY\x09\x00\x10\x00", "9.0"),
