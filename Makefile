@@ -15,7 +15,7 @@ demo: $(STAMP)
 	$(BIN)/python -m bench.demo --out demo
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-all: lint
 	$(BIN)/python -m pytest -m "nightly or not nightly"

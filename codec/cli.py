@@ -143,6 +143,7 @@ def decompress(
     damaged = False
 
     def convert_one(source: str, target: str, progress: Progress) -> Generator[bytes, None, None]:
+        nonlocal damaged
         kind = suffix if target == "-" else Path(target).suffix
         image_files.check_suffix(kind)
         with open_input(source) as data:
@@ -153,13 +154,18 @@ def decompress(
                 return
             picture, mask = worker.decompress(data, region=region, on_error="conceal", limits=limits)
             if mask.any():
-                nonlocal damaged
                 damaged = True
                 lost = f"{mask.sum()} of {mask.size} pixels are lost or near some that are"
                 click.echo(f"codec: {on_one_line(source)}: damaged: {lost}", err=True)
+            metadata, lost_kinds = convert.metadata_left(data)
+            if lost_kinds:
+                damaged = True
+                click.echo(f"codec: {on_one_line(source)}: damaged: {', '.join(lost_kinds)} lost", err=True)
             depth = codec.inspect(data).bit_depth
             samples = picture if picture.ndim == 3 else picture[:, :, None]
-            yield from image_files.image_chunks([samples], samples.shape, depth, kind)
+            yield from image_files.image_chunks(
+                [samples], samples.shape, depth, kind, None if strip else metadata
+            )
 
     run(jobs, convert_one, force)
     if damaged:

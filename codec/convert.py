@@ -8,13 +8,14 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
+from codec import container
 from codec.api import Codec, compress, memory_named, shared_codec
 from codec.files import open_bytes, write_atomically
 from codec.image_files import check_suffix, image_chunks, read_image
 from codec.limits import DEFAULT as DEFAULT_LIMITS
 from codec.limits import Limits
 from codec.metadata import Metadata, unpack
-from codec.reading import Data, Region, open_part
+from codec.reading import Data, Region, as_bytes, open_part
 
 
 def encode(
@@ -87,3 +88,9 @@ def decode_to_chunks(
             bands = codec.one_at_a_time(decode_bands(codec.pipeline_for(header.model_id), file, part, None))
         with contextlib.closing(bands):
             yield from image_chunks(bands, shape, header.depth, suffix, metadata)
+
+
+def metadata_left(data: Data) -> tuple[Metadata, list[str]]:
+    """The metadata of a file that may be damaged, and what of it is lost: icc, exif, xmp."""
+    lost: list[str] = []
+    return unpack(container.read(as_bytes(data), complete=False), lost), lost

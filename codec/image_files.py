@@ -64,6 +64,7 @@ def _read_with_pillow(
 ) -> tuple[Picture, Metadata]:
     import PIL.Image
 
+    notes: list[str] = []
     try:
         # By file, not by name: Pillow's memory map scrambles TIFF files that are to be turned.
         with PIL.Image.open(file) as image:
@@ -75,7 +76,7 @@ def _read_with_pillow(
                 _check_tiff(tags)
             if not deep:
                 image.load()
-            upright, metadata, orientation = _upright(image, kind, tags, deep)
+            upright, metadata, orientation = _upright(image, kind, tags, deep, notes)
             keyed = "transparency" in image.info
             gamma = image.info.get("gamma") if kind == "PNG" and not metadata.icc else None
     except (CodecError, MemoryError):
@@ -90,6 +91,8 @@ def _read_with_pillow(
         raise InvalidImage(f"the picture cannot be read: {error}") from None
     except Exception as error:  # Pillow's decoders raise whatever their libraries do
         raise InvalidImage(f"the picture cannot be read: {error}") from None
+    for note in notes:
+        _warn(note)
     if frames > 1 and kind != "MPO":  # a photograph and views of it that cameras add
         _warn(f"the file holds {frames} pictures; only the first is taken")
     if gamma is not None and abs(gamma - 1 / 2.2) > 0.01:
@@ -108,7 +111,9 @@ def _warn(message: str) -> None:
     warnings.warn(NotKept(message), stacklevel=5)
 
 
-def _upright(image: Any, kind: str, tags: dict[int, Any], deep: bool) -> tuple[Any, Metadata, int]:
+def _upright(
+    image: Any, kind: str, tags: dict[int, Any], deep: bool, notes: list[str]
+) -> tuple[Any, Metadata, int]:
     """The image turned as its EXIF says, unless it is `deep`; its metadata; the orientation it had."""
     import PIL.Image
     import PIL.ImageOps
@@ -126,7 +131,7 @@ def _upright(image: Any, kind: str, tags: dict[int, Any], deep: bool) -> tuple[A
     except (OSError, MemoryError, CodecError):
         raise
     except Exception as error:  # Pillow's readers of EXIF raise whatever is wrong with it
-        _warn(f"its EXIF cannot be read, and says nothing of how the picture stands: {error}")
+        notes.append(f"its EXIF cannot be read, and is left out: {error}")
         return image, Metadata(icc=image.info.get("icc_profile")), 1
     return upright, metadata, orientation if orientation in range(1, 9) else 1
 
@@ -282,6 +287,7 @@ def _fitting(metadata: Metadata, name: str) -> Metadata:
             file = io.BytesIO(_write_with_pillow(np.zeros((16, 16), np.uint8), name, alone))
             with PIL.Image.open(file) as image:
                 image.load()
+                image.getexif()
                 back = Metadata.of(image)
         except Exception:  # strange metadata fail in as many ways as there are readers of them
             continue

@@ -48,7 +48,8 @@ class Raster:
             # Not a memory map: a file that is cut short while it is read must raise, not crash.
             start = self._layout.offset + (row * width + columns.start) * sample
             part[k * row_bytes : (k + 1) * row_bytes] = self._read(start, row_bytes)
-        array: NDArray[Any] = np.frombuffer(part, self._layout.dtype).reshape(len(rows), len(columns), channels)
+        array: NDArray[Any] = np.frombuffer(part, self._layout.dtype)
+        array = array.reshape(len(rows), len(columns), channels)
         largest = self._layout.rescale
         if not largest:
             return array

@@ -142,9 +142,9 @@ MUTATIONS = [
         ("MAX_SIDE", "if max(height, width) > MAX_SIDE:", _NEVER, INVALID),
         ("MAX_SIDE of a picture", "        check_side(height, width)\n", "", INPUTS),
         ("max_pixels", "if height * width > self.max_pixels:", _NEVER, f"{INPUTS} {INVALID}"),
-        ("max_pixels of 0", "if self.max_pixels < 1:", _NEVER, REGIONS),
+        ("max_pixels of 0", "if value < 1:", _NEVER, REGIONS),
         ("max_pixels that is no integer",
-         "if isinstance(self.max_pixels, bool) or not isinstance(self.max_pixels, int):", _NEVER, REGIONS),
+         "if isinstance(value, bool) or not isinstance(value, int):", _NEVER, REGIONS),
     ),
     *_of(
         "lossless.py",
@@ -288,7 +288,7 @@ MUTATIONS = [
     ),
     *_of(
         "image_files.py",
-        ("max_pixels of an uncompressed file", "        limits.check(found.shape[0], found.shape[1])\n", "",
+        ("max_pixels of an uncompressed file", "    limits.check(found.shape[0], found.shape[1])\n", "",
          PICTURES),
         ("max_pixels of a picture file", "            limits.check(image.height, image.width)\n", "",
          PICTURES),
@@ -296,11 +296,11 @@ MUTATIONS = [
     *_of(
         "raster.py",
         ("uncompressed file cut short", "if size < needed:", _NEVER, RASTER),
-        ("cut short while it is read", "if _read_into(file, view) < row_bytes:",
+        ("cut short while it is read", "if len(data) < count:",
          "if _read_into(file, view) < 0:", RASTER),
         ("Fortran order", "if fortran and len(shape) > 1:", _NEVER, RASTER),
         ("dtype of .npy", 'if dtype.kind != "u" or dtype.itemsize > 2:', _NEVER, RASTER),
-        ("empty .npy", "if 0 in shape:", _NEVER, RASTER),
+        ("empty .npy", "if any(type(length) is not int or length < 1 for length in shape):", _NEVER, RASTER),
         ("empty .pgm", "if not width or not height:", _NEVER, RASTER),
     ),
     *_of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tracemalloc
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from PIL import Image, ImageCms, ImageFile
 import codec
 from codec import decoding, limits
 from codec.cli import main
-from codec.image_files import image_chunks, read_image
+from codec.image_files import _turn, image_chunks, read_image
 from tests.pictures import textured
 from tests.test_kinds import picture
 
@@ -89,6 +90,81 @@ def test_strip(tmp_path: Path) -> None:
     assert (tmp_path / "c.cae").read_bytes() == (tmp_path / "a.cae").read_bytes()
     run = CliRunner().invoke(main, ["info", str(tmp_path / "b.cae")])
     assert "icc exif xmp" in run.stdout
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".avif", ".tiff", ".ppm"])
+@pytest.mark.parametrize("strange", [b"garbage", b"II*\0", b"MM\0*\0\0\0\x08\xff\xff", bytes(70_000)])
+def test_strange_metadata_never_keep_a_picture(tmp_path: Path, suffix: str, strange: bytes) -> None:
+    """What a format does not take is left out, and said; the picture comes all the same."""
+    metadata = codec.Metadata(icc=strange, exif=strange, xmp=b"\xff" + strange)
+    (tmp_path / "x.cae").write_bytes(codec.compress(textured(20, 30), metadata=metadata))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", codec.NotKept)
+        codec.decode(tmp_path / "x.cae", tmp_path / f"x{suffix}")
+    back, _ = read_image(tmp_path / f"x{suffix}")
+    assert back.samples.shape == (20, 30, 3)
+
+
+def test_conceal_keeps_the_metadata_that_are_left(tmp_path: Path) -> None:
+    metadata = codec.Metadata(icc=ICC, xmp=XMP)
+    data = bytearray(codec.compress(textured(20, 30), metadata=metadata))
+    data[codec.inspect(bytes(data)).header_bytes + 20] ^= 1
+    (tmp_path / "x.cae").write_bytes(data)
+    names = [str(tmp_path / "x.cae"), str(tmp_path / "x.png")]
+    run = CliRunner().invoke(main, ["decompress", "--conceal", *names])
+    assert run.exit_code == 1
+    assert "icc lost" in run.stderr
+    with Image.open(tmp_path / "x.png") as out:
+        assert "icc_profile" not in out.info
+        assert "xmp" in out.info
+
+
+@pytest.mark.parametrize("suffix", [".avif", ".webp", ".gif", ".bmp", ".jpg", ".tga"])
+def test_16_bit_gray_is_not_written_as_white(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "x.cae").write_bytes(codec.compress(picture(20, 30, 1, 16)))
+    with pytest.raises(ValueError, match=r"gray of 16 bits|extension"):
+        codec.decode(tmp_path / "x.cae", tmp_path / f"x{suffix}")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("samples", [1, 3])
+@pytest.mark.parametrize("depth", [8, 16])
+def test_tiff_files_are_upright(tmp_path: Path, orientation: int, samples: int, depth: int) -> None:
+    array = picture(40, 60, samples, depth)
+    path = tmp_path / "x.tiff"
+    path.write_bytes(with_orientation(bytes(imagecodecs.tiff_encode(array)), orientation))
+    opened, _ = read_image(path)
+    expected = _turn(array.reshape(40, 60, samples), orientation)
+    assert np.array_equal(opened.read(opened.box), expected)
+
+
+def with_orientation(tiff: bytes, orientation: int) -> bytes:
+    """A little-endian TIFF file with one more tag, its directory moved to the end."""
+    at = int.from_bytes(tiff[4:8], "little")
+    count = int.from_bytes(tiff[at : at + 2], "little")
+    entries = [tiff[at + 2 + 12 * k : at + 14 + 12 * k] for k in range(count)]
+    entries = [entry for entry in entries if entry[:2] != (274).to_bytes(2, "little")]
+    entries.append(
+        (274).to_bytes(2, "little") + (3).to_bytes(2, "little") + (1).to_bytes(4, "little")
+        + orientation.to_bytes(4, "little")
+    )
+    entries.sort(key=lambda entry: int.from_bytes(entry[:2], "little"))
+    tiff += bytes(len(tiff) % 2)
+    directory = len(entries).to_bytes(2, "little") + b"".join(entries) + bytes(4)
+    return tiff[:4] + len(tiff).to_bytes(4, "little") + tiff[8:] + directory
+
+
+@pytest.mark.parametrize(("largest", "depth"), [(256, 9), (300, 9), (511, 9), (1000, 10), (4095, 12)])
+def test_every_largest_sample_of_pgm(tmp_path: Path, largest: int, depth: int) -> None:
+    """White stays white: a range that is no power of two less one is stretched to one."""
+    array = np.linspace(0, largest, 400).round().astype(">u2").reshape(20, 20)
+    path = tmp_path / "x.pgm"
+    path.write_bytes(f"P5 20 20 {largest}\n".encode() + array.tobytes())
+    opened, _ = read_image(path)
+    full = (1 << depth) - 1
+    assert opened.depth == depth
+    expected = (array.astype(int) * full + largest // 2) // largest
+    assert np.array_equal(opened.read(opened.box)[:, :, 0], expected)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -217,7 +293,8 @@ def test_16_bit_colour_without_imagecodecs(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("samples", "depth", "suffix", "says"),
     [(4, 8, ".jpg", "JPEG"), (2, 8, ".ppm", "gray with alpha"), (3, 8, ".pgm", "RGB"), (1, 8, ".ppm", "gray"),
-     (3, 12, ".jpg", "RGB of 16"), (2, 12, ".tiff", "of 16 bits"), (1, 12, ".jpg", "JPEG"), (3, 8, ".xyz", "xyz")],
+     (3, 12, ".jpg", "of 16"),
+     (2, 12, ".tiff", "of 16 bits"), (1, 12, ".jpg", "JPEG"), (3, 8, ".xyz", "xyz")],
 )
 def test_what_formats_cannot_hold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, samples: int, depth: int, suffix: str, says: str
