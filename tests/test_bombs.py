@@ -223,4 +223,7 @@ def test_a_process_with_little_memory_says_so_by_name(
     )
     lines = done.stdout.splitlines()
     assert len(lines) == 4, done.stderr
-    assert set(lines) == {"the picture needs more memory than there is"}
+    says = "the picture needs more memory than there is"
+    if not mode & layout.STORED:
+        says = "tiles of 4096×4096 pixels are over the limit of 1048576"  # before any memory is taken
+    assert set(lines) == {says}

@@ -120,9 +120,9 @@ def test_lack_of_memory_has_a_name(tiny: codec.Codec, small: bytes) -> None:
     """A small file may declare a large picture; a process with little memory says so by name."""
     header, payloads = unpack(small)
     tile = header.tiles[0]
-    big = Header(**{**header.__dict__, "width": 16384, "height": 16384, "tile_size": 4096,
-                    "tiles": (tile,) * 16})
-    data = container.pack(big, [bytes(payloads[0])] * 16)
+    big = Header(**{**header.__dict__, "width": 16384, "height": 16384, "tile_size": 1024,
+                    "tiles": (tile,) * 256})
+    data = container.pack(big, [bytes(payloads[0])] * 256)
     from codec import decoding
 
     def fail(*args: object, **kwargs: object) -> None:

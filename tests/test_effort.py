@@ -106,8 +106,11 @@ def test_several_tiles_and_progress(tiny: codec.Codec, never_stored: None) -> No
     data = encode(tiny, image, level, 64, effort=small, progress=shares.append)
     assert codec.inspect(data).tiles == 12
     assert shares[-1] == 1
-    assert len(shares) >= 4 * 12
+    assert len(shares) >= 3  # told by the calling thread, which looks every tenth of a second
     assert all(a <= b for a, b in itertools.pairwise(shares))
+    alone: list[float] = []
+    encode(tiny, image, level, 1024, effort=small, progress=alone.append)
+    assert len(alone) >= 4
     plain = encode(tiny, image, level, 64)
     assert cost(tiny, image, data, level / 10.24) < cost(tiny, image, plain, level / 10.24)
 

@@ -126,6 +126,41 @@ def test_progress_can_end_a_call(tiny_weights: Path, never_stored: None, effort:
     with pytest.raises(Enough):
         worker.compress(image, effort=effort, progress=progress)
     assert shares == sorted(shares)
-    assert 0.3 < shares[-1] < 1
+    assert 0.3 < shares[-1] <= 1
     small = textured(40, 40)
     assert worker.compress(small) == codec.Codec(model=tiny_weights).compress(small)
+
+
+def test_progress_may_use_the_codec(tiny: codec.Codec, tiny_weights: Path, never_stored: None) -> None:
+    """It runs in the thread that called, which holds the codec already."""
+    worker = codec.Codec(model=tiny_weights, threads=4)
+    data, seen = tiny.compress(textured(40, 40)), []
+
+    def progress(share: float) -> None:
+        seen.append((threading.current_thread(), worker.decompress(data).shape))
+
+    encode(worker, textured(200, 200), 500, progress=progress)
+    assert set(seen) == {(threading.current_thread(), (40, 40, 3))}
+
+
+def test_others_may_call_between_two_bands(tmp_path: Path) -> None:
+    """A slow reader of a decoded file keeps nobody else from working."""
+    from codec import convert
+
+    shared = codec.Codec()
+    data = encode(shared, textured(200, 100), 500)
+    chunks = convert.decode_to_chunks(
+        data, ".npy", lambda: shared, region=None, strip=False, limits=codec.Limits()
+    )
+    first = [next(chunks), next(chunks)]  # the header and a band
+    results: list[object] = []
+    other = threading.Thread(target=lambda: results.append(shared.decompress(data)))
+    other.start()
+    other.join(60)
+    assert not other.is_alive()
+    assert np.array_equal(results[0], shared.decompress(data))  # type: ignore[arg-type]
+    closing = threading.Thread(target=chunks.close)
+    closing.start()
+    closing.join(60)
+    assert shared.decompress(data).shape == (200, 100, 3)
+    assert len(first) == 2
