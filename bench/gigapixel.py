@@ -34,6 +34,9 @@ _PHOTOGRAPHS = 60
 
 _REGION = 1000
 
+_SMALL = 3072
+"""Side of a picture in which the region needs as many tiles as in the large one."""
+
 
 @dataclasses.dataclass
 class Run:
@@ -136,6 +139,14 @@ def main(
         rows = slice(top, top + _REGION), slice(left, left + _REGION)
         if not np.array_equal(np.load(part), result[rows]):
             raise click.ClickException(f"the {name} region differs from the whole")
+    small, small_packed = folder / "small.npy", folder / "small.cae"
+    np.save(small, original[slice(0, _SMALL), slice(0, _SMALL)])
+    run("compress", *common, "-q", str(quality), str(small), str(small_packed))
+    region = [str(value) for value in (500, 500, _REGION, _REGION)]
+    for name, file in (("of the whole", packed), (f"of {_SMALL}×{_SMALL} pixels of it", small_packed)):
+        runs[f"the same region {name}"] = run(
+            "decompress", *common, "--region", *region, str(file), str(folder / "part.npy")
+        )
     figures = {
         "side": side,
         "bytes": packed.stat().st_size,
