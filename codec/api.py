@@ -244,8 +244,12 @@ class Codec:
             self._others[model_id] = _load_pipeline(entry.name, entry.read(), self.device)
         return self._others[model_id]
 
-    def one_at_a_time(self, bands: Generator[Samples, None, None]) -> Generator[Samples, None, None]:
-        """The same bands; others may call between two of them, as long as that takes."""
+    def one_at_a_time(self, file: File, part: Box) -> Generator[Samples, None, None]:
+        """The bands of a part of a file of latents; others may call between two of them."""
+        from codec.decoding import decode_bands
+
+        with self._running():
+            bands = decode_bands(self.pipeline_for(file.header.model_id), file, part, None)
         with contextlib.closing(bands):
             while True:
                 with self._running():

@@ -23,6 +23,7 @@ from codec.cli_jobs import each, end_in_order, on_one_line, open_input, plan, ru
 from codec.cli_train import export_command, train_command
 from codec.effort import DEFAULT_EFFORT, Progress
 from codec.errors import CodecError
+from codec.image import KINDS
 from codec.limits import DEFAULT, Limits
 
 _PATHS = click.argument("paths", nargs=-1, required=True, metavar="IN… [OUT]")
@@ -187,7 +188,7 @@ def info(paths: tuple[str, ...], as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps(fields))
             return
-        kind = {1: "gray", 2: "gray with alpha", 3: "RGB", 4: "RGB with alpha"}[about.channels]
+        kind = KINDS[about.channels]
         kind += f" {about.bit_depth} bits" if about.bit_depth > 8 else ""
         kind += f" (from {about.source})" if about.source else ""
         limit = f" (the {about.quality_limit})" if about.quality_limit else ""

@@ -29,8 +29,9 @@ def encode(
 ) -> None:
     """Compress a picture file into a `.cae` file, with its ICC profile, EXIF and XMP unless `strip` is set.
 
-    Any format that Pillow reads is taken, turned upright as its EXIF says; 16-bit colour in PNG and TIFF
-    needs codec[deep]. Files of .npy, .ppm and .pgm are read a few rows at a time, whatever their size.
+    Any format that Pillow reads is taken, turned upright as its EXIF says; 16-bit colour in PNG, TIFF,
+    JPEG 2000 and AVIF needs codec[deep]. Files of .npy, .ppm and .pgm are read a few rows at a time, whatever
+    their size.
 
     Other `options` are those of `compress`. `dst` is replaced whole or not at all. Raises as `compress`;
     `InvalidImage` also for a file that cannot be read as a picture, `OSError` if a file cannot be opened or
@@ -82,10 +83,7 @@ def decode_to_chunks(
     shape = (part.height, part.width, header.samples)
     codec = None if header.stored else worker()
     with memory_named():
-        if codec is None:
-            bands = decode_bands(None, file, part, None)
-        else:
-            bands = codec.one_at_a_time(decode_bands(codec.pipeline_for(header.model_id), file, part, None))
+        bands = decode_bands(None, file, part, None) if codec is None else codec.one_at_a_time(file, part)
         with contextlib.closing(bands):
             yield from image_chunks(bands, shape, header.depth, suffix, metadata)
 

@@ -16,6 +16,9 @@ from codec.tiling import Box
 Samples = NDArray[np.unsignedinteger[Any]]
 """H×W×C uint8 or uint16."""
 
+KINDS = {1: "gray", 2: "gray with alpha", 3: "RGB", 4: "RGB with alpha"}
+"""Names of pictures by the samples of a pixel."""
+
 _SAMPLES = {2: "H×W×2 (gray and alpha)", 3: "H×W×3 (RGB)", 4: "H×W×4 (RGB and alpha)"}
 
 _PILLOW_MODES = {

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from codec import raster
 from codec.container import Source
 from codec.errors import CodecError, InvalidImage, LimitExceeded, NotKept
-from codec.image import Picture, Samples, to_picture, to_picture_of_depth
+from codec.image import KINDS, Picture, Samples, to_picture, to_picture_of_depth
 from codec.limits import DEFAULT, Limits
 from codec.metadata import Metadata
 
@@ -223,8 +223,6 @@ _FORMATS: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[str, ...]]] = 
 """Formats that hold pictures as they are: samples a pixel of eight bits, and of 16; metadata. Others that
 Pillow writes drop alpha, cut to a palette or change the size without a word."""
 
-_KINDS = {1: "gray", 2: "gray with alpha", 3: "RGB", 4: "RGB with alpha"}
-
 
 def check_suffix(suffix: str) -> str:
     """The name of the format with the extension `suffix`; `ValueError` if none is written."""
@@ -263,7 +261,7 @@ def image_chunks(
             yield raster.rows(suffix, band)
         return
     if shape[2] not in _FORMATS[name][0 if depth == 8 else 1]:
-        raise ValueError(f"{name} files do not hold {_KINDS[shape[2]]} of {8 if depth == 8 else 16} bits")
+        raise ValueError(f"{name} files do not hold {KINDS[shape[2]]} of {8 if depth == 8 else 16} bits")
     dtype = np.uint8 if depth == 8 else np.uint16
     _write(np.zeros((16, 16, shape[2]), dtype), name, Metadata())
     samples = np.empty(shape, dtype)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.errors import InvalidImage
-from codec.image import Samples
+from codec.image import KINDS, Samples
 
 SUFFIXES = (".npy", ".pgm", ".ppm")
 
@@ -54,9 +54,8 @@ class Raster:
         if not largest:
             return array
         full = (1 << largest.bit_length()) - 1
-        scaled = (np.minimum(array, largest).astype(np.uint32) * full + largest // 2) // largest
-        scaled_to_full: NDArray[Any] = scaled.astype(np.uint16)
-        return scaled_to_full
+        array = (np.minimum(array, largest).astype(np.uint32) * full + largest // 2) // largest
+        return array.astype(np.uint16)
 
     def _read(self, start: int, count: int) -> bytes:
         with self._lock:
@@ -162,8 +161,7 @@ def header(suffix: str, shape: tuple[int, int, int], depth: int) -> bytes:
         return out.getvalue()
     kind = {".pgm": 1, ".ppm": 3}[suffix]
     if samples != kind:
-        what = {1: "gray", 2: "gray with alpha", 3: "RGB", 4: "RGB with alpha"}[samples]
-        raise ValueError(f"{suffix} files cannot hold {what}")
+        raise ValueError(f"{suffix} files do not hold {KINDS[samples]}")
     return f"P{5 if kind == 1 else 6}\n{width} {height}\n{(1 << depth) - 1}\n".encode()
 
 

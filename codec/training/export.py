@@ -103,7 +103,7 @@ def validate_real(
             decoded = decode_pictures(pipeline, [file])[0]
             total["bpp"] += 8 * len(data) / pixels
             total["payload_bpp"] += 8 * sum(tile.length for tile in file.header.tiles) / pixels
-            total["estimated_bpp"] += _estimated_bits(pipeline, image, level) / pixels
+            total["estimated_bpp"] += estimated_bits(pipeline, image, level) / pixels
             mse = np.square(image.astype(np.float64) - decoded).mean()
             total["psnr"] += 10 * math.log10(255**2 / max(mse, 1e-9))
         rows.append({"quality": quality, **{k: v / len(images) for k, v in total.items()}})
@@ -111,7 +111,8 @@ def validate_real(
 
 
 @torch.no_grad()
-def _estimated_bits(pipeline: Pipeline, image: np.ndarray, level: int) -> float:
+def estimated_bits(pipeline: Pipeline, image: np.ndarray, level: int) -> float:
+    """Information content, under the tables, of the symbols of a picture H×W×3 uint8 coded in one tile."""
     x = torch.from_numpy(image)[None].to(pipeline.device, torch.float64) / 255
     levels = torch.tensor([level], device=pipeline.device)
     y = pipeline.model.analysis(x, levels)
