@@ -41,10 +41,21 @@ class Outcome:
     failed: bool = False
 
 
+def photograph_of_samples() -> NDArray[np.uint8]:
+    """What the pictures are made from, 240×320×3."""
+    return read_rgb(list_images(SAMPLES)[0])[:240, :320]
+
+
+def deepened(rgb: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    """The same in 16 bits, all of which are used."""
+    noise = np.random.default_rng(0).integers(0, 257, rgb.shape)
+    return np.clip(rgb.astype(np.uint16) * 257 + noise, 0, 65535).astype(np.uint16)
+
+
 def make_folder(folder: Path) -> None:
     """Pictures of many kinds, and files that are none, made from the sample photographs."""
     folder.mkdir(parents=True, exist_ok=True)
-    rgb = read_rgb(list_images(SAMPLES)[0])[:240, :320]
+    rgb = photograph_of_samples()
     photograph = Image.fromarray(rgb)
     for name, write in (_pictures(photograph, rgb) | _strange(photograph, rgb)).items():
         write(folder / name)
@@ -59,8 +70,7 @@ def _pictures(photograph: Image.Image, rgb: NDArray[np.uint8]) -> dict[str, Call
     logo = Image.new("RGBA", (128, 128), (200, 30, 30, 0))
     ImageDraw.Draw(logo).ellipse((8, 8, 120, 120), (30, 90, 200, 255))
     logo = logo.resize((96, 96), Image.Resampling.LANCZOS)
-    rng = np.random.default_rng(0)
-    deep = np.clip(rgb.astype(np.uint16) * 257 + rng.integers(0, 257, rgb.shape), 0, 65535).astype(np.uint16)
+    deep = deepened(rgb)
     medical = deep[:, :, 1] >> 4
     icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     exif = Image.Exif()

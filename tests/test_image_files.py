@@ -452,3 +452,14 @@ def test_a_mixed_folder(tmp_path: Path) -> None:
     }
     assert all(outcome.result.startswith("refused: ") for outcome in outcomes if outcome.name in refused)
     assert len(outcomes) - len(refused) >= 25
+    # What was read is what was written, by arrays that our reader has not seen.
+    rgb = mixed.photograph_of_samples()
+    deep = mixed.deepened(rgb)
+    for name, expected in {
+        "old.bmp": rgb, "wavelets.jp2": rgb, "name with\nnewline ü.png": rgb,
+        "satellite, 16 bits.tiff": deep, "array.npy": deep,
+        "16 bits with alpha.png": np.dstack([deep, deep[:, :, :1]]),
+        "medical, 12 bits.pgm": deep[:, :, 1:2] >> 4, "medical, 12 bits.png": deep[:, :, 1:2] >> 4,
+    }.items():
+        opened, _ = read_image(tmp_path / "in" / name)
+        assert np.array_equal(opened.read(opened.box), expected), name
