@@ -49,7 +49,8 @@ def photograph_of_samples() -> NDArray[np.uint8]:
 def deepened(rgb: NDArray[np.uint8]) -> NDArray[np.uint16]:
     """The same in 16 bits, all of which are used."""
     noise = np.random.default_rng(0).integers(0, 257, rgb.shape)
-    return np.clip(rgb.astype(np.uint16) * 257 + noise, 0, 65535).astype(np.uint16)
+    deep: NDArray[np.uint16] = np.clip(rgb.astype(np.uint16) * 257 + noise, 0, 65535).astype(np.uint16)
+    return deep
 
 
 def make_folder(folder: Path) -> None:

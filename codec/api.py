@@ -22,6 +22,7 @@ from codec.image import Picture, Samples, from_samples, to_picture
 from codec.limits import DEFAULT as DEFAULT_LIMITS
 from codec.limits import Limits
 from codec.metadata import Metadata
+from codec.metadata import pack as pack_metadata
 from codec.rate_control import Target, Trial
 from codec.reading import Data, OnError, Region, inspect, open_part
 from codec.tiling import Box
@@ -144,6 +145,10 @@ class Codec:
             raise TypeError(f"metadata must be codec.Metadata, not {type(metadata).__name__}")
         picture = to_picture(image, limits, bit_depth)
         report = progress or (lambda share: None)
+        if isinstance(goal, Target) and goal.kind == "bytes" and metadata:
+            taken = sum(map(len, pack_metadata(metadata)[1]))
+            if taken >= goal.value:
+                raise TargetUnreachable(f"{goal} is out of reach: metadata alone takes {taken} bytes")
         with self._running():
 
             def encode(level: int, at: int, shown: Progress) -> bytes:

@@ -12,6 +12,7 @@ import imagecodecs
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageFile
 
 import codec
@@ -206,6 +207,16 @@ def test_metadata_given_to_compress(tiny: codec.Codec) -> None:
         codec.Metadata(icc="profile")  # type: ignore[arg-type]
     with pytest.raises(codec.LimitExceeded, match="exif"):
         codec.Metadata(exif=bytes(limits.MAX_METADATA + 1))
+
+
+def test_metadata_larger_than_the_target(tiny: codec.Codec) -> None:
+    """Said at once, with the reason, not after eight encodes."""
+    calls: list[float] = []
+    with pytest.raises(codec.TargetUnreachable, match="metadata alone takes"):
+        tiny.compress(
+            textured(40, 50), target_bytes=300, metadata=codec.Metadata(icc=ICC), progress=calls.append
+        )
+    assert calls == []
 
 
 def test_damaged_metadata_is_named(tiny: codec.Codec) -> None:
@@ -455,11 +466,12 @@ def test_a_mixed_folder(tmp_path: Path) -> None:
     # What was read is what was written, by arrays that our reader has not seen.
     rgb = mixed.photograph_of_samples()
     deep = mixed.deepened(rgb)
-    for name, expected in {
+    written: dict[str, NDArray[Any]] = {
         "old.bmp": rgb, "wavelets.jp2": rgb, "name with\nnewline ü.png": rgb,
         "satellite, 16 bits.tiff": deep, "array.npy": deep,
         "16 bits with alpha.png": np.dstack([deep, deep[:, :, :1]]),
         "medical, 12 bits.pgm": deep[:, :, 1:2] >> 4, "medical, 12 bits.png": deep[:, :, 1:2] >> 4,
-    }.items():
+    }
+    for name, expected in written.items():
         opened, _ = read_image(tmp_path / "in" / name)
         assert np.array_equal(opened.read(opened.box), expected), name
