@@ -25,7 +25,7 @@ from codec.limits import Limits
 from codec.metadata import Metadata
 from codec.reading import Info, inspect, read_metadata, verify
 
-__version__ = "0.6.0"
+__version__ = "0.7.0"
 
 __all__ = [
     "ChecksumMismatch",

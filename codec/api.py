@@ -201,6 +201,7 @@ class Codec:
     ) -> bytes:
         """The file that meets `target`; warns of `TargetMissed` or raises `TargetUnreachable`."""
         from codec.decoding import decode_bands, whole
+        from codec.residual import last_level_without
 
         def attempt(level: int, at: int, report: Progress) -> Trial:
             data = encode(level, at, report)
@@ -211,7 +212,8 @@ class Codec:
             return Trial(level, data, psnr, inspect(data).lossless)
 
         pixels = picture.height * picture.width
-        best, reached = rate_control.reach(target, pixels, attempt, effort, progress)
+        knee = last_level_without(picture.depth)
+        best, reached = rate_control.reach(target, pixels, attempt, effort, progress, knee)
         if not reached:
             about = f"{target} is out of reach: {best.describe(pixels)}"
             if target.kind == "bytes":

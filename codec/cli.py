@@ -192,7 +192,9 @@ def info(paths: tuple[str, ...], as_json: bool) -> None:
         kind += f" {about.bit_depth} bits" if about.bit_depth > 8 else ""
         kind += f" (from {about.source})" if about.source else ""
         limit = f" (the {about.quality_limit})" if about.quality_limit else ""
-        how = "lossless" if about.lossless else f"quality {about.quality:g}{limit}, model {about.model}"
+        bound = "" if about.max_error is None else f", errors up to {about.max_error}"
+        how = f"quality {about.quality:g}{limit}{bound}, model {about.model}"
+        how = "lossless" if about.lossless else how
         tiles = f"{about.tiles} tile{'s' if about.tiles > 1 else ''}"
         extra = f", {' '.join(about.metadata)}" if about.metadata else ""
         click.echo(

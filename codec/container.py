@@ -32,7 +32,7 @@ MAX_LEVEL = 1024
 TILE_UNIT = 64
 """Tile sides are stored in units of this many pixels."""
 
-_RGB, _STORED, _ALPHA, _DEEP, _METADATA, _CONVERTED = (1 << bit for bit in range(6))
+_RGB, _STORED, _ALPHA, _DEEP, _METADATA, _CONVERTED, _RESIDUAL = (1 << bit for bit in range(7))
 """Bits of the mode."""
 
 
@@ -93,10 +93,19 @@ class Header:
     tiles: tuple[Tile, ...]
     alpha: tuple[Tile, ...] = ()
     """Those of the alpha, as many as `tiles`; none without alpha."""
+    residual: tuple[Tile, ...] = ()
+    """Those of the residual layer, as many as `tiles`; none without it."""
+    step: int = 0
+    """Quantization step of the residual layer, in units of a sample; 0 without it."""
     depth: int = 8
     """Bits of a sample: 8, or 9…16 in 16-bit integers."""
     source: Source = Source.NONE
     metadata: tuple[Section, ...] = ()
+
+    @property
+    def planes(self) -> tuple[tuple[Tile, ...], ...]:
+        """The entries of tiles, of their residual and of their alpha, as far as there are any."""
+        return tuple(entries for entries in (self.tiles, self.residual, self.alpha) if entries)
 
     @property
     def samples(self) -> int:
@@ -153,6 +162,8 @@ class _Reader:
 def pack(
     header: Header,
     payloads: Sequence[bytes],
+    *,
+    residual: Sequence[bytes] = (),
     alpha: Sequence[bytes] = (),
     metadata: Sequence[bytes] = (),
 ) -> bytes:
@@ -162,17 +173,19 @@ def pack(
         raise LimitExceeded(f"header of {len(body)} bytes is over {limits.MAX_HEADER}")
     front = SIGNATURE + bytes([VERSION]) + write_varint(len(body)) + body
     crc = zlib.crc32(front).to_bytes(4, "little")
-    return b"".join([front, crc, *metadata, *_in_file_order(payloads, alpha)])
+    planes = [plane for plane in (payloads, residual, alpha) if plane]
+    return b"".join([front, crc, *metadata, *_in_file_order(planes)])
 
 
-def _in_file_order(tiles: Sequence[_T], alpha: Sequence[_T]) -> list[_T]:
-    return list(itertools.chain(*zip(tiles, alpha, strict=True))) if alpha else list(tiles)
+def _in_file_order(planes: Sequence[Sequence[_T]]) -> list[_T]:
+    """Tile by tile what `Header.planes` has plane by plane."""
+    return list(itertools.chain(*zip(*planes, strict=True)))
 
 
 def _write_body(header: Header) -> bytes:
     flags = {
         _RGB: header.channels == 3, _STORED: header.stored, _ALPHA: header.alpha, _DEEP: header.depth > 8,
-        _METADATA: header.metadata, _CONVERTED: header.source,
+        _METADATA: header.metadata, _CONVERTED: header.source, _RESIDUAL: header.residual,
     }
     body = bytearray([sum(bit for bit, wanted in flags.items() if wanted)])
     body += write_varint(header.width) + write_varint(header.height)
@@ -182,6 +195,8 @@ def _write_body(header: Header) -> bytes:
         body.append(header.source)
     if not header.stored:
         body += header.model_id + write_varint(header.level)
+    if header.residual:
+        body += write_varint(header.step)
     body += write_varint(header.tile_size // TILE_UNIT)
     if header.metadata:
         body += write_varint(len(header.metadata))
@@ -189,7 +204,7 @@ def _write_body(header: Header) -> bytes:
         body.append(section.kind)
         body += write_varint(section.length) + write_varint(section.size)
         body += section.payload_crc.to_bytes(4, "little")
-    for tile in _in_file_order(header.tiles, header.alpha):
+    for tile in _in_file_order(header.planes):
         body += write_varint(tile.length)
         body += tile.payload_crc.to_bytes(4, "little") + tile.content_crc.to_bytes(4, "little")
     return bytes(body)
@@ -249,9 +264,9 @@ def _header_length(data: Readable, position: int) -> tuple[int, int]:
 
 def _parse_body(reader: _Reader) -> Header:
     mode = reader.byte()
-    if mode >= 2 * _CONVERTED:
-        raise UnsupportedVersion(f"picture mode {mode} is not known to this version")
     stored = bool(mode & _STORED)
+    if mode >= 2 * _RESIDUAL or (stored and mode & _RESIDUAL):
+        raise UnsupportedVersion(f"picture mode {mode} is not known to this version")
     width, height = reader.varint(), reader.varint()
     if not width or not height:
         raise FormatError(f"picture of {width}×{height} pixels")
@@ -267,6 +282,9 @@ def _parse_body(reader: _Reader) -> Header:
         model_id, level = reader.take(MODEL_ID_BYTES), reader.varint()
         if level > MAX_LEVEL:
             raise FormatError(f"quality level {level} is over {MAX_LEVEL}")
+    step = reader.varint() if mode & _RESIDUAL else 0
+    if mode & _RESIDUAL and not 1 <= step < 1 << depth:
+        raise FormatError(f"residual in steps of {step} where samples have {depth} bits")
     tile_size = reader.varint() * TILE_UNIT
     if not 0 < tile_size <= limits.MAX_TILE_SIDE:
         raise FormatError(f"tiles of {tile_size} pixels")
@@ -274,13 +292,23 @@ def _parse_body(reader: _Reader) -> Header:
     count = tiling.tile_count(height, width, tile_size)
     if count > limits.MAX_TILES:
         raise LimitExceeded(f"{count} tiles are over the limit of {limits.MAX_TILES}")
-    planes = 2 if mode & _ALPHA else 1
+    planes = 1 + bool(mode & _ALPHA) + bool(mode & _RESIDUAL)
     entries = [Tile(reader.varint(), reader.uint32(), reader.uint32()) for _ in range(planes * count)]
-    tiles, alpha = tuple(entries[::planes]), tuple(entries[1::planes] if planes > 1 else ())
-    channels = 3 if mode & _RGB else 1
     return Header(
-        width, height, channels, stored, model_id, level, tile_size, tiles, alpha, depth, Source(source),
-        metadata,
+        width=width,
+        height=height,
+        channels=3 if mode & _RGB else 1,
+        stored=stored,
+        model_id=model_id,
+        level=level,
+        tile_size=tile_size,
+        tiles=tuple(entries[::planes]),
+        alpha=tuple(entries[planes - 1 :: planes]) if mode & _ALPHA else (),
+        residual=tuple(entries[1::planes]) if mode & _RESIDUAL else (),
+        step=step,
+        depth=depth,
+        source=Source(source),
+        metadata=metadata,
     )
 
 
@@ -314,9 +342,9 @@ class File:
 
     @functools.cached_property
     def _starts(self) -> tuple[list[int], list[int]]:
-        """Where the payloads of the metadata begin, and those of tiles and their alpha in file order."""
+        """Where the payloads of the metadata begin, and those of the tiles in file order."""
         lengths = [section.length for section in self.header.metadata]
-        lengths += [tile.length for tile in _in_file_order(self.header.tiles, self.header.alpha)]
+        lengths += [tile.length for tile in _in_file_order(self.header.planes)]
         starts = list(itertools.accumulate(lengths, initial=self.start))
         return starts[: len(self.header.metadata)], starts[len(self.header.metadata) :]
 
@@ -327,14 +355,20 @@ class File:
 
     def payload(self, tile: int) -> bytes | memoryview:
         """The payload of a tile; raises `Truncated` or, if its CRC-32 differs, `ChecksumMismatch`."""
-        start = self._starts[1][tile * (2 if self.header.alpha else 1)]
-        return self._take(start, self.header.tiles[tile], f"tile {tile} of {len(self.header.tiles)}")
+        return self._payload_of(tile, 0)
+
+    def residual_payload(self, tile: int) -> bytes | memoryview:
+        """As `payload`, of a tile's residual."""
+        return self._payload_of(tile, 1, "residual of ")
 
     def alpha_payload(self, tile: int) -> bytes | memoryview:
         """As `payload`, of a tile's alpha."""
-        start = self._starts[1][2 * tile + 1]
-        what = f"alpha of tile {tile} of {len(self.header.tiles)}"
-        return self._take(start, self.header.alpha[tile], what)
+        return self._payload_of(tile, len(self.header.planes) - 1, "alpha of ")
+
+    def _payload_of(self, tile: int, plane: int, part: str = "") -> bytes | memoryview:
+        planes = self.header.planes
+        start = self._starts[1][len(planes) * tile + plane]
+        return self._take(start, planes[plane][tile], f"{part}tile {tile} of {len(self.header.tiles)}")
 
     def metadata_payload(self, number: int) -> bytes | memoryview:
         """As `payload`, of the metadata's entry of this number."""
@@ -348,6 +382,8 @@ class File:
             self.metadata_payload(number)
         for tile in range(len(self.header.tiles)):
             self.payload(tile)
+            if self.header.residual:
+                self.residual_payload(tile)
             if self.header.alpha:
                 self.alpha_payload(tile)
 

@@ -1,7 +1,7 @@
 """From files to pixels, one row of tiles after another: memory does not grow with the picture's height.
 
-    payloads ─ latents of tiles ─ windows ─ synthesis ─┬─ bands of pixels
-               stored tiles, alpha ────────────────────┘
+    payloads ─ latents of tiles ─ windows ─ synthesis (+ residual) ─┬─ bands of pixels
+               stored tiles, alpha ─────────────────────────────────┘
 
 A tile's pixels depend on the latents of its window only, and every window runs through the synthesis
 transform alone, on one thread: a region has the pixels that the whole picture has there.
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from codec import tiling
 from codec.container import File, Header
-from codec.entropy_coder import TableSet
+from codec.entropy_coder import Symbols, TableSet
 from codec.errors import FormatError
 from codec.image import Samples
 from codec.latent_codec import decode_latents
@@ -31,6 +31,7 @@ from codec.lossless import unpack_alpha, unpack_samples
 from codec.model.config import PIXELS_PER_LATENT
 from codec.model.network import Model
 from codec.parallel import Workers
+from codec.residual import add_residual, unpack_residual
 from codec.tiling import Box
 
 _BATCH_PIXELS = 1 << 20
@@ -53,6 +54,8 @@ class Damage:
     tiles: set[int] = dataclasses.field(default_factory=set)
     """Those whose colour is lost."""
     alpha: set[int] = dataclasses.field(default_factory=set)
+    residual: set[int] = dataclasses.field(default_factory=set)
+    """Those whose colour is only as good as their latents."""
 
 
 def lost_pixels(file: File, damage: Damage, region: Box, halo: int) -> NDArray[np.bool_]:
@@ -62,7 +65,7 @@ def lost_pixels(file: File, damage: Damage, region: Box, halo: int) -> NDArray[n
     """
     header = file.header
     mask = np.zeros((region.height, region.width), bool)
-    for tiles, reach in ((damage.tiles, halo), (damage.alpha, 0)):
+    for tiles, reach in ((damage.tiles, halo), (damage.alpha, 0), (damage.residual, 0)):
         for tile in tiles:
             box = tiling.tile_box(tile, header.height, header.width, header.tile_size)
             around = tiling.window(box, reach, header.height, header.width).scaled(PIXELS_PER_LATENT)
@@ -156,21 +159,27 @@ def _latent_bands(
             band = np.empty((part.height, part.width, header.channels), _dtype(file))
 
             def paint(
-                tile: tuple[Box, Box], part: Box = part, band: Samples = band,
+                job: tuple[int, Box, Box], part: Box = part, band: Samples = band,
                 latents: dict[int, Tensor] = latents,
             ) -> None:
-                box, window = tile
+                tile, box, window = job
                 y_hat = torch.empty(window.height, window.width, channels, device=engine.device)
                 for number in tiling.tiles_within(window, *size, header.tile_size):
                     common = boxes[number].intersection(window)
                     inner = common.relative_to(boxes[number])
                     y_hat[common.relative_to(window).slices] = latents[number][inner.slices]
                 pixels = _synthesise(engine, y_hat, level, header)
-                visible = box.scaled(PIXELS_PER_LATENT).intersection(part)
+                pixels_of_tile = box.scaled(PIXELS_PER_LATENT).intersection(whole(file))
+                visible = pixels_of_tile.intersection(part)
                 corner = window.scaled(PIXELS_PER_LATENT)
-                band[visible.relative_to(part).slices] = pixels[visible.relative_to(corner).slices]
+                samples = pixels[visible.relative_to(corner).slices]
+                residual = _decode_residual(engine, file, tile, pixels_of_tile, damage)
+                if residual is not None:
+                    seen = residual[visible.relative_to(pixels_of_tile).slices]
+                    samples = add_residual(samples, seen, header.step, (1 << header.depth) - 1)
+                band[visible.relative_to(part).slices] = samples
 
-            tiles = list(zip((box for _, box in row), windows, strict=True))
+            tiles = [(tile, box, window) for (tile, box), window in zip(row, windows, strict=True)]
             # One thread each even if there is one: sums of floats depend on how they are split.
             for _ in workers.run(paint, tiles, alone=len(boxes) > 1):
                 pass
@@ -247,6 +256,25 @@ def _synthesise(engine: Engine, y_hat: Tensor, level: Tensor, header: Header) ->
     if header.depth == 8:
         return x_hat.round().to(torch.uint8).cpu().numpy()
     return x_hat.round().to(torch.int32).cpu().numpy().astype(np.uint16)
+
+
+def _decode_residual(
+    engine: Engine, file: File, tile: int, box: Box, damage: Damage | None
+) -> Symbols | None:
+    """The residual of a tile of the pixels `box`; None if there is none."""
+    header = file.header
+    if not header.residual:
+        return None
+    shape = (box.height, box.width, header.channels)
+    what = f"residual of tile {tile} of {len(header.tiles)}"
+    try:
+        payload = file.residual_payload(tile)
+        return unpack_residual(engine.tables, payload, shape, header.residual[tile].content_crc, what)
+    except FormatError:
+        if damage is None:
+            raise
+        damage.residual.add(tile)
+        return None
 
 
 def _stored_bands(

@@ -1,6 +1,7 @@
 """A loaded model, and from pixels to files; the way back is `codec.decoding`.
 
-    picture ─ windows ─ analysis (─ search) ─ latents of tiles ─ payloads ─ container
+    picture ─ windows ─ analysis (─ search) ─ latents of tiles ─ payloads ─┬─ container
+         └─ minus what these payloads decode to ─ residual of tiles ───────┘
 
 Of the picture no more than a batch of windows is held at a time.
 
@@ -8,13 +9,15 @@ Analysis runs in float64 (from effort 3 on) although float32 would be accurate e
 size, CPU and library change the last bits of a float sum, and in float32 that turns a few symbols of a
 picture over. In float64 they would have to lie within 1e-12 of a tie, so that files come out the same.
 The search (from effort 4 on) runs in float32, and its files may differ between machines.
-Synthesis runs in float32; pixels may differ by one level between machines.
+Synthesis runs in float32; pixels may differ by one level between machines, and so may a residual.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import itertools
 import math
 import threading
 import zlib
@@ -28,7 +31,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from codec import container, limits, tiling
-from codec.container import Header
+from codec.container import File, Header
+from codec.decoding import decode_bands
 from codec.effort import DEFAULT_EFFORT, EFFORTS, Effort, Progress
 from codec.entropy_coder import TableSet
 from codec.errors import LimitExceeded
@@ -41,17 +45,24 @@ from codec.model.config import PIXELS_PER_LATENT
 from codec.model.network import Model, rate_weight
 from codec.model.weights import Objective
 from codec.parallel import Workers
+from codec.residual import pack_residual, quantize_residual, step_of
 from codec.search import Window, refine, soft_copy, weight_of
 from codec.tiling import Box
 from codec.transparency import fill
 
 _T = TypeVar("_T")
 
+_Entries = list[tuple[bytes, int]]
+"""Payloads, each with its content CRC."""
+
 TILE_SIZE = 1024
 """Pixels along a tile that the encoder writes. The halo costs a third more work at this size."""
 
 _BATCH_PIXELS = 1 << 20
 """Windows of equal shape run together up to this many pixels: bounds the memory of activations."""
+
+_SHARE_OF_LATENTS = 0.5
+"""Of the time that a picture with a residual layer takes."""
 
 
 class Pipeline:
@@ -115,9 +126,11 @@ class Pipeline:
             if count > limits.MAX_TILES:
                 raise LimitExceeded(f"{count} tiles are over the limit of {limits.MAX_TILES}")
             jobs.add(index, picture.height, picture.width)
-        entries: list[list[tuple[bytes, int]]] = [[(b"", 0)] * count for count in jobs.tile_counts]
+        entries: list[_Entries] = [[(b"", 0)] * count for count in jobs.tile_counts]
         levels = torch.tensor([task.level], device=self.device)
-        shares = _Shares(progress, sum(jobs.tile_counts))
+        residual = any(step_of(task.level, picture.depth) for picture in pictures)
+        coded = _SHARE_OF_LATENTS if residual else 1.0
+        shares = _Shares(lambda share: progress(coded * share), sum(jobs.tile_counts))
 
         def encode(batch: list[_Job]) -> list[Payload]:
             n = levels.expand(len(batch))
@@ -144,9 +157,11 @@ class Pipeline:
             for batch, payloads in zip(batches, workers.run(encode, batches), strict=True):
                 for job, payload in zip(batch, payloads, strict=True):
                     entries[job.picture][job.tile] = (payload.data, payload.symbols_crc)
-        return [
-            self._assemble(picture, task, entry) for picture, entry in zip(pictures, entries, strict=True)
-        ]
+        files = []
+        for picture, entry in zip(pictures, entries, strict=True):
+            files.append(self._assemble(picture, task, entry))
+            progress(coded + (1 - coded) * len(files) / len(pictures))
+        return files
 
     def _stack(self, windows: Sequence[NDArray[np.float64]]) -> Tensor:
         arrays = [np.broadcast_to(window, (*window.shape[:2], 3)) for window in windows]
@@ -172,27 +187,54 @@ class Pipeline:
         )
         return refine(self.soft, window, y, self.objective.dead_zone, iterations, progress)
 
-    def _assemble(self, picture: Picture, task: _Task, entries: list[tuple[bytes, int]]) -> bytes:
+    def _assemble(self, picture: Picture, task: _Task, entries: _Entries) -> bytes:
         zstd_level = task.effort.zstd_level
-        stored = _store(picture, task.tile_size, sum(len(data) for data, _ in entries), zstd_level)
-        alpha = _pack_alpha(picture, task.tile_size, zstd_level) if picture.has_alpha else []
-        sections, pieces = pack_metadata(task.metadata)
         header = Header(
             width=picture.width,
             height=picture.height,
             channels=picture.channels,
-            stored=stored is not None,
-            model_id=bytes(container.MODEL_ID_BYTES) if stored else self.model_id,
-            level=0 if stored else task.level,
+            stored=False,
+            model_id=self.model_id,
+            level=task.level,
             tile_size=task.tile_size,
-            tiles=tuple(container.make_tile(data, crc) for data, crc in stored or entries),
-            alpha=tuple(container.make_tile(data, crc) for data, crc in alpha),
+            tiles=_index(entries),
+            step=step_of(task.level, picture.depth),
             depth=picture.depth,
             source=picture.source,
-            metadata=tuple(sections),
         )
-        payloads = [data for data, _ in stored or entries]
-        return container.pack(header, payloads, [data for data, _ in alpha], pieces)
+        residual = self._residual(picture, header, entries) if header.step else []
+        limit = sum(len(data) for data, _ in (*entries, *residual))
+        stored = _store(picture, task.tile_size, limit, zstd_level)
+        if stored is not None:
+            entries, residual = stored, []
+            header = dataclasses.replace(
+                header, stored=True, model_id=bytes(container.MODEL_ID_BYTES), level=0, step=0,
+                tiles=_index(stored),
+            )
+        alpha = _pack_alpha(picture, task.tile_size, zstd_level) if picture.has_alpha else []
+        sections, pieces = pack_metadata(task.metadata)
+        header = dataclasses.replace(
+            header, residual=_index(residual), alpha=_index(alpha), metadata=tuple(sections)
+        )
+        return container.pack(
+            header, _payloads(entries), residual=_payloads(residual), alpha=_payloads(alpha), metadata=pieces
+        )
+
+    def _residual(self, picture: Picture, header: Header, entries: _Entries) -> _Entries:
+        """Payloads of what is left of the picture when a file of these tiles is decoded."""
+        file = File(header, memoryview(b"".join(_payloads(entries))), 0)
+        rows = itertools.groupby(_tile_boxes(picture, header.tile_size), key=lambda box: box.top)
+        found = []
+        with contextlib.closing(decode_bands(self, file, picture.box, None)) as bands:
+            for band, (_, row) in zip(bands, rows, strict=True):
+                for box in row:
+                    samples = picture.read(box)
+                    colour = samples[:, :, : picture.channels]
+                    missing = quantize_residual(colour, band[:, box.left : box.right], header.step)
+                    if picture.has_alpha:
+                        missing[samples[:, :, picture.channels] == 0] = 0
+                    found.append(pack_residual(self.tables, missing))
+        return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -284,16 +326,24 @@ def _window(picture: Picture, latents: Box) -> NDArray[np.float64]:
     return np.pad(colour, beyond, mode="edge")
 
 
+def _index(entries: _Entries) -> tuple[container.Tile, ...]:
+    return tuple(container.make_tile(data, crc) for data, crc in entries)
+
+
+def _payloads(entries: _Entries) -> list[bytes]:
+    return [data for data, _ in entries]
+
+
 def _tile_boxes(picture: Picture, tile_size: int) -> list[Box]:
     boxes = tiling.tiles(picture.height, picture.width, tile_size)
     return [box.scaled(PIXELS_PER_LATENT).intersection(picture.box) for box in boxes]
 
 
-def _pack_alpha(picture: Picture, tile_size: int, zstd_level: int) -> list[tuple[bytes, int]]:
+def _pack_alpha(picture: Picture, tile_size: int, zstd_level: int) -> _Entries:
     return [pack_alpha(picture.alpha(box), zstd_level) for box in _tile_boxes(picture, tile_size)]
 
 
-def _store(picture: Picture, tile_size: int, limit: int, zstd_level: int) -> list[tuple[bytes, int]] | None:
+def _store(picture: Picture, tile_size: int, limit: int, zstd_level: int) -> _Entries | None:
     """Payloads of the colour itself if, together, they take fewer than `limit` bytes.
 
     Flat graphics and noise end up here: they come back exactly, and no file is larger than the raw samples

@@ -38,6 +38,9 @@ _LARGEST_TARGET = 1e12
 _LOG_SIZE_SLOPE = math.log(1.9 / 0.07) / MAX_LEVEL
 _PSNR_SLOPE = (41 - 27) / MAX_LEVEL
 
+_STRETCH: dict[Kind, float] = {"bpp": 7.0, "bytes": 7.0, "psnr": 24.0}
+"""How much steeper sizes and PSNR rise where there is a residual layer."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Target:
@@ -104,8 +107,9 @@ def psnr(picture: Picture, bands: Iterable[Samples]) -> float:
 class _Scale:
     """A target in the unit in which results are even in the level: log bytes, or decibels."""
 
-    def __init__(self, target: Target, pixels: int) -> None:
+    def __init__(self, target: Target, pixels: int, knee: int) -> None:
         self.kind = target.kind
+        self.knee, self.stretch = knee, _STRETCH[target.kind]
         if target.kind == "psnr":
             self.goal, self.slope = float(target.value) + PSNR_MARGIN, _PSNR_SLOPE
             self.at_zero, self.slack = 27.0, -10 * math.log10(1 - TOLERANCE)
@@ -113,6 +117,15 @@ class _Scale:
             unit = 0.0 if target.kind == "bytes" else math.log(pixels / 8)
             self.goal, self.slope = math.log(target.value) + unit, _LOG_SIZE_SLOPE
             self.at_zero, self.slack = math.log(0.07 * pixels / 8), -math.log(1 - TOLERANCE)
+
+    def position(self, level: float) -> float:
+        """The level, stretched where the residual layer is: results are nearly even in it."""
+        return level + (self.stretch - 1) * max(0.0, level - self.knee)
+
+    def level(self, position: float) -> int:
+        """The level nearest to a position, however far out."""
+        beyond = max(0.0, position - self.knee)
+        return round(min(max(position - beyond + beyond / self.stretch, -2.0 * MAX_LEVEL), 3.0 * MAX_LEVEL))
 
     def value(self, trial: Trial) -> float:
         if self.kind == "psnr":
@@ -141,19 +154,19 @@ class _Scale:
         return abs(self.value(trial) - self.goal)
 
     def first_guess(self) -> int:
-        return round(min(max((self.goal - self.at_zero) / self.slope, 0.0), float(MAX_LEVEL)))
+        return min(max(self.level((self.goal - self.at_zero) / self.slope), 0), MAX_LEVEL)
 
 
 def reach(
-    target: Target, pixels: int, encode: Encode, effort: int, progress: Progress
+    target: Target, pixels: int, encode: Encode, effort: int, progress: Progress, knee: int = MAX_LEVEL
 ) -> tuple[Trial, bool]:
     """The best of at most `MAX_TRIALS` encodes, and whether it is what was asked for.
 
     Bytes are never exceeded and decibels never missed where a level reaches them; if none does, the
     nearest end of the range comes back with False. Bits per pixel come within 2 %, as do the
-    others on their side of the target, where levels are that fine.
+    others on their side of the target, where levels are that fine. Levels over `knee` have a residual layer.
     """
-    scale = _Scale(target, pixels)
+    scale = _Scale(target, pixels, knee)
     done = 0.0  # how many encodes follow is not known: each takes three fifths of the progress left
 
     def run(level: int, at: int) -> Trial:
@@ -212,7 +225,7 @@ def _next_level(scale: _Scale, done: dict[int, Trial], slope: float, below: int,
     # Aim for the middle of what is allowed, not for its edge.
     aim = scale.goal + {"psnr": 0.25, "bytes": -0.25, "bpp": 0.0}[scale.kind] * scale.slack
     known = [(n, scale.value(done[n])) for n in (below, above) if n in done]
-    ends = [(n, value) for n, value in known if math.isfinite(value)]
+    ends = [(scale.position(n), value) for n, value in known if math.isfinite(value)]
     if not ends:  # stored pictures have an infinite PSNR
         return (below + above) // 2
     if len(ends) == 2 and ends[1][1] > ends[0][1]:
@@ -220,12 +233,13 @@ def _next_level(scale: _Scale, done: dict[int, Trial], slope: float, below: int,
     elif len(done) > 1:
         slope = _slope(scale, list(done.values()))
     start, value = min(ends, key=lambda end: abs(end[1] - aim))
-    step = min(max((aim - value) / slope, -2.0 * MAX_LEVEL), 2.0 * MAX_LEVEL)
+    step = (aim - value) / slope
     last = list(done)[-2:]
     if len(last) == 2 and (max(last) <= below or min(last) >= above):
         # Twice on the same side: go at least twice as far as before.
-        step = math.copysign(max(abs(step), 2 * abs(last[1] - last[0])), step)
-    level = round(start + step)
+        before = scale.position(last[1]) - scale.position(last[0])
+        step = math.copysign(max(abs(step), 2 * abs(before)), step)
+    level = scale.level(start + step)
     if len(known) == 2 and not below < level < above:
         return (below + above) // 2
     return min(max(level, below + 1), above - 1)
@@ -236,8 +250,9 @@ def _slope(scale: _Scale, trials: list[Trial]) -> float:
     if len(trials) >= 2:
         a, b = trials[-2:]
         rise = scale.value(b) - scale.value(a)
-        if math.isfinite(rise) and rise / (b.level - a.level) > scale.slope / 4:
-            return rise / (b.level - a.level)
+        run = scale.position(b.level) - scale.position(a.level)
+        if math.isfinite(rise) and rise / run > scale.slope / 4:
+            return rise / run
     return scale.slope
 
 

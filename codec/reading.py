@@ -52,6 +52,9 @@ class Info:
     """Whether the picture was stored exactly: flat graphics and noise are. Alpha always is."""
     quality: float | None
     """0…100 as given to `compress`, to the nearest 1/10.24; None if lossless."""
+    max_error: int | None
+    """Most that a sample is off by, where alpha is not 0: 0 if lossless, None if nothing is promised. With a
+    residual layer another machine than the writer's may add 1."""
     model: str | None
     """Id of the model, twelve hexadecimal digits; None if lossless."""
     tiles: int
@@ -92,6 +95,7 @@ def _info(header: Header, header_bytes: int) -> Info:
         metadata=tuple(container.METADATA_KINDS[section.kind] for section in header.metadata),
         lossless=header.stored,
         quality=None if header.stored else round(header.quality, 1),
+        max_error=0 if header.stored else header.step // 2 if header.residual else None,
         model=None if header.stored else header.model_id.hex(),
         tiles=len(header.tiles),
         tile_size=header.tile_size,

@@ -110,13 +110,16 @@ def small_files(worker: codec.Codec) -> dict[str, bytes]:
 
 
 def seeds(worker: codec.Codec) -> dict[str, bytes]:
-    """What mutants are made of: `small_files`, some of which have alpha, 16 bits, metadata."""
+    """What mutants are made of: `small_files`, and others with alpha, 16 bits, metadata, a residual."""
     examples = stored.examples()
     names = ("gray-8-alpha1", "RGB-8-alpha2", "gray-12", "RGB-16-alpha0")
     ramp = np.arange(50 * 40, dtype=np.uint16).reshape(50, 40)
     soft = np.dstack([textured(50, 40).astype(np.uint16) << 4, ramp << 1])
     xmp = codec.Metadata(xmp=b"<x/>")
-    deep = {"deep latents": worker.compress(soft, quality=20, bit_depth=12, metadata=xmp)}
+    deep = {
+        "deep latents": worker.compress(soft, quality=20, bit_depth=12, metadata=xmp),
+        "residual": worker.compress(soft[:20], quality=92, bit_depth=12),
+    }
     return small_files(worker) | deep | {name: examples[name] for name in names}
 
 

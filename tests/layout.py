@@ -1,4 +1,4 @@
-"""A second reader and writer of files, written from FORMAT.md 1.2 alone: no code of the package.
+"""A second reader and writer of files, written from FORMAT.md 1.3 alone: no code of the package.
 
 `parse` is strict, `build` writes what it is told, lies too, and `reseal` repairs the CRCs of bytes
 that were changed. Only here to disagree with `codec.container`, and to forge files for it.
@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Sequence
 
 SIGNATURE = b"\x89CAE\r\n\x1a\n"
-RGB, STORED, ALPHA, DEEP, METADATA, CONVERTED = 1, 2, 4, 8, 16, 32
+RGB, STORED, ALPHA, DEEP, METADATA, CONVERTED, RESIDUAL = 1, 2, 4, 8, 16, 32, 64
 """Bits of the mode."""
 
 
@@ -57,6 +57,7 @@ class Fields:
     source: int = 0
     model: bytes = bytes(6)
     level: int = 0
+    step: int = 0
     metadata: list[Metadata] = dataclasses.field(default_factory=list)
     version: int = 1
     count: int | None = None
@@ -76,6 +77,11 @@ class Fields:
         step = 64 * self.side
         corners = itertools.product(range(0, self.height, step), range(0, self.width, step))
         return [(y, x, min(step, self.height - y), min(step, self.width - x)) for y, x in corners]
+
+    @property
+    def planes(self) -> int:
+        """Entries of the index, and payloads, of a tile."""
+        return 1 + bool(self.mode & RESIDUAL) + bool(self.mode & ALPHA)
 
     @property
     def lengths(self) -> list[int]:
@@ -125,7 +131,7 @@ def _need(good: bool, error: str, message: str) -> None:
 def _fields(body: _Body) -> Fields:
     fields = Fields(body.take(1)[0], 0, 0, [])
     mode = fields.mode
-    _need(mode < 64, "UnsupportedVersion", "mode")
+    _need(mode < 128 and mode & (STORED | RESIDUAL) != STORED | RESIDUAL, "UnsupportedVersion", "mode")
     fields.width, fields.height = body.varint(), body.varint()
     _need(min(fields.width, fields.height) > 0, "FormatError", "no pixels")
     _need(max(fields.width, fields.height) <= 1 << 20, "LimitExceeded", "side")
@@ -138,6 +144,9 @@ def _fields(body: _Body) -> Fields:
     if not mode & STORED:
         fields.model, fields.level = body.take(6), body.varint()
         _need(fields.level <= 1024, "FormatError", "level")
+    if mode & RESIDUAL:
+        fields.step = body.varint()
+        _need(0 < fields.step < 2**fields.depth, "FormatError", "step")
     fields.side = body.varint()
     _need(1 <= fields.side <= 64, "FormatError", "tile side")
     if mode & METADATA:
@@ -155,7 +164,7 @@ def _fields(body: _Body) -> Fields:
     step = 64 * fields.side
     tiles = -(-fields.height // step) * -(-fields.width // step)
     _need(tiles <= 1 << 16, "LimitExceeded", "tiles")
-    for _ in range(tiles * (2 if mode & ALPHA else 1)):
+    for _ in range(tiles * fields.planes):
         length, crc = body.varint(), body.crc()
         fields.index.append(Entry(length, crc, int.from_bytes(body.take(4), "little")))
     _need(body.at == body.end, "FormatError", "bytes are left over in the header body")
@@ -218,6 +227,8 @@ def build_parts(fields: Fields) -> dict[str, bytes]:
         parts["source"] = bytes([fields.source])
     if not mode & STORED:
         parts["model"], parts["level"] = fields.model, varint(fields.level)
+    if mode & RESIDUAL:
+        parts["step"] = varint(fields.step)
     parts["side"] = varint(fields.side)
     if mode & METADATA:
         parts["count"] = varint(len(fields.metadata) if fields.count is None else fields.count)

@@ -19,8 +19,9 @@ import numpy as np
 from PIL import Image
 
 import codec
-from codec import container
+from codec import container, tiling
 from codec.image import Samples
+from codec.residual import unpack_residual
 from codec.training.data import read_rgb
 from tests.determinism_worker import symbols_digest
 from tests.pictures import SAMPLES, Pixels, noise, textured
@@ -74,9 +75,42 @@ def kinds() -> dict[str, tuple[Any, dict[str, Any]]]:
     }
 
 
+def residuals() -> dict[str, tuple[Any, dict[str, Any]]]:
+    """Name, picture and options of the goldens of what format 1.3 added."""
+    photographs = {path.stem: read_rgb(path) for path in sorted(SAMPLES.glob("*.jpg"))}
+    deep = photographs["brushes"][:90, :110].astype(np.uint16) * 257
+    ramp = np.broadcast_to(np.clip(np.linspace(-9000, 80000, 110), 0, 65535), (90, 110)).astype(np.uint16)
+    large = np.asarray(Image.fromarray(photographs["dandelions"][:, :, 1]).resize((1060, 1040)))
+    return {
+        "rgb-16-bits": (deep, {"quality": 96}),
+        "rgba-16-bits": (np.dstack([deep, ramp]), {"quality": 93}),
+        "gray-12-bits": (deep[:, :, 0] >> 4, {"quality": 100}),
+        "gray-alpha-9-bits": (
+            np.dstack([deep[:20, :24, 1], ramp[:20, 4:28]]) >> 7, {"quality": 98, "bit_depth": 9}
+        ),
+        "tiles-10-bits": (large.astype(np.uint16) << 2, {"quality": 91}),
+    }
+
+
 def picture_digest(pixels: Samples) -> str:
     """SHA-256 of shape and pixels."""
     return hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+
+
+def residual_digest(worker: codec.Codec, data: bytes) -> str:
+    """SHA-256 of the residuals of all tiles as little-endian int32."""
+    file = container.read(data)
+    header = file.header
+    tables = worker.pipeline_for(header.model_id).tables
+    digest = hashlib.sha256()
+    for number, entry in enumerate(header.residual):
+        latents = tiling.tile_box(number, header.height, header.width, header.tile_size)
+        box = latents.scaled(tiling.LATENT).intersection(tiling.Box(0, 0, header.height, header.width))
+        shape = (box.height, box.width, header.channels)
+        payload = file.residual_payload(number)
+        residual = unpack_residual(tables, payload, shape, entry.content_crc, "it")
+        digest.update(residual.astype("<i4").tobytes())
+    return digest.hexdigest()
 
 
 def metadata_digest(data: bytes) -> str:
@@ -95,6 +129,7 @@ def main(new_version: bool) -> None:
     }
     write_folder(worker, GOLDEN / f"v{container.VERSION}-{worker.model_id}", made)
     write_folder(worker, GOLDEN / f"v{container.VERSION}.2-{worker.model_id}", kinds())
+    write_folder(worker, GOLDEN / f"v{container.VERSION}.3-{worker.model_id}", residuals())
 
 
 def write_folder(
@@ -119,6 +154,8 @@ def write_folder(
         else:
             entry["symbols"] = symbols_digest(worker, data)
             entry["mean"] = float(decoded.mean())
+        if info.max_error is not None and not info.lossless:
+            entry["residual"] = residual_digest(worker, data)
         if info.channels in (2, 4):
             entry["alpha"] = picture_digest(decoded[:, :, -1])
         if info.metadata:

@@ -27,6 +27,7 @@ FULL = stored.write(
     metadata={1: bytes(90), 3: b"<x:xmpmeta/>"}, alpha_filter=1,
 )
 LATENTS = (GOLDEN / "v1-6cbc9781ae79" / "dandelions-q0.cae").read_bytes()
+RESIDUAL = (GOLDEN / "v1.3-6cbc9781ae79" / "gray-alpha-9-bits.cae").read_bytes()
 PIXELS = bytes(3 * 64 * 64)
 
 
@@ -172,10 +173,27 @@ def of_version_1_2() -> dict[str, bytes]:
     }
 
 
+def of_version_1_3() -> dict[str, bytes]:
+    """About the residual layer; before 1.3 its mode was `UnsupportedVersion`."""
+    words = layout.parse(RESIDUAL)[1][1]
+    return {
+        "UnsupportedVersion-mode-67": header(PLAIN, mode=64 + 3, step=1),
+        "FormatError-step-0": header(RESIDUAL, step=0),
+        "FormatError-step-over-the-samples": header(RESIDUAL, step=512),
+        "FormatError-residual-without-entries": header(RESIDUAL, index=layout.parse(RESIDUAL)[0].index[:2]),
+        "FormatError-part-of-a-word-of-a-residual": payload(RESIDUAL, 1, words + b"\0"),
+        "FormatError-words-follow-a-residual": payload(RESIDUAL, 1, words + bytes(range(1, 101))),
+        "FormatError-impossible-residual": payload(RESIDUAL, 1, b"\xff" * len(words)),
+        "FormatError-residual-of-nothing": payload(RESIDUAL, 1, b""),
+        "ChecksumMismatch-residual": payload(RESIDUAL, 1, words, b"other"),
+        "Truncated-in-the-residual": RESIDUAL[: -layout.parse(RESIDUAL)[0].index[2].length - 4],
+    }
+
+
 def main() -> None:
     """Write the files that are missing."""
     INVALID.mkdir(exist_ok=True)
-    for name, data in (of_version_1_0() | of_version_1_2()).items():
+    for name, data in (of_version_1_0() | of_version_1_2() | of_version_1_3()).items():
         path = INVALID / f"{name}.cae"
         if not path.exists():
             path.write_bytes(data)

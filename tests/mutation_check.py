@@ -63,6 +63,7 @@ RASTER = " ".join(
     )
 )
 REGIONS = "test_regions.py"
+RESIDUAL = "test_residual.py"
 WEIGHTS = "test_weights.py"
 
 
@@ -89,7 +90,9 @@ MUTATIONS = [
          DAMAGE),
         *[
             (f"payload CRC of {kind}", _PAYLOAD_CRC, f"{_PAYLOAD_CRC[:-1]} and what[0] != {kind[0]!r}:", test)
-            for kind, test in (("tiles", INVALID), ("alpha", ALPHA), ("metadata", INVALID))
+            for kind, test in (
+                ("tiles", INVALID), ("residual", RESIDUAL), ("alpha", ALPHA), ("metadata", INVALID),
+            )
         ],
         ("verify: metadata", "            self.metadata_payload(number)\n", "            pass\n", INVALID),
         ("verify: tiles", "            self.payload(tile)\n", "", INVALID),
@@ -108,7 +111,12 @@ MUTATIONS = [
          INVALID),
         ("truncated in the header", "if len(data) < end + 4:", _NEVER, INVALID),
         ("header longer than its fields", "if reader.position != length:", _NEVER, INVALID),
-        ("mode bits", "if mode >= 2 * _CONVERTED:", "if mode > 2 * _CONVERTED:", DAMAGE),
+        ("mode bits", "if mode >= 2 * _RESIDUAL or", "if mode > 2 * _RESIDUAL or", INVALID),
+        ("residual of stored tiles", " or (stored and mode & _RESIDUAL):", ":", INVALID),
+        ("step 0", "not 1 <= step < 1 << depth:", "not step < 1 << depth:", INVALID),
+        ("step over the samples", "not 1 <= step < 1 << depth:", "not 1 <= step <= 1 << depth:", INVALID),
+        ("verify: residual",
+         "            if self.header.residual:\n                self.residual_payload(tile)\n", "", RESIDUAL),
         ("empty width", "if not width or not height:", "if not height:", DAMAGE),
         ("empty height", "if not width or not height:", "if not width:", DAMAGE),
         ("MAX_SIDE of a file", "    limits.check_side(height, width)\n", "", INVALID),
@@ -192,6 +200,19 @@ MUTATIONS = [
         ("words left over", "        decoder.finish()\n", "", INVALID),
         ("scale index", ".round().clamp(0, SCALES - 1)", ".round()", EXTREMES),
         ("clamped hyper-latents", "quantize(z).clamp(-LIMIT, LIMIT)", "quantize(z)", EXTREMES),
+    ),
+    *_of(
+        "residual.py",
+        ("residual kept in range", "np.clip(decoded + residual.astype(np.int64) * step, 0, full)",
+         "(decoded + residual.astype(np.int64) * step)", RESIDUAL),
+        ("no overflow of a residual", "residual.astype(np.int64) * step", "residual * np.int32(step)",
+         RESIDUAL),
+        ("negative scale", "if int(scales.min()) < 0 or", "if", RESIDUAL),
+        ("scale over the tables", " or int(scales.max()) >= SCALES:", ":", RESIDUAL),
+        ("range of differences", "        _check_range(differences)\n", "", RESIDUAL),
+        ("range of a residual", "        _check_range(residual)\n", "", RESIDUAL),
+        ("words after a residual", "        decoder.finish()\n", "", RESIDUAL),
+        ("CRC of a residual's symbols", "if _crc([differences, residual]) != content_crc:", _NEVER, RESIDUAL),
     ),
     *_of(
         "entropy_coder.py",

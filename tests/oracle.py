@@ -181,6 +181,21 @@ class Oracle:
                 done += index.size
         return decoded
 
+    def residual(self, payload: bytes, shape: tuple[int, int, int]) -> list[Ints]:
+        """The values of a residual of a tile of `shape` H×W×C: differences of scales, and the residual."""
+        height, width, channels = shape
+        coder = RangeDecoder(payload)
+        rows, columns = -(-height // 8), -(-width // 8)
+        differences = self._group_call(coder, np.full(rows * columns * channels, 35))
+        scale = np.zeros((rows, columns, channels), np.int64)
+        for place, (i, j, c) in enumerate(np.ndindex(*scale.shape)):
+            before = scale[i, j - 1, c] if j else scale[i - 1, 0, c] if i else 0
+            scale[i, j, c] = differences[place] + before
+        if scale.min() < 0 or scale.max() > 63:
+            raise Refused("scale")
+        tables = [scale[y // 8, x // 8, c] for y, x, c in np.ndindex(*shape)]
+        return [differences, self._group_call(coder, np.array(tables))]
+
     def _hyper_synthesis(self, z: Ints) -> Ints:
         x = np.clip(z, -128, 128) * 256
         x = depth_to_space(self._linear("hyper_synthesis.up_32", x, leaky=True))

@@ -1,4 +1,4 @@
-"""Stored tiles, alpha and metadata in both directions, from FORMAT.md 1.2; latents are not looked at."""
+"""Stored tiles, alpha and metadata in both directions, from FORMAT.md 1.3; the rest is not looked at."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tests.layout import (
     CONVERTED,
     DEEP,
     METADATA,
+    RESIDUAL,
     RGB,
     STORED,
     Entry,
@@ -104,6 +105,8 @@ def read(data: bytes) -> tuple[Samples | None, Samples | None, dict[int, bytes]]
             content = unpack(payload, height * columns * channels * width)
             samples = _samples(content, (height, columns, channels), fields.depth)
             colour[part] = _check(content, item.content_crc, samples, fields.depth)
+        if fields.mode & RESIDUAL:
+            next(rest)
         if fields.mode & ALPHA:
             item, payload = next(rest)
             alpha[part] = _alpha(item, payload, (height, columns), fields.depth, width)

@@ -24,14 +24,22 @@ HEADER = [
     "FormatError-depth-8", "FormatError-metadata-four-times", "FormatError-metadata-in-another-order",
     "FormatError-metadata-of-0-bytes", "FormatError-metadata-twice", "FormatError-no-metadata",
     "FormatError-more-than-the-metadata", "LimitExceeded-metadata",
+    "UnsupportedVersion-mode-67", "FormatError-step-0", "FormatError-step-over-the-samples",
+    "FormatError-residual-without-entries",
 ]
 """`inspect` refuses them too."""
 
 PAYLOAD = [
     "FormatError-bytes-follow", "FormatError-two-files", "Truncated-in-the-payload", "Truncated-latents",
     "ChecksumMismatch-payload", "ChecksumMismatch-metadata", "Truncated-in-the-alpha",
+    "Truncated-in-the-residual",
 ]
 """`verify` refuses them too."""
+
+RESIDUALS = [
+    "FormatError-impossible-residual", "FormatError-part-of-a-word-of-a-residual",
+    "FormatError-residual-of-nothing", "FormatError-words-follow-a-residual", "ChecksumMismatch-residual",
+]
 
 CONTENT = [
     "FormatError-frame-bomb", "FormatError-frame-cut", "FormatError-frame-none",
@@ -42,7 +50,7 @@ CONTENT = [
     "ChecksumMismatch-pixels", "ChecksumMismatch-symbols", "LimitExceeded-pixels", "UnknownModel",
     "UnsupportedVersion-filter-3", "FormatError-alpha-over-depth", "FormatError-alpha-without-filter",
     "FormatError-alpha-without-samples", "FormatError-more-than-the-alpha", "FormatError-sample-over-depth",
-    "ChecksumMismatch-alpha",
+    "ChecksumMismatch-alpha", *RESIDUALS,
 ]
 """Only decoding shows what is wrong."""
 
@@ -105,14 +113,14 @@ def test_others_have_a_header(name: str) -> None:
 
 NEED_MORE = [
     "FormatError-impossible-code", "FormatError-part-of-a-word", "FormatError-words-follow",
-    "ChecksumMismatch-symbols", "LimitExceeded-pixels", "UnknownModel",
+    "ChecksumMismatch-symbols", "LimitExceeded-pixels", "UnknownModel", *RESIDUALS,
 ]
 """The other reader reads no latents, knows no models and sets no limits of its own."""
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if name not in NEED_MORE])
 def test_the_other_reader(name: str) -> None:
-    """Written from FORMAT.md 1.2, it refuses them for the same reason."""
+    """Written from FORMAT.md 1.3, it refuses them for the same reason."""
     with pytest.raises(layout.Refused) as caught:
         stored.read(read(name))
     assert caught.value.error == name.partition("-")[0]

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 import codec
@@ -28,7 +29,7 @@ SMALL = range(256)
 
 @pytest.fixture(scope="module")
 def files(tiny: codec.Codec) -> dict[str, bytes]:
-    """One with latents, one stored, and one with everything that 1.2 has."""
+    """One with latents, one stored, one with everything that 1.2 has, and one with a residual."""
     full = stored.examples()["RGB-12-alpha2"]
     fields, payloads = layout.parse(full)
     fields.mode, fields.source = fields.mode | layout.CONVERTED, 2
@@ -36,6 +37,7 @@ def files(tiny: codec.Codec) -> dict[str, bytes]:
         "latents": encode(tiny, textured(40, 40), 300),
         "stored": encode(tiny, noise(70, 90).repeat(2, 0), 1024),
         "full": layout.build(fields, payloads),
+        "residual": tiny.compress(textured(40, 30).astype(np.uint16) << 4, quality=93),
     }
 
 
@@ -47,7 +49,8 @@ def numbers() -> list[tuple[str, str, int]]:
     newer = ["count", "metadata length", "metadata size"]
     made += [("full", name, value) for name in newer for value in EXTREMES]
     made += [("full", name, value) for name in ("depth", "source", "metadata kind") for value in SMALL]
-    made += [("stored", "mode", value) for value in SMALL]
+    made += [("residual", name, value) for name in ("step", "width", "level", "side") for value in EXTREMES]
+    made += [(which, "mode", value) for which in ("stored", "residual") for value in SMALL]
     made += [("latents", "version", value) for value in SMALL]
     return made
 
@@ -217,7 +220,8 @@ def unknown(name: str, value: int | bytes) -> bytes:
         ("version", 0, codec.UnsupportedVersion, "version 0"),
         ("version", 2, codec.UnsupportedVersion, "version 2"),
         ("version", 255, codec.UnsupportedVersion, "version 255"),
-        ("mode", 64, codec.UnsupportedVersion, "mode 64"),
+        ("mode", 66, codec.UnsupportedVersion, "mode 66"),
+        ("mode", 128, codec.UnsupportedVersion, "mode 128"),
         ("mode", 129, codec.UnsupportedVersion, "mode 129"),
         ("mode", 255, codec.UnsupportedVersion, "mode 255"),
         ("source", 0, codec.UnsupportedVersion, None),

@@ -70,6 +70,33 @@ def test_odd_sizes_tiles_and_escapes(tiny: codec.Codec, tiny_weights: Path) -> N
         assert crc == payloads[0].symbols_crc
 
 
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("v1.3-*/*-bits.cae")), ids=lambda path: path.stem)
+def test_residuals_of_goldens(path: Path) -> None:
+    file = container.read(path.read_bytes())
+    header = file.header
+    if len(header.tiles) == 1:  # a million samples would take half a minute
+        check_residual(file, (header.height, header.width, header.channels), oracle(header.model_id))
+
+
+def check_residual(file: container.File, shape: tuple[int, int, int], reader: Oracle) -> None:
+    """As `check`, of the residual of the first tile."""
+    crc = 0
+    for values in reader.residual(bytes(file.residual_payload(0)), shape):
+        crc = zlib.crc32(values.astype("<i4").tobytes(), crc)
+    assert crc == file.header.residual[0].content_crc
+
+
+@pytest.mark.usefixtures("never_stored")
+@pytest.mark.parametrize("quality", [90.5, 96, 100])
+def test_residuals(tiny: codec.Codec, tiny_weights: Path, quality: float) -> None:
+    reader = Oracle(tiny_weights)
+    for shape in ((1, 1, 1), (17, 30, 3), (40, 9, 1)):
+        image = textured(*shape[:2])[:, :, : shape[2]].astype(np.uint16) * 257 ^ 5
+        image[::7] = 0
+        file = container.read(tiny.compress(image.squeeze(-1) if shape[2] == 1 else image, quality=quality))
+        check_residual(file, shape, reader)
+
+
 def test_it_can_disagree(tiny: codec.Codec, tiny_weights: Path) -> None:
     """A weight that is off by one grid step changes what is read: the comparison means something."""
     data = encode(tiny, textured(100, 120), 700, 1024)
