@@ -344,14 +344,16 @@ def compress(
             uint16; a torch tensor C×H×W of as many channels, uint8, uint16 or float in [0,1]; a PIL image of
             mode L, LA, RGB, RGBA, I;16, or 1, P and PA, which are converted. Any size from 1×1 up. An array
             that is a memory map is read as it is needed.
-        quality: 0 (smallest) to 100 (best); fractions count. 75 if neither it nor a target is given.
+        quality: 0 (smallest) to 100 (best); fractions count. 75 if neither it nor a target is given. Of more than
+            8 bits a sample, qualities over 90 bound the error of every sample: `Info.max_error`.
         target_bpp: bits per pixel of the whole file, reached within 2 % where a quality does.
         target_bytes: size that the file never exceeds, and comes within 2 % of where a quality does.
         target_psnr: decibels that the decoded picture never falls short of where a quality reaches
             them, over all samples, with as few bits as 0.1 dB more allow.
         effort: 1 (fastest) to 9 (smallest file at equal PSNR). From 4 on the encoder searches for better
             latents, through a decoder that stays as it is. At 3, with a quality or a size, every
-            machine writes the same file; otherwise files may differ, and decode alike.
+            machine writes the same file (but for more than 8 bits at qualities over 90); otherwise files may
+            differ, and decode alike.
         bit_depth: 9 to 16, the bits that uint16 samples use; None takes the first of 10, 12, 14 and 16 that
             holds them all. They come back on the scale that they had.
         metadata: ICC profile, EXIF and XMP to put into the file; `Metadata.of(image)` are those of a PIL
