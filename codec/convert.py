@@ -24,10 +24,12 @@ def encode(
     *,
     bit_depth: int | None = None,
     strip: bool = False,
+    metadata: Metadata | None = None,
     limits: Limits = DEFAULT_LIMITS,
     **options: Any,
 ) -> None:
-    """Compress a picture file into a `.cae` file, with its ICC profile, EXIF and XMP unless `strip` is set.
+    """Compress a picture file into a `.cae` file, with its ICC profile, EXIF and XMP unless `strip` is set
+    or other `metadata` are given.
 
     Any format that Pillow reads is taken, turned upright as its EXIF says; 16-bit colour in PNG, TIFF,
     JPEG 2000 and AVIF needs codec[deep]. Files of .npy, .ppm and .pgm are read a few rows at a time, whatever
@@ -37,10 +39,10 @@ def encode(
     `InvalidImage` also for a file that cannot be read as a picture, `OSError` if a file cannot be opened or
     written. Warns of `NotKept` if the file holds more pictures than the first.
     """
-    picture, metadata = read_image(src, limits, bit_depth)
-    write_atomically(
-        dst, compress(picture, metadata=None if strip else metadata, limits=limits, **options)
-    )
+    picture, found = read_image(src, limits, bit_depth)
+    if metadata is None and not strip:
+        metadata = found
+    write_atomically(dst, compress(picture, metadata=metadata, limits=limits, **options))
 
 
 def decode(

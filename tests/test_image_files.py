@@ -209,6 +209,15 @@ def test_metadata_given_to_compress(tiny: codec.Codec) -> None:
         codec.Metadata(exif=bytes(limits.MAX_METADATA + 1))
 
 
+def test_metadata_in_the_place_of_the_files_own(tmp_path: Path) -> None:
+    source, target = tmp_path / "x.png", tmp_path / "x.cae"
+    Image.fromarray(textured(20, 30)).save(source, icc_profile=ICC)
+    given = codec.Metadata(xmp=b"<x/>")
+    for strip in (False, True):
+        codec.encode(source, target, strip=strip, metadata=given)
+        assert codec.read_metadata(target.read_bytes()) == given
+
+
 def test_metadata_larger_than_the_target(tiny: codec.Codec) -> None:
     """Said at once, with the reason, not after eight encodes."""
     calls: list[float] = []

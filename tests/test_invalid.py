@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -85,6 +86,16 @@ def test_decoding(name: str) -> None:
     # A small part of a large picture is within limits, and metadata are not looked at for a part.
     if name not in ("LimitExceeded-pixels", "ChecksumMismatch-metadata"):
         refused(name, lambda data: codec.decompress(data, region=(0, 0, 1, 1)))
+
+
+@pytest.mark.filterwarnings("ignore::codec.NotKept")
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("suffix", [".png", ".npy"])
+def test_decoding_to_a_file(name: str, suffix: str, tmp_path: Path) -> None:
+    """No part of a picture is left behind."""
+    target = tmp_path / f"picture{suffix}"
+    refused(name, lambda _: codec.decode(INVALID / f"{name}.cae", target))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", HEADER + PAYLOAD)
