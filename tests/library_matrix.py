@@ -1,0 +1,61 @@
+"""The oldest and the newest libraries that pyproject.toml allows: goldens decode to the same symbols.
+
+    python -m tests.library_matrix --folder FOLDER
+
+makes an environment for each pair of torch and numpy in FOLDER (gigabytes, where the index has no CPU build),
+and runs the tests of what must not depend on libraries. Exit code 1 if any fails.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import click
+
+ROOT = Path(__file__).parent.parent
+OTHERS = ("constriction", "zstandard", "pillow", "safetensors", "click", "rich", "pytest")
+TESTS = ("test_golden.py", "test_frozen_models.py", "test_exact.py", "test_oracle.py", "test_determinism.py")
+
+
+def environment(folder: Path, libraries: tuple[str, ...]) -> Path:
+    """The interpreter of an environment with these libraries, made if it is not there."""
+    python = folder / "bin" / "python"
+    if not python.exists():
+        venv.create(folder, with_pip=True)
+        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*install, *libraries, *OTHERS], check=True)
+    return python
+
+
+def run(python: Path) -> str:
+    """The last line of the tests' output."""
+    command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "default"]
+    done = subprocess.run(
+        [*command, *(f"tests/{name}" for name in TESTS)], cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+    )
+    return f"exit {done.returncode}: {(done.stdout.splitlines() or [done.stderr[-300:]])[-1]}"
+
+
+@click.command()
+@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), required=True)
+@click.option("--torch", "torches", multiple=True, default=("2.6.0", "2.15.0"), show_default=True)
+@click.option("--numpy", "numpies", multiple=True, default=("1.26.4", "2.4.6"), show_default=True)
+def main(folder: Path, torches: tuple[str, ...], numpies: tuple[str, ...]) -> None:
+    """Run the tests with each pair of versions."""
+    failed = False
+    for torch, numpy in itertools.product(torches, numpies):
+        python = environment(folder / f"torch-{torch}-numpy-{numpy}", (f"torch=={torch}", f"numpy=={numpy}"))
+        outcome = run(python)
+        click.echo(f"torch {torch}, numpy {numpy}: {outcome}")
+        failed |= not outcome.startswith("exit 0")
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()
