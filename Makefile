@@ -18,7 +18,7 @@ test: lint
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-all: lint
-	$(BIN)/python -m pytest -m "nightly or not nightly"
+	$(BIN)/python -m pytest -n auto --dist worksteal -rP -m "nightly or not nightly"
 
 bench: $(STAMP)
 	$(BIN)/python -m bench bench/samples --points 5 --out results/samples

@@ -261,9 +261,9 @@ def _synthesise(engine: Engine, y_hat: Tensor, level: Tensor, header: Header) ->
 def _decode_residual(
     engine: Engine, file: File, tile: int, box: Box, damage: Damage | None
 ) -> Symbols | None:
-    """The residual of a tile of the pixels `box`; None if there is none."""
+    """The residual of a tile of the pixels `box`; None if there is none, or nothing to add it to."""
     header = file.header
-    if not header.residual:
+    if not header.residual or (damage is not None and tile in damage.tiles):
         return None
     shape = (box.height, box.width, header.channels)
     what = f"residual of tile {tile} of {len(header.tiles)}"

@@ -16,7 +16,7 @@ from typing import TypeVar
 import torch
 
 _MOST = 8
-"""Tiles at once: to encode one takes up to 0.6 GB."""
+"""Tiles at once: to encode one takes up to 0.9 GB."""
 
 _TICK = 0.1
 """Seconds between two calls of `tick`."""

@@ -149,6 +149,24 @@ def test_a_damaged_residual(tiny: codec.Codec, samples: int) -> None:
 
 
 @pytest.mark.usefixtures("never_stored")
+def test_a_lost_tile_has_no_residual(tiny: codec.Codec) -> None:
+    """Where latents are lost the picture is what it would be without a residual layer."""
+    data = encode(tiny, picture(128, 128, 3, 16), 1000)
+    file = container.read(data)
+    tiles = [bytes(file.payload(tile)) for tile in range(4)]
+    residual = [bytes(file.residual_payload(tile)) for tile in range(4)]
+    tiles[3] = bytes(len(tiles[3]))
+    plain = dataclasses.replace(file.header, residual=(), step=0)
+    shown, mask = tiny.decompress(
+        container.pack(file.header, tiles, residual=residual), on_error="conceal"
+    )
+    without, _ = tiny.decompress(container.pack(plain, tiles), on_error="conceal")
+    assert mask[64:, 64:].all()
+    assert np.array_equal(shown[64:, 64:], without[64:, 64:])
+    assert np.array_equal(shown[~mask], tiny.decompress(data)[~mask])
+
+
+@pytest.mark.usefixtures("never_stored")
 def test_hidden_colour_costs_nothing(tiny: codec.Codec) -> None:
     image = picture(60, 90, 4, 16)
     other = image.copy()
