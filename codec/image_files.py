@@ -97,14 +97,23 @@ def _read_with_pillow(
         _warn(f"the file holds {frames} pictures; only the first is taken")
     if gamma is not None and abs(gamma - 1 / 2.2) > 0.01:
         _warn(f"the file states a gamma of {gamma:g}, which is not kept")
-    if kind in ("PNG", "TIFF") and (deep or upright.mode.startswith("I;16")):
-        bit_depth = bit_depth or 16  # what such a file means by white
-    if not deep:
-        return to_picture(upright, limits, bit_depth), metadata
-    array = _turn(_read_deep(file, kind, tags), orientation)
-    source = Source.TRANSPARENT_COLOUR if keyed else Source.NONE
-    picture = to_picture(array, limits, bit_depth)
-    return dataclasses.replace(picture, source=source), metadata
+    # What a file of 16 bits means by white, whatever its samples use.
+    unsaid = kind in ("PNG", "TIFF") and (deep or upright.mode.startswith("I;16")) and bit_depth is None
+    bit_depth = 16 if unsaid else bit_depth
+    if deep:
+        array = _turn(_read_deep(file, kind, tags), orientation)
+        source = Source.TRANSPARENT_COLOUR if keyed else Source.NONE
+        picture = dataclasses.replace(to_picture(array, limits, bit_depth), source=source)
+    else:
+        picture = to_picture(upright, limits, bit_depth)
+    if unsaid and (largest := int(picture.colour(picture.box).max())) < 1 << 12:
+        # Twelve-bit pictures in files of 16 bits are common, and would lose most of what they have.
+        bits = max(9, largest.bit_length())
+        _warn(
+            f"no sample is over {largest} of 65535, so that little of it is kept; if these are samples of "
+            f"{bits} bits, say so: bit_depth={bits} or --bit-depth {bits}"
+        )
+    return picture, metadata
 
 
 def _warn(message: str) -> None:
