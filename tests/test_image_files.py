@@ -467,7 +467,8 @@ def test_twelve_bits_in_a_file_of_sixteen(tmp_path: Path, suffix: str, colour: b
     array[0] = 4095
     array = np.ascontiguousarray(array if colour else array[:, :, 0])
     source.write_bytes(getattr(imagecodecs, f"{suffix[1:]}_encode")(array))
-    with pytest.warns(codec.NotKept, match=r"no sample is over 4095 of 65535, .* bit_depth=12 or --bit-depth 12$") as caught:
+    message = r"no sample is over 4095 of 65535, .* bit_depth=12 or --bit-depth 12$"
+    with pytest.warns(codec.NotKept, match=message) as caught:
         codec.encode(source, target)
     assert Path(caught[0].filename).name == Path(__file__).name
     assert codec.inspect(target.read_bytes()).bit_depth == 16
