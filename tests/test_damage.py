@@ -62,7 +62,8 @@ def _header(**changes: object) -> bytes:
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
-        ({"mode": b"\x40"}, codec.UnsupportedVersion),
+        ({"mode": b"\x42"}, codec.UnsupportedVersion),
+        ({"mode": b"\x80"}, codec.UnsupportedVersion),
         ({"mode": b"\xff"}, codec.UnsupportedVersion),
         ({"width": b"\x00"}, codec.FormatError),
         ({"width": b"\xa0\x00"}, codec.FormatError),
