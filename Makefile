@@ -12,7 +12,7 @@ STAMP  := $(VENV)/.installed
 .PHONY: demo test test-all bench figures lint clean
 
 demo: $(STAMP)
-	$(BIN)/python -m bench.demo --out demo
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m bench.demo --out demo
 
 test: lint
 	$(BIN)/python -m pytest -n auto --dist worksteal
