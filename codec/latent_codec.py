@@ -58,7 +58,8 @@ def _to_indexes(index: Tensor) -> NDArray[np.uint16]:
     return index.round().clamp(0, SCALES - 1).to(torch.uint8).cpu().numpy().astype(np.uint16)
 
 
-def _crc(arrays: Sequence[Symbols]) -> int:
+def crc_of(arrays: Sequence[Symbols]) -> int:
+    """CRC-32 of symbols as little-endian int32."""
     crc = 0
     for array in arrays:
         crc = zlib.crc32(array.astype("<i4").tobytes(), crc)
@@ -114,7 +115,7 @@ def encode_latents(
         encoder = Encoder(tables)
         for symbols, indexes in zip(tile.symbols, tile.indexes, strict=True):
             encoder.put(symbols, indexes)
-        payloads.append(Payload(encoder.finish(), _crc(tile.symbols)))
+        payloads.append(Payload(encoder.finish(), crc_of(tile.symbols)))
     return payloads, y_hat
 
 
@@ -141,7 +142,7 @@ def decode_latents(
     decoded: list[list[Symbols]] = []
     for n, decoder in enumerate(decoders):
         symbols = decoder.get(hyper_indexes(int(level[n]), rows * columns, channels))
-        _check_range(symbols)
+        check_range(symbols)
         decoded.append([symbols])
     z = np.stack([tile[0].reshape(rows, columns, channels) for tile in decoded])
     z_hat = torch.from_numpy(z).to(device, torch.float64)
@@ -150,7 +151,7 @@ def decode_latents(
         values = torch.zeros_like(mean)
         for n, decoder in enumerate(decoders):
             symbols = decoder.get(_to_indexes(index[:, n][mask]).reshape(-1))
-            _check_range(symbols)
+            check_range(symbols)
             decoded[n].append(symbols)
             tile = torch.from_numpy(symbols).to(device, torch.float64)
             values[:, n][mask] = tile.reshape(-1, mean.shape[-1])
@@ -159,11 +160,12 @@ def decode_latents(
     y_hat = entropy.run(z_hat, level, size, quantizer)
     for decoder, tile, crc in zip(decoders, decoded, symbols_crcs, strict=True):
         decoder.finish()
-        if _crc(tile) != crc:
+        if crc_of(tile) != crc:
             raise ChecksumMismatch("payload decodes to other symbols than were coded")
     return y_hat, decoded
 
 
-def _check_range(symbols: Symbols) -> None:
+def check_range(symbols: Symbols) -> None:
+    """`FormatError` if a symbol is over ±SYMBOL_LIMIT, which the format does not hold."""
     if symbols.size and max(int(symbols.max()), -int(symbols.min())) > SYMBOL_LIMIT:
         raise FormatError("a symbol is out of range")

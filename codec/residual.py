@@ -8,7 +8,6 @@ table for latents of that scale codes it: what latents of quality 90 and more le
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,7 +17,8 @@ from codec.container import MAX_LEVEL
 from codec.entropy_coder import Decoder, Encoder, Symbols, Table, TableSet
 from codec.errors import ChecksumMismatch, FormatError
 from codec.image import Samples
-from codec.model.quantization import SCALES, SYMBOL_LIMIT
+from codec.latent_codec import check_range, crc_of
+from codec.model.quantization import SCALES
 
 BLOCK = 8
 """Pixels along a block, whose samples of a channel share a scale."""
@@ -74,7 +74,7 @@ def pack_residual(tables: TableSet, residual: Symbols) -> tuple[bytes, int]:
     values = [differences.reshape(-1), np.ascontiguousarray(residual).reshape(-1)]
     encoder.put(values[0], _of_differences(scales.size))
     encoder.put(values[1], _of_samples(scales, residual.shape))
-    return encoder.finish(), _crc(values)
+    return encoder.finish(), crc_of(values)
 
 
 def unpack_residual(
@@ -85,32 +85,20 @@ def unpack_residual(
         decoder = Decoder(tables, payload)
         blocks = (-(-shape[0] // BLOCK), -(-shape[1] // BLOCK), shape[2])
         differences = decoder.get(_of_differences(blocks[0] * blocks[1] * blocks[2]))
-        _check_range(differences)
+        check_range(differences)
         scales = differences.reshape(blocks).astype(np.int64)
         scales[:, 0] = np.cumsum(scales[:, 0], axis=0)
         scales = np.cumsum(scales, axis=1)
         if int(scales.min()) < 0 or int(scales.max()) >= SCALES:
             raise FormatError("a scale is out of range")
         residual = decoder.get(_of_samples(scales, shape))
-        _check_range(residual)
+        check_range(residual)
         decoder.finish()
     except FormatError as error:
         raise type(error)(f"{what}: {error}") from None
-    if _crc([differences, residual]) != content_crc:
+    if crc_of([differences, residual]) != content_crc:
         raise ChecksumMismatch(f"{what} decodes to other symbols than were coded")
     return residual.reshape(shape)
-
-
-def _check_range(symbols: Symbols) -> None:
-    if max(int(symbols.max()), -int(symbols.min())) > SYMBOL_LIMIT:
-        raise FormatError("a symbol is out of range")
-
-
-def _crc(values: Sequence[Symbols]) -> int:
-    crc = 0
-    for array in values:
-        crc = zlib.crc32(array.astype("<i4").tobytes(), crc)
-    return crc
 
 
 def _of_differences(count: int) -> NDArray[np.uint16]:
