@@ -6,6 +6,7 @@ import contextlib
 import os
 import stat
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -22,10 +23,11 @@ _UMASK = _read_umask()
 
 
 class OpenFile:
-    """The bytes of a file, read where they are asked for."""
+    """The bytes of a file, read where they are asked for, by any thread."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+        self._lock = threading.Lock()
         self._size = os.fstat(file.fileno()).st_size
 
     def __len__(self) -> int:
@@ -35,9 +37,10 @@ class OpenFile:
         start, stop, step = part.indices(self._size)
         if step != 1:
             raise ValueError("only whole stretches of a file are read")
-        self._file.seek(start)
-        # Fewer bytes than asked for, if the file was cut short meanwhile, are found like any truncation.
-        return self._file.read(max(stop - start, 0))
+        with self._lock:  # tiles are decoded side by side, and a file has one position
+            self._file.seek(start)
+            # Fewer bytes than asked for, if the file was cut short meanwhile, are found like any truncation.
+            return self._file.read(max(stop - start, 0))
 
 
 @contextlib.contextmanager

@@ -335,6 +335,7 @@ MUTATIONS = [
         ("Ctrl-C leaves nothing behind", "except BaseException:  # also Ctrl-C", "except Exception:", FILES),
         ("pipes are not replaced", "if target.exists() and not target.is_file():", _NEVER, FILES),
         ("fsync", "            os.fsync(file.fileno())\n", "", FILES),
+        ("one thread reads at a time", "        with self._lock:", "        if self._lock:", FILES),
     ),
     *_of(
         "api.py",

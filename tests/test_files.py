@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +28,25 @@ def test_encode_and_decode(tmp_path: Path) -> None:
     assert np.array_equal(read_rgb(back), expected)
     codec.decode(str(packed), str(tmp_path / "c.jpg"))
     assert read_rgb(tmp_path / "c.jpg").shape == (40, 30, 3)
+
+
+class SlowFile(io.FileIO):
+    """Lets other threads in between finding a place and reading there."""
+
+    def seek(self, *args: int) -> int:
+        place = super().seek(*args)
+        time.sleep(0.001)
+        return place
+
+
+def test_an_open_file_is_read_by_many_threads(tmp_path: Path) -> None:
+    """Tiles are decoded side by side: none may move the place where another reads."""
+    path = tmp_path / "bytes"
+    path.write_bytes(bytes(range(100)))
+    with SlowFile(path) as file, ThreadPoolExecutor(4) as executor:
+        data = files.OpenFile(file)
+        found = list(executor.map(lambda at: data[at : at + 1], range(100)))
+    assert found == [bytes([at]) for at in range(100)]
 
 
 def test_errors_leave_nothing_behind(tmp_path: Path) -> None:
