@@ -157,10 +157,14 @@ class Pipeline:
             for batch, payloads in zip(batches, workers.run(encode, batches), strict=True):
                 for job, payload in zip(batch, payloads, strict=True):
                     entries[job.picture][job.tile] = (payload.data, payload.symbols_crc)
-        files = []
+        files: list[bytes] = []
+
+        def report(share: float) -> None:
+            progress(coded + (1 - coded) * (len(files) + share) / len(pictures))
+
         for picture, entry in zip(pictures, entries, strict=True):
-            files.append(self._assemble(picture, task, entry))
-            progress(coded + (1 - coded) * len(files) / len(pictures))
+            files.append(self._assemble(picture, task, entry, report))
+            report(0.0)
         return files
 
     def _stack(self, windows: Sequence[NDArray[np.float64]]) -> Tensor:
@@ -187,7 +191,7 @@ class Pipeline:
         )
         return refine(self.soft, window, y, self.objective.dead_zone, iterations, progress)
 
-    def _assemble(self, picture: Picture, task: _Task, entries: _Entries) -> bytes:
+    def _assemble(self, picture: Picture, task: _Task, entries: _Entries, progress: Progress) -> bytes:
         zstd_level = task.effort.zstd_level
         header = Header(
             width=picture.width,
@@ -202,7 +206,7 @@ class Pipeline:
             depth=picture.depth,
             source=picture.source,
         )
-        residual = self._residual(picture, header, entries) if header.step else []
+        residual = self._residual(picture, header, entries, progress) if header.step else []
         limit = sum(len(data) for data, _ in (*entries, *residual))
         stored = _store(picture, task.tile_size, limit, zstd_level)
         if stored is not None:
@@ -220,7 +224,9 @@ class Pipeline:
             header, _payloads(entries), residual=_payloads(residual), alpha=_payloads(alpha), metadata=pieces
         )
 
-    def _residual(self, picture: Picture, header: Header, entries: _Entries) -> _Entries:
+    def _residual(
+        self, picture: Picture, header: Header, entries: _Entries, progress: Progress
+    ) -> _Entries:
         """Payloads of what is left of the picture when a file of these tiles is decoded."""
         file = File(header, memoryview(b"".join(_payloads(entries))), 0)
         rows = itertools.groupby(_tile_boxes(picture, header.tile_size), key=lambda box: box.top)
@@ -234,6 +240,7 @@ class Pipeline:
                     if picture.has_alpha:
                         missing[samples[:, :, picture.channels] == 0] = 0
                     found.append(pack_residual(self.tables, missing))
+                progress(len(found) / len(entries))
         return found
 
 

@@ -210,6 +210,16 @@ def test_search_and_progress(tiny: codec.Codec) -> None:
     assert told[-1] == 1.0
 
 
+@pytest.mark.usefixtures("never_stored")
+def test_progress_goes_on_row_by_row(tiny: codec.Codec) -> None:
+    """A large picture's residual takes as long as its latents: the share of its rows is told too."""
+    told: list[float] = []
+    encode(tiny, picture(250, 70, 3, 12), 1000, progress=told.append)
+    assert told == sorted(told)
+    assert set(told) >= {0.5, 0.625, 0.75, 0.875, 1.0}
+    assert told[-1] == 1.0
+
+
 def test_symbols_come_back(tiny: codec.Codec) -> None:
     """Any that the format allows, from all zeros to escapes."""
     tables = tiny._pipeline.tables
