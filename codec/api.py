@@ -344,8 +344,8 @@ def compress(
             uint16; a torch tensor C×H×W of as many channels, uint8, uint16 or float in [0,1]; a PIL image of
             mode L, LA, RGB, RGBA, I;16, or 1, P and PA, which are converted. Any size from 1×1 up. An array
             that is a memory map is read as it is needed.
-        quality: 0 (smallest) to 100 (best); fractions count. 75 if neither it nor a target is given. Over 90
-            the error of every sample of more than 8 bits has a bound: `Info.max_error`.
+        quality: 0 (smallest) to 100 (best); fractions count. 75 if neither it nor a target is given. From
+            90.1 on the error of every sample of more than 8 bits has a bound: `Info.max_error`.
         target_bpp: bits per pixel of the whole file, reached within 2 % where a quality does.
         target_bytes: size that the file never exceeds, and comes within 2 % of where a quality does.
         target_psnr: decibels that the decoded picture never falls short of where a quality reaches

@@ -53,8 +53,9 @@ class Info:
     quality: float | None
     """0…100 as given to `compress`, to the nearest 1/10.24; None if lossless."""
     max_error: int | None
-    """Most that a sample is off by, where alpha is not 0: 0 if lossless, None if nothing is promised. With a
-    residual layer another machine than the writer's may add 1."""
+    """Most that a sample of `bit_depth` bits is off by, where alpha is not 0: 0 if lossless, None if nothing
+    is promised. With a residual layer that is what this package's encoder keeps to, which a file cannot
+    prove, and another machine than the writer's may add 1 (tried on CPUs)."""
     model: str | None
     """Id of the model, twelve hexadecimal digits; None if lossless."""
     tiles: int
