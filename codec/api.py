@@ -349,7 +349,8 @@ def compress(
         target_bpp: bits per pixel of the whole file, reached within 2 % where a quality does.
         target_bytes: size that the file never exceeds, and comes within 2 % of where a quality does.
         target_psnr: decibels that the decoded picture never falls short of where a quality reaches
-            them, over all samples, with as few bits as 0.1 dB more allow.
+            them, over all samples, with as few bits as 0.1 dB more allow (up to 0.6 dB where the error has a
+            bound, for there levels are that far apart).
         effort: 1 (fastest) to 9 (smallest file at equal PSNR). From 4 on the encoder searches for better
             latents, through a decoder that stays as it is. At 3, with a quality or a size, every
             machine writes the same file (but for more than 8 bits at qualities over 90); otherwise files may

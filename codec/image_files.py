@@ -106,12 +106,12 @@ def _read_with_pillow(
         picture = dataclasses.replace(to_picture(array, limits, bit_depth), source=source)
     else:
         picture = to_picture(upright, limits, bit_depth)
-    if unsaid and (largest := int(picture.colour(picture.box).max())) < 1 << 12:
+    if unsaid and 0 < (largest := int(picture.colour(picture.box).max())) < 1 << 12:
         # Twelve-bit pictures in files of 16 bits are common, and would lose most of what they have.
         bits = max(9, largest.bit_length())
         _warn(
-            f"no sample is over {largest} of 65535, so that little of it is kept; if these are samples of "
-            f"{bits} bits, say so: bit_depth={bits} or --bit-depth {bits}"
+            f"no sample is over {largest} of 65535, so that little of it may be kept; if these are samples "
+            f"of {bits} bits, say so: bit_depth={bits} or --bit-depth {bits}"
         )
     return picture, metadata
 

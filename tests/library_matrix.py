@@ -34,7 +34,7 @@ def environment(folder: Path, libraries: tuple[str, ...]) -> Path:
 
 def run(python: Path) -> str:
     """The last line of the tests' output."""
-    command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "default"]
+    command = [str(python), "-m", "pytest", "-p", "no:cacheprovider", "-W", "default"]
     done = subprocess.run(
         [*command, *(f"tests/{name}" for name in TESTS)], cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,

@@ -140,6 +140,9 @@ def test_a_damaged_residual(tiny: codec.Codec, samples: int) -> None:
     assert mask[64:, :64].all()
     assert mask.sum() == 64 * 64
     assert np.array_equal(shown[~mask], whole[~mask])
+    part, lost = tiny.decompress(bytes(damaged), region=(30, 20, 90, 70), on_error="conceal")
+    assert np.array_equal(part, shown[30:120, 20:90])
+    assert np.array_equal(lost, mask[30:120, 20:90])
     tiles = [bytes(file.payload(tile)) for tile in range(4)]
     alpha = [bytes(file.alpha_payload(tile)) for tile in range(4)] if samples == 4 else []
     plain = dataclasses.replace(file.header, residual=(), step=0)
