@@ -89,7 +89,7 @@ class Codec:
     """A codec whose weights are loaded once. Safe to share between threads, which take turns.
 
     Args:
-        model: name of a shipped model, path of a `.safetensors` file, or None for the default.
+        model: name or id of a shipped model, path of a `.safetensors` file, or None for the default.
             Files written with any shipped model are decoded whatever is chosen here.
         device: "cpu", "cuda", …; None for the CPU.
             Symbols are meant to be the same on either; this has not been run on a GPU yet.
@@ -361,7 +361,7 @@ def compress(
             image. Nothing by default.
         progress: called with the share of the work that is done, from 0 to 1, in the thread that called.
         limits: what to take at most; see `Limits`.
-        model: name of a shipped model or path of a weights file; None for the default.
+        model: name or id of a shipped model or path of a weights file; None for the default.
         device: where the networks run; None for the CPU.
 
     Alpha is kept exactly, colour where alpha is 0 is not.

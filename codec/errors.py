@@ -4,6 +4,7 @@
     ├── InvalidImage           the picture to compress is not one that the codec takes
     ├── LimitExceeded          a size is beyond the limits in `limits.py`
     ├── TargetUnreachable      no quality makes the file as small as it must be
+    ├── MissingExtra           a library that this needs is not installed; also an `ImportError`
     └── FormatError            the bytes to decompress are not a valid file
         ├── Truncated          … they end too early
         ├── ChecksumMismatch   … they were damaged
@@ -30,6 +31,10 @@ class LimitExceeded(CodecError):
 
 class TargetUnreachable(CodecError):
     """`target_bytes` is less than the picture takes at quality 0; the message says how much that is."""
+
+
+class MissingExtra(CodecError, ImportError):
+    """A library that is not installed with the package; the message says what to install."""
 
 
 class TargetMissed(UserWarning):

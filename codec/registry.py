@@ -58,7 +58,7 @@ def by_id(model_id: bytes) -> ModelEntry:
 
 
 def find(model: str | Path | None) -> tuple[str, bytes]:
-    """Name and weights of a shipped model, the default one, or a `.safetensors` file.
+    """Name and weights of a shipped model (by name or id), the default one, or a `.safetensors` file.
 
     Raises `UnknownModel` for a name that does not ship, `OSError` if a file cannot be read.
     """
@@ -66,7 +66,7 @@ def find(model: str | Path | None) -> tuple[str, bytes]:
         entry = next(e for e in entries() if e.default)
         return entry.name, entry.read()
     for entry in entries():
-        if entry.name == str(model):
+        if str(model) in (entry.name, entry.id.hex()):
             return entry.name, entry.read()
     path = Path(model)
     if path.suffix == ".safetensors":
