@@ -25,6 +25,7 @@ from codec.metadata import Metadata
 from codec.metadata import pack as pack_metadata
 from codec.rate_control import Target, Trial
 from codec.reading import Data, OnError, Region, inspect, open_part
+from codec.rows import RowFormat
 from codec.tiling import Box
 
 if TYPE_CHECKING:
@@ -194,6 +195,20 @@ class Codec:
         pictures = [to_picture(image, limits) for image in images]
         with self._running():
             return self._pipeline.encode(pictures, level, effort=EFFORTS[effort])
+
+    def compress_rows(
+        self, images: Sequence[Image], rows: RowFormat, *, effort: int = DEFAULT_EFFORT,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> list[bytes]:
+        """As `compress_batch`, at the quality of `rows`, to rows of a dataset; `rows.unpack` makes files of
+        them. `ValueError` if `rows` is for another model than this codec's."""
+        if rows.model_id != self._pipeline.model_id:
+            raise ValueError(f"rows of model {rows.model_id.hex()}, and this codec has {self.model_id}")
+        check_effort(effort)
+        pictures = [to_picture(image, limits) for image in images]
+        with self._running():
+            files = self._pipeline.encode(pictures, rows.level, effort=EFFORTS[effort])
+        return [rows.pack(data) for data in files]
 
     def _reach(
         self, picture: Picture, target: Target, effort: int, encode: Callable[[int, int, Progress], bytes],

@@ -1,0 +1,5 @@
+"""`codec dataset`."""
+
+import click
+
+__all__ = ["click"]

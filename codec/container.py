@@ -159,6 +159,12 @@ class _Reader:
         raise FormatError("integer is longer than five bytes")
 
 
+def read_varints(data: bytes, start: int, count: int) -> tuple[list[int], int]:
+    """As many integers that `write_varint` wrote, and where they end; raises `FormatError`."""
+    reader = _Reader(memoryview(data)[start:])
+    return [reader.varint() for _ in range(count)], start + reader.position
+
+
 def pack(
     header: Header,
     payloads: Sequence[bytes],

@@ -75,31 +75,72 @@ def lost_pixels(file: File, damage: Damage, region: Box, halo: int) -> NDArray[n
 
 
 def decode_pictures(engine: Engine, files: Sequence[File]) -> list[Samples]:
-    """Whole pictures of files with latents; small ones go through the entropy model together."""
-    alone = [(index, 0) for index, file in enumerate(files) if len(file.header.tiles) == 1]
-    pictures = []
+    """Whole pictures of files with latents; those of one tile go through the networks together."""
+    together = [file for file in files if is_simple(file)]
+    latents = latents_of(engine, together)
+    painted = synthesise(engine, [file.header for file in together], latents)
+    found = {id(file): colour.cpu().numpy() for file, colour in zip(together, painted, strict=True)}
+    return [found[id(file)] if id(file) in found else _decode_whole(engine, file) for file in files]
+
+
+def _decode_whole(engine: Engine, file: File) -> Samples:
+    return join(file, whole(file), decode_bands(engine, file, whole(file), None))
+
+
+def is_simple(file: File) -> bool:
+    """Whether a picture is what the latents of one tile make, in 8 bits, and nothing else."""
+    header = file.header
+    return header.depth == 8 and len(header.tiles) == 1 and not (header.stored or header.alpha)
+
+
+def latents_of(engine: Engine, files: Sequence[File]) -> list[Tensor]:
+    """y_hat, h×w×M float32, of each of these simple files: the half of decoding that is exact."""
     with Workers() as workers:
-        found = _decode_tiles(engine, files, alone, None, workers)
-    for index, file in enumerate(files):
-        known = {0: found.pop((index, 0))} if (index, 0) in found else {}
-        pictures.append(join(file, whole(file), decode_bands(engine, file, whole(file), None, known)))
-    return pictures
+        found = _decode_tiles(engine, files, [(index, 0) for index in range(len(files))], None, workers)
+    return [found[index, 0] for index in range(len(files))]
+
+
+def synthesise(engine: Engine, headers: Sequence[Header], latents: Sequence[Tensor]) -> list[Tensor]:
+    """Pictures H×W×C uint8, on the engine's device, of the latents of simple files: the other half.
+
+    Latents of equal size run together, so that samples may differ by one level from those of one alone.
+    """
+    groups: dict[torch.Size, list[int]] = defaultdict(list)
+    for index, values in enumerate(latents):
+        groups[values.shape].append(index)
+    batches = []
+    for (height, width, _), members in groups.items():
+        count = max(1, _BATCH_PIXELS // (height * width * PIXELS_PER_LATENT**2))
+        batches += [members[start : start + count] for start in range(0, len(members), count)]
+
+    @torch.no_grad()
+    def run(batch: list[int]) -> Tensor:
+        levels = torch.tensor([headers[index].level for index in batch], device=engine.device)
+        y_hat = torch.stack([latents[index] for index in batch]).to(engine.device)
+        return engine.model.synthesis(y_hat, levels)  # type: ignore[no-any-return]
+
+    pictures: dict[int, Tensor] = {}
+    with Workers() as workers:
+        for batch, x_hat in zip(batches, workers.run(run, batches), strict=True):
+            for index, picture in zip(batch, x_hat, strict=True):
+                header = headers[index]
+                pictures[index] = _to_samples(picture[: header.height, : header.width], header)
+    return [pictures[index] for index in range(len(latents))]
 
 
 def decode_bands(
-    engine: Engine | None, file: File, region: Box, damage: Damage | None,
-    known: dict[int, Tensor] | None = None,
+    engine: Engine | None, file: File, region: Box, damage: Damage | None
 ) -> Generator[Samples, None, None]:
     """The rows of `region`, H×W×C with alpha, a band for every row of tiles.
 
     Damaged tiles are added to `damage`, or raise if it is None. A file of latents needs the `engine` of its
-    model; `known` holds latents of tiles that were decoded before.
+    model.
     """
     if file.header.stored:
         colour = _stored_bands(file, region, damage)
     else:
         assert engine is not None
-        colour = _latent_bands(engine, file, region, damage, known or {})
+        colour = _latent_bands(engine, file, region, damage)
     with contextlib.closing(colour):
         if not file.header.alpha:
             yield from colour
@@ -139,13 +180,14 @@ def _rows_of_tiles(file: File, region: Box) -> Iterator[tuple[Box, list[tuple[in
 
 
 def _latent_bands(
-    engine: Engine, file: File, region: Box, damage: Damage | None, latents: dict[int, Tensor]
+    engine: Engine, file: File, region: Box, damage: Damage | None
 ) -> Generator[Samples, None, None]:
     header = file.header
     size = (header.height, header.width)
     boxes = tiling.tiles(*size, header.tile_size)
     level = torch.tensor([header.level], device=engine.device)
     channels = engine.model.config.latents
+    latents: dict[int, Tensor] = {}
     with Workers() as workers:
         for part, row in _rows_of_tiles(file, region):
             windows = [tiling.window(box, engine.halo, *size) for _, box in row]
@@ -248,14 +290,17 @@ def _decode_batch(
 
 @torch.no_grad()
 def _synthesise(engine: Engine, y_hat: Tensor, level: Tensor, header: Header) -> Samples:
-    x_hat = engine.model.synthesis(y_hat[None], level)[0]
+    samples = _to_samples(engine.model.synthesis(y_hat[None], level)[0], header).cpu().numpy()
+    return samples if header.depth == 8 else samples.astype(np.uint16)
+
+
+def _to_samples(x_hat: Tensor, header: Header) -> Tensor:
+    """H×W×3 in [0,1] to H×W×C, uint8 or, of more than 8 bits, int32."""
     # Hostile latents can overflow; whatever comes of it must still be a picture.
     x_hat = torch.nan_to_num(x_hat).clamp(0, 1) * ((1 << header.depth) - 1)
     if header.channels == 1:
         x_hat = x_hat.mean(-1, keepdim=True)
-    if header.depth == 8:
-        return x_hat.round().to(torch.uint8).cpu().numpy()
-    return x_hat.round().to(torch.int32).cpu().numpy().astype(np.uint16)
+    return x_hat.round().to(torch.uint8 if header.depth == 8 else torch.int32)
 
 
 def _decode_residual(

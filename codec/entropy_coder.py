@@ -52,15 +52,19 @@ class Table:
         """Information content of `symbols` under this table, escaped ones with their digits."""
         position = symbols.astype(np.int64) - self.lowest
         outside = (position < 0) | (position >= self.escape)
-        distances = self.escaped_distance(position[outside])
+        distances = escaped_distance(position[outside], self.escape)
         digits = sum(int((distances >= 128**place).sum()) for place in range(1, _ESCAPE_DIGITS))
         position = np.where(outside, self.escape, position)
         bits = PRECISION * symbols.size - np.log2(self.frequencies[position]).sum()
         return float(bits + 8 * (digits + distances.size))
 
-    def escaped_distance(self, position: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Of positions outside 0…escape-1: even numbers above the range, odd ones below it."""
-        return np.where(position < 0, -2 * position - 1, 2 * (position - self.escape))
+
+def escaped_distance(
+    position: NDArray[np.int64], escape: NDArray[np.int32] | int
+) -> NDArray[np.int64]:
+    """Of positions outside 0…escape-1: even numbers above the range, odd ones below it."""
+    distance: NDArray[np.int64] = np.where(position < 0, -2 * position - 1, 2 * (position - escape))
+    return distance
 
 
 def _model(frequencies: NDArray[np.int64]) -> Any:
@@ -78,6 +82,9 @@ class TableSet:
 
     def __init__(self, tables: Sequence[Table]) -> None:
         self.tables = tuple(tables)
+        self.lowest = np.array([table.lowest for table in self.tables], np.int32)
+        """Of each table, as its `escape` below."""
+        self.escape = np.array([table.escape for table in self.tables], np.int32)
         self._models = [_model(table.frequencies) for table in self.tables]
         self._digit = _model(_DIGIT)
 
@@ -100,18 +107,17 @@ class Encoder:
     def put(self, symbols: Symbols, indexes: NDArray[np.uint16]) -> None:
         """Append int32 `symbols`, each coded with the table at its entry of `indexes`."""
         order, groups = self._set.groups(indexes)
-        values = symbols[order]
-        escaped = []
+        tables = indexes[order]
+        escape = self._set.escape[tables]
+        position = symbols[order] - self._set.lowest[tables]
+        outside = np.flatnonzero((position < 0) | (position >= escape))
+        if outside.size:
+            distance = escaped_distance(position[outside].astype(np.int64), escape[outside])
+            position[outside] = escape[outside]
         for index, start, end in groups:
-            table = self._set.tables[index]
-            position = values[start:end] - np.int32(table.lowest)
-            outside = (position < 0) | (position >= table.escape)
-            if outside.any():
-                escaped.append(table.escaped_distance(position[outside].astype(np.int64)))
-                position = np.where(outside, np.int32(table.escape), position)
-            self._encode(position, self._set._models[index])
-        if escaped:
-            self._put_digits(np.concatenate(escaped))
+            self._encode(position[start:end], self._set._models[index])
+        if outside.size:
+            self._put_digits(distance)
 
     def _put_digits(self, values: NDArray[np.int64]) -> None:
         while values.size:
@@ -141,31 +147,19 @@ class Decoder:
     def get(self, indexes: NDArray[np.uint16]) -> Symbols:
         """The next int32 symbols, one for each entry of `indexes`."""
         order, groups = self._set.groups(indexes)
-        values = np.empty(indexes.size, dtype=np.int32)
-        escaped = []
+        tables = indexes[order]
+        position = np.empty(indexes.size, dtype=np.int32)
         for index, start, end in groups:
-            table = self._set.tables[index]
-            position = self._decode(self._set._models[index], end - start)
-            outside = np.flatnonzero(position == table.escape)
-            if outside.size:
-                escaped.append((start + outside, table))
-            values[start:end] = position + np.int32(table.lowest)
-        if escaped:
-            self._get_escaped(values, escaped)
-        symbols = np.empty_like(values)
-        symbols[order] = values
+            position[start:end] = self._decode(self._set._models[index], end - start)
+        escape = self._set.escape[tables]
+        outside = np.flatnonzero(position == escape)
+        if outside.size:
+            distance = self._get_digits(outside.size)
+            beyond = escape[outside] + distance // 2
+            position[outside] = np.where(distance % 2, -(distance + 1) // 2, beyond).astype(np.int32)
+        symbols = np.empty_like(position)
+        symbols[order] = position + self._set.lowest[tables]
         return symbols
-
-    def _get_escaped(
-        self, values: Symbols, escaped: list[tuple[NDArray[np.intp], Table]]
-    ) -> None:
-        distance = self._get_digits(sum(where.size for where, _ in escaped))
-        done = 0
-        for where, table in escaped:
-            part = distance[done : done + where.size]
-            done += where.size
-            offset = np.where(part % 2, -(part + 1) // 2, table.escape + part // 2)
-            values[where] = (offset + table.lowest).astype(np.int32)
 
     def _get_digits(self, count: int) -> NDArray[np.int64]:
         values = np.zeros(count, dtype=np.int64)

@@ -65,21 +65,31 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | Iterable[bytes]
         with open(target, "wb") as file:  # a folder raises IsADirectoryError
             file.writelines(chunks)
         return
+    with replacing(target, path) as file:
+        file.writelines(chunks)
+
+
+@contextlib.contextmanager
+def replacing(target: Path, name: str | os.PathLike[str] | None = None) -> Iterator[BinaryIO]:
+    """A file beside `target` that takes its place when the context ends well, and is removed otherwise.
+
+    Errors name `name`, what the caller calls it.
+    """
     try:
-        handle, name = tempfile.mkstemp(prefix=".codec-", suffix=".tmp", dir=target.parent)
+        handle, temporary = tempfile.mkstemp(prefix=".codec-", suffix=".tmp", dir=target.parent)
     except OSError as error:
-        error.filename = os.fspath(path)  # the name that the caller knows
+        error.filename = os.fspath(name or target)
         raise
     try:
         with os.fdopen(handle, "wb") as file:
-            file.writelines(chunks)
+            yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, _mode_for(target))
-        os.replace(name, target)
+        os.chmod(temporary, _mode_for(target))
+        os.replace(temporary, target)
     except BaseException:  # also Ctrl-C
         with contextlib.suppress(OSError):
-            os.unlink(name)
+            os.unlink(temporary)
         raise
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import zlib
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ from codec.model.entropy_model import inside, step_values
 from codec.model.exact import LIMIT, round_to_grid
 from codec.model.network import Model
 from codec.model.quantization import SCALES, SYMBOL_LIMIT, quantize, shrink
+
+_N = TypeVar("_N", bound=np.generic)
 
 LATENT_BITS = 10
 """The encoder rounds what the float transforms give it to multiples of 2^-10 before anything else.
@@ -58,6 +61,12 @@ def _to_indexes(index: Tensor) -> NDArray[np.uint16]:
     return index.round().clamp(0, SCALES - 1).to(torch.uint8).cpu().numpy().astype(np.uint16)
 
 
+def _of_tile(values: NDArray[_N], n: int, mask: NDArray[np.bool_]) -> NDArray[_N]:
+    """What a step has for one of N tiles, in coding order: values are 4×N×h/2×w/2×C, the mask 4×h/2×w/2."""
+    part: NDArray[_N] = values[:, n][mask].reshape(-1)
+    return part
+
+
 def crc_of(arrays: Sequence[Symbols]) -> int:
     """CRC-32 of symbols as little-endian int32."""
     crc = 0
@@ -88,7 +97,7 @@ def quantize_latents(
     y = round_to_grid(y, LATENT_BITS)
     z = round_to_grid(model.hyper_analysis(entropy.normalise(y)), LATENT_BITS)
     z_hat = quantize(z).clamp(-LIMIT, LIMIT)
-    mask = inside(size, y.device)
+    mask = inside(size, y.device).cpu().numpy()
     coded = []
     for n, picture in enumerate(z_hat.to(torch.int32).cpu().numpy()):
         positions = picture.shape[0] * picture.shape[1]
@@ -97,9 +106,10 @@ def quantize_latents(
 
     def quantizer(step: int, mean: Tensor, index: Tensor) -> Tensor:
         rounded = quantize(shrink(step_values(y, step) - mean, index, dead_zone))
+        symbols, indexes = rounded.to(torch.int32).cpu().numpy(), _to_indexes(index)
         for n, tile in enumerate(coded):
-            tile.symbols.append(rounded[:, n][mask].to(torch.int32).flatten().cpu().numpy())
-            tile.indexes.append(_to_indexes(index[:, n][mask]).reshape(-1))
+            tile.symbols.append(_of_tile(symbols, n, mask))
+            tile.indexes.append(_of_tile(indexes, n, mask))
         return rounded
 
     return coded, entropy.run(z_hat, level, size, quantizer)
@@ -137,7 +147,7 @@ def decode_latents(
     device = level.device
     rows, columns = hyper_size(size)
     channels = model.config.hyper_latents
-    mask = inside(size, device)
+    mask = inside(size, device).cpu().numpy()
     decoders = [Decoder(tables, payload) for payload in payloads]
     decoded: list[list[Symbols]] = []
     for n, decoder in enumerate(decoders):
@@ -148,14 +158,14 @@ def decode_latents(
     z_hat = torch.from_numpy(z).to(device, torch.float64)
 
     def quantizer(step: int, mean: Tensor, index: Tensor) -> Tensor:
-        values = torch.zeros_like(mean)
+        indexes = _to_indexes(index)
+        values = np.zeros(mean.shape)
         for n, decoder in enumerate(decoders):
-            symbols = decoder.get(_to_indexes(index[:, n][mask]).reshape(-1))
+            symbols = decoder.get(_of_tile(indexes, n, mask))
             check_range(symbols)
             decoded[n].append(symbols)
-            tile = torch.from_numpy(symbols).to(device, torch.float64)
-            values[:, n][mask] = tile.reshape(-1, mean.shape[-1])
-        return values
+            values[:, n][mask] = symbols.reshape(-1, mean.shape[-1])
+        return torch.from_numpy(values).to(device)
 
     y_hat = entropy.run(z_hat, level, size, quantizer)
     for decoder, tile, crc in zip(decoders, decoded, symbols_crcs, strict=True):

@@ -1,0 +1,169 @@
+"""Bare rows: small pictures that share a header. Normative text: FORMAT.md, "Rows".
+
+A whole file says 36 bytes about itself, which is a third of a picture of 32×32. In a dataset most of that is
+the same for every picture: a `RowFormat`, kept once. A row holds what is left, five or six bytes and the payload. Rows turn
+into whole files and back without being decoded; pictures that do not fit are kept as whole files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+import numpy as np
+
+from codec import container
+from codec.container import MAX_LEVEL, MODEL_ID_BYTES, Header, make_tile
+from codec.errors import FormatError, Truncated, UnsupportedVersion
+
+VERSION = 1
+
+TILE_SIZE = 1024
+"""Pixels along a tile: what a row holds is one tile."""
+
+_SMALL = 128
+"""Sides up to this fit a size into two bytes."""
+
+_LONG = 0xC0
+"""First byte of a row whose size is the common one, or does not fit two bytes; plus the bits below."""
+
+_STORED, _OWN_SIZE, _OTHER_CHANNELS = 1, 2, 4
+
+
+@dataclasses.dataclass(frozen=True)
+class RowFormat:
+    """What the rows of a dataset have in common.
+
+    `ValueError` or `TypeError` for values that files do not hold.
+    """
+
+    model_id: bytes
+    """Six bytes: the first of the weights' SHA-256."""
+    level: int
+    """Quality level 0…1024."""
+    height: int
+    """Pixels of most of the pictures; others say their own."""
+    width: int
+    channels: int = 3
+    """1 (gray) or 3 (RGB), of most."""
+
+    def __post_init__(self) -> None:
+        for name in ("level", "height", "width", "channels"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"{name} must be an integer, not {type(value).__name__}")
+        if not isinstance(self.model_id, bytes) or len(self.model_id) != MODEL_ID_BYTES:
+            raise ValueError(f"model_id must be {MODEL_ID_BYTES} bytes, not {self.model_id!r}")
+        if not 0 <= self.level <= MAX_LEVEL:
+            raise ValueError(f"level must be from 0 to {MAX_LEVEL}, not {self.level}")
+        if not (0 < self.height <= TILE_SIZE and 0 < self.width <= TILE_SIZE):
+            raise ValueError(f"rows have sides of 1 to {TILE_SIZE}, not {self.height}×{self.width}")
+        if self.channels not in (1, 3):
+            raise ValueError(f"channels must be 1 or 3, not {self.channels}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {"version": VERSION, **dataclasses.asdict(self), "model_id": self.model_id.hex()}
+
+    @classmethod
+    def from_dict(cls, fields: Any) -> RowFormat:
+        """The inverse of `as_dict`; raises `UnsupportedVersion` or `FormatError`."""
+        if not isinstance(fields, dict):
+            raise FormatError("the format of the rows is not an object")
+        if fields.get("version") != VERSION:
+            version = fields.get("version")
+            raise UnsupportedVersion(f"rows of version {version!r} (this package reads {VERSION})")
+        values = {name: value for name, value in fields.items() if name != "version"}
+        model_id = values.get("model_id")
+        if not isinstance(model_id, str) or not re.fullmatch(r"([0-9a-f]{2})*", model_id):
+            raise FormatError(f"model {model_id!r} of the rows is not hexadecimal")
+        try:
+            return cls(**{**values, "model_id": bytes.fromhex(model_id)})
+        except (TypeError, ValueError) as error:
+            raise FormatError(f"the format of the rows: {error}") from None
+
+    def pack(self, data: bytes) -> bytes:
+        """The row of a `.cae` file: the file itself where a row does not say all of it."""
+        file = container.read(memoryview(data))
+        header = file.header
+        plain = Header(
+            header.width, header.height, header.channels, header.stored, header.model_id, header.level,
+            TILE_SIZE, header.tiles,
+        )
+        fits = header == plain and max(header.width, header.height) <= TILE_SIZE
+        if not fits or not (header.stored or (header.model_id, header.level) == (self.model_id, self.level)):
+            return data
+        payload = bytes(file.payload(0))
+        if not header.stored:
+            payload = _swap_words(payload).rstrip(b"\0")  # the decoder reads zeros beyond the end
+        return self._front(header) + header.tiles[0].content_crc.to_bytes(4, "little") + payload
+
+    def _front(self, header: Header) -> bytes:
+        own_size = (header.height, header.width) != (self.height, self.width)
+        other = header.channels != self.channels
+        if own_size and not other and max(header.height, header.width) <= _SMALL:
+            packed = header.stored << 14 | (header.height - 1) << 7 | (header.width - 1)
+            return packed.to_bytes(2, "big")
+        flags = _STORED * header.stored | _OWN_SIZE * own_size | _OTHER_CHANNELS * other
+        size = container.write_varint(header.height) + container.write_varint(header.width)
+        return bytes([_LONG | flags]) + (size if own_size else b"")
+
+    def unpack(self, row: bytes | memoryview) -> bytes:
+        """The `.cae` file of a row. Raises `FormatError` or a subclass, or `LimitExceeded`.
+
+        The payload is checked only when it is decoded, by the CRC of what it decodes to.
+        """
+        row = bytes(row)
+        if row[:1] == container.SIGNATURE[:1]:
+            return row
+        height, width, channels, stored, start = self._parse_front(row)
+        if len(row) < start + 4:
+            raise Truncated("row ends before its payload")
+        content_crc = int.from_bytes(row[start : start + 4], "little")
+        payload = row[start + 4 :]
+        if not stored:
+            if payload[-1:] == b"\0":
+                raise FormatError("row ends in zeros that it need not have")
+            payload = _swap_words(payload + bytes(-len(payload) % 4))
+        header = Header(
+            width=width,
+            height=height,
+            channels=channels,
+            stored=stored,
+            model_id=bytes(MODEL_ID_BYTES) if stored else self.model_id,
+            level=0 if stored else self.level,
+            tile_size=TILE_SIZE,
+            tiles=(make_tile(payload, content_crc),),
+        )
+        return container.pack(header, [payload])
+
+    def _parse_front(self, row: bytes) -> tuple[int, int, int, bool, int]:
+        """Height, width, channels, whether stored, and where the CRC begins."""
+        if not row:
+            raise Truncated("row is empty")
+        if row[0] < 0x80:
+            packed = int.from_bytes(row[:2], "big")
+            if len(row) < 2:
+                raise Truncated("row ends inside its size")
+            height, width = (packed >> 7 & 0x7F) + 1, (packed & 0x7F) + 1
+            if (height, width) == (self.height, self.width):
+                raise FormatError("row states the size that it shares")
+            return height, width, self.channels, bool(packed >> 14), 2
+        if row[0] & ~0b111 != _LONG:
+            raise UnsupportedVersion(f"row of kind {row[0]} is not known to this version")
+        stored, own_size, other = (bool(row[0] & bit) for bit in (_STORED, _OWN_SIZE, _OTHER_CHANNELS))
+        channels = 4 - self.channels if other else self.channels
+        if not own_size:
+            return self.height, self.width, channels, stored, 1
+        (height, width), start = container.read_varints(row, 1, 2)
+        if not min(height, width) > 0 or max(height, width) > TILE_SIZE:
+            raise FormatError(f"row of {height}×{width} pixels")
+        if (height, width) == (self.height, self.width) or (not other and max(height, width) <= _SMALL):
+            raise FormatError("size of the row is not in its shortest form")
+        return height, width, channels, stored, start
+
+
+def _swap_words(payload: bytes) -> bytes:
+    """Words the other way round, so that the bits that matter least come last."""
+    return np.frombuffer(payload, "<u4").astype(">u4").tobytes()
