@@ -8,6 +8,7 @@ Importing this package loads neither torch nor weights; the first call that need
 
 from codec.api import Codec, compress, decompress, models
 from codec.convert import decode, encode
+from codec.data.dataset import Dataset
 from codec.errors import (
     ChecksumMismatch,
     CodecError,
@@ -32,6 +33,7 @@ __all__ = [
     "ChecksumMismatch",
     "Codec",
     "CodecError",
+    "Dataset",
     "FormatError",
     "Info",
     "InvalidImage",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import os
 import threading
 import warnings
@@ -114,6 +115,7 @@ class Codec:
         self.threads = threads
         name, data = registry.find(None if model is None else os.fspath(model))
         self.model = name
+        self.weights_sha256 = hashlib.sha256(data).hexdigest()
         self._pipeline = _load_pipeline(name, data, self.device)
         self._others: dict[bytes, Pipeline] = {self._pipeline.model_id: self._pipeline}
 

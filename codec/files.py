@@ -70,13 +70,15 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | Iterable[bytes]
 
 
 @contextlib.contextmanager
-def replacing(target: Path, name: str | os.PathLike[str] | None = None) -> Iterator[BinaryIO]:
+def replacing(
+    target: Path, name: str | os.PathLike[str] | None = None, prefix: str = ".codec-"
+) -> Iterator[BinaryIO]:
     """A file beside `target` that takes its place when the context ends well, and is removed otherwise.
 
-    Errors name `name`, what the caller calls it.
+    Errors name `name`, what the caller calls it; the temporary file's name begins with `prefix`.
     """
     try:
-        handle, temporary = tempfile.mkstemp(prefix=".codec-", suffix=".tmp", dir=target.parent)
+        handle, temporary = tempfile.mkstemp(prefix=prefix, suffix=".tmp", dir=target.parent)
     except OSError as error:
         error.filename = os.fspath(name or target)
         raise

@@ -1,1 +1,31 @@
-"""Compressed datasets: sharded Parquet files that other tools read, and batches for training out of them."""
+"""Compressed datasets: sharded Parquet files that other tools read, and batches for training out of them.
+
+    codec.data.pack("photos/", "packed/", quality=60)
+    for batch in codec.data.loader(codec.Dataset("packed/"), 64, shuffle=True, num_workers=4):
+        batch["image"], batch["label"]          # N×3×H×W uint8, N int64
+
+Needs pyarrow: `pip install 'codec[data]'`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from codec.data.checking import verify
+from codec.data.dataset import Dataset
+from codec.data.packing import Report, pack
+from codec.data.unpacking import export, unpack
+
+if TYPE_CHECKING:
+    from codec.data.loader import loader
+
+__all__ = ["Dataset", "Report", "export", "loader", "pack", "unpack", "verify"]
+
+
+def __getattr__(name: str) -> Any:
+    # The loader needs torch, which is not loaded before it is used.
+    if name == "loader":
+        from codec.data.loader import loader
+
+        return loader
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,434 @@
+"""From a source to shards: a shard is written whole or not at all, and packing goes on where it stopped."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import hashlib
+import io
+import itertools
+import json
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import codec.image_files
+from codec import container
+from codec.api import Codec, quality_level
+from codec.data.shards import Account, Settings, Shard, ShardWriter
+from codec.data.sources import Item, Source, open_source
+from codec.effort import DEFAULT_EFFORT, check_effort
+from codec.errors import CodecError, FormatError, NotKept
+from codec.files import replacing, write_atomically
+from codec.image import Picture, to_picture
+from codec.limits import DEFAULT as DEFAULT_LIMITS
+from codec.limits import Limits
+from codec.metadata import Metadata
+from codec.rows import TILE_SIZE, RowFormat
+
+SUMS = "_SHA256SUMS"
+"""Digests of the shards, as `sha256sum -c` reads them. Most readers take names with _ in front for no data."""
+
+SHARD_ROWS = 4096
+
+_BATCH_PICTURES = 256
+_BATCH_PIXELS = 1 << 23
+"""Pictures are compressed together up to so many, or so many pixels."""
+
+_LOOK_AT = 64
+"""Pictures that tell what most rows have in common."""
+
+
+@dataclasses.dataclass
+class Report:
+    """What packing has done, in all and, for speed and time left, in this call."""
+
+    pictures: int = 0
+    """In the shards, bad ones not counted."""
+    shards: int = 0
+    skipped: int = 0
+    """Of the shards those that were there before."""
+    pixels: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    failures: list[dict[str, str]] = dataclasses.field(default_factory=list)
+    """`path` and `error` of each bad picture."""
+    notes: dict[str, int] = dataclasses.field(default_factory=dict)
+    """What was not kept, and of how many pictures."""
+    ignored: list[str] = dataclasses.field(default_factory=list)
+    """Files that are no pictures by their names."""
+    done: int = 0
+    """Items of the source that this call has seen."""
+    to_do: int | None = None
+    """Items that this call is to see, if that is known."""
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def add(self, account: Account) -> None:
+        self.shards += 1
+        self.pictures += account.items - len(account.failures)
+        self.pixels += account.pixels
+        self.bytes_in += account.bytes_in
+        self.bytes_out += account.bytes_out
+        self.failures += account.failures
+        for note, count in account.notes.items():
+            self.notes[note] = self.notes.get(note, 0) + count
+
+
+def pack(
+    source: Any,
+    out: str | os.PathLike[str],
+    *,
+    quality: float = 75.0,
+    effort: int = DEFAULT_EFFORT,
+    bare: bool = False,
+    metadata: bool = False,
+    shard_rows: int = SHARD_ROWS,
+    part: tuple[int, int] = (1, 1),
+    kind: str | None = None,
+    column: str | None = None,
+    model: str | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    progress: Callable[[Report], None] | None = None,
+) -> Report:
+    """Compress the pictures of a source into a folder of shards. Finished shards are skipped: a call that
+    was stopped goes on where it was, and the folder ends the same.
+
+    Args:
+        source: a folder, whose folders are the classes; Parquet files with encoded pictures; WebDataset
+            tars; or an iterable of dicts with "image" (encoded bytes, or what `codec.compress` takes), maybe
+            "path", and columns of plain values. `.cae` files are taken as they are.
+        out: the folder, made if need be.
+        quality, effort, model, device, threads, limits: as for `codec.compress` and `codec.Codec`.
+        bare: rows without a header each (`codec.rows`), for pictures up to 128 a side or so: only this
+            package reads them.
+        metadata: keep ICC profiles, EXIF and XMP. They are left out by default, and that is noted.
+        shard_rows: items of the source in a shard.
+        part: (k, n) packs the k-th of n parts, on one machine or device of n; all write to the same folder.
+        kind: "folder", "parquet" or "webdataset" where the names of files do not tell.
+        column: of a Parquet source, the one with the pictures.
+        progress: called after every batch.
+
+    Pictures that cannot be taken are listed in `Report.failures`, and in the shard that lacks them. Raises
+    `FormatError` if `out` holds another dataset, or the source is not what it was when a shard was made of it.
+    """
+    level = quality_level(quality)
+    check_effort(effort)
+    if not 1 <= part[0] <= part[1]:
+        raise ValueError(f"part must be (k, n) with 1 ≤ k ≤ n, not {part}")
+    if shard_rows < 1:
+        raise ValueError(f"shard_rows must be at least 1, not {shard_rows}")
+    opened = open_source(source, kind, column)
+    count = opened.count()
+    if count == 0:
+        raise FormatError("the source has no pictures")
+    worker = Codec(model=model, device=device, threads=threads)
+    shards = None if count is None else -(-count // shard_rows)
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = _settings(opened, worker, level, effort, shards)
+    packer = _Packer(folder, opened, settings, worker, level, limits, metadata, shard_rows)
+    if bare:
+        packer.find_rows()
+    return packer.run(part, progress or (lambda report: None))
+
+
+def _settings(source: Source, worker: Codec, level: int, effort: int, shards: int | None) -> Settings:
+    from codec import __version__
+
+    return Settings(
+        column=source.column, quality=level * 100 / container.MAX_LEVEL, effort=int(effort),
+        model=worker.model_id, weights_sha256=worker.weights_sha256, package=__version__, shards=shards,
+    )
+
+
+_Entry = tuple[Picture | bytes, Metadata]
+"""A picture to compress and its metadata, or a `.cae` file to take as it is."""
+
+
+class _Packer:
+    """One call of `pack`."""
+
+    def __init__(
+        self, folder: Path, source: Source, settings: Settings, worker: Codec, level: int, limits: Limits,
+        metadata: bool, shard_rows: int,
+    ) -> None:
+        self.folder = folder
+        self.source = source
+        self.settings = settings
+        self.worker = worker
+        self.level = level
+        self.limits = limits
+        self.metadata = metadata
+        self.shard_rows = shard_rows
+        self.peeked: list[Item] = []
+
+    def find_rows(self) -> None:
+        """Take what most of the first pictures have in common for that of all rows."""
+        shapes: collections.Counter[tuple[int, int, int]] = collections.Counter()
+        if self.source.count() is None:
+            raise ValueError("bare rows need a source of files: what most rows share is not known beforehand")
+        for item in self.source.items(0, _LOOK_AT):
+            with contextlib.suppress(CodecError, OSError, ValueError), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                picture = self._read(item.load())[0]
+                if isinstance(picture, Picture) and max(picture.height, picture.width) <= TILE_SIZE:
+                    shapes[picture.height, picture.width, picture.channels] += 1
+        if not shapes:
+            raise FormatError("none of the first pictures fits a bare row: pack whole files")
+        height, width, channels = shapes.most_common(1)[0][0]
+        rows = RowFormat(bytes.fromhex(self.worker.model_id), self.level, height, width, channels)
+        self.settings = dataclasses.replace(self.settings, rows=rows)
+
+    def run(self, part: tuple[int, int], progress: Callable[[Report], None]) -> Report:
+        report = Report(ignored=self.source.ignored)
+        started = time.monotonic()
+        total = self.settings.shards
+        first, step = part[0] - 1, part[1]
+        numbers = itertools.count(first, step) if total is None else range(first, total, step)
+        finished: dict[int, Account] = {}
+        if total is not None:
+            for number in numbers:
+                account = self._finished(number)
+                if account is not None:
+                    finished[number] = account
+            count = self.source.count() or 0
+            report.to_do = sum(
+                min(self.shard_rows, count - number * self.shard_rows)
+                for number in numbers if number not in finished
+            )
+        sums = _Sums(self.folder)
+        for number in numbers:
+            account = finished.get(number) if total is not None else self._finished(number)
+            if account is None:
+
+                def told(pixels: int, bytes_in: int, bytes_out: int, items: int) -> None:
+                    report.done += items
+                    report.seconds = time.monotonic() - started
+                    shown = dataclasses.replace(report)
+                    shown.pixels += pixels
+                    shown.bytes_in += bytes_in
+                    shown.bytes_out += bytes_out
+                    progress(shown)
+
+                account = self._write(number, told)
+                if account is None:  # the end of an iterable
+                    break
+            else:
+                report.skipped += 1
+            sums.add(_name(number))
+            report.add(account)
+            report.seconds = time.monotonic() - started
+            progress(report)
+            if total is None and account.items < self.shard_rows:
+                break
+        return report
+
+    def _finished(self, number: int) -> Account | None:
+        """What a shard that is there says; `FormatError` if it is not what this call would write."""
+        path = self.folder / _name(number)
+        if not path.exists():
+            return None
+        shard = Shard(path)
+        if shard.settings is None or shard.account is None:
+            raise FormatError(f"{path.name} was not written by this package: pack into another folder")
+        theirs = dataclasses.replace(shard.settings, package=self.settings.package)
+        if theirs != self.settings:
+            changed = [
+                f"{field.name} {getattr(theirs, field.name)}, not {getattr(self.settings, field.name)}"
+                for field in dataclasses.fields(Settings)
+                if getattr(theirs, field.name) != getattr(self.settings, field.name)
+            ]
+            raise FormatError(f"{path.name} was packed with {'; '.join(changed)}: pack into another folder")
+        start = number * self.shard_rows
+        if shard.account.source != self.source.digest(start, start + self.shard_rows):
+            raise FormatError(
+                f"the source is not what {path.name} was made of: delete it, or pack into another folder"
+            )
+        return shard.account
+
+    def _write(self, number: int, told: Callable[[int, int, int, int], None]) -> Account | None:
+        start = number * self.shard_rows
+        account = Account(number=number, source=self.source.digest(start, start + self.shard_rows))
+        items = self.source.items(start, start + self.shard_rows)
+        first = next(items, None)
+        if first is None:
+            return None
+        target = self.folder / _name(number)
+        with _only_one(self.folder / f".{target.name}.lock"):
+            for left in self.folder.glob(f".{target.name}-*.tmp"):  # by a process that was killed
+                left.unlink()
+            self._write_rows(target, itertools.chain([first], items), account, told)
+        return account
+
+    def _write_rows(
+        self, target: Path, items: Iterator[Item], account: Account,
+        told: Callable[[int, int, int, int], None],
+    ) -> None:
+        with replacing(target, prefix=f".{target.name}-") as file:
+            writer = ShardWriter(file, self.settings, self.source.fields, self.source.features)
+            seen = 0
+            for batch in self._batches(items, account):
+                for (item, _), data in zip(batch, self._encode([entry for _, entry in batch]), strict=True):
+                    if isinstance(data, Exception):
+                        account.failures.append(_failure(item, data))
+                        continue
+                    writer.add(data, item.path, item.columns)
+                    account.bytes_out += len(data)
+                told(account.pixels, account.bytes_in, account.bytes_out, account.items - seen)
+                seen = account.items
+            writer.close(account)
+
+    def _batches(self, items: Iterator[Item], account: Account) -> Iterator[list[tuple[Item, _Entry]]]:
+        batch: list[tuple[Item, _Entry]] = []
+        pixels = 0
+        for item in items:
+            account.items += 1
+            try:
+                with warnings.catch_warnings(record=True) as caught:
+                    warnings.simplefilter("ignore")
+                    warnings.simplefilter("always", NotKept)
+                    content = item.load()
+                    account.bytes_in += len(content) if isinstance(content, bytes) else 0
+                    picture, about = self._read(content)
+            except (CodecError, OSError, ValueError, TypeError, MemoryError) as error:
+                account.failures.append(_failure(item, error))
+                continue
+            notes = {f"NotKept: {warning.message}" for warning in caught}
+            if about and not self.metadata:
+                notes |= {f"{name} left out" for name in about.names}
+                about = Metadata()
+            for note in notes:
+                account.notes[note] = account.notes.get(note, 0) + 1
+            size = picture.height * picture.width if isinstance(picture, Picture) else _pixels_of(picture)
+            account.pixels += size
+            if batch and pixels + size > _BATCH_PIXELS:
+                yield batch
+                batch, pixels = [], 0
+            batch.append((item, (picture, about)))
+            pixels += size
+            if len(batch) == _BATCH_PICTURES:
+                yield batch
+                batch, pixels = [], 0
+        yield batch
+
+    def _read(self, content: Any) -> _Entry:
+        """A picture and its metadata, or a `.cae` file as it is."""
+        if isinstance(content, (bytes, bytearray, memoryview)):
+            data = bytes(content)
+            if data.startswith(container.SIGNATURE):
+                container.read(memoryview(data)).check_payloads()
+                return data, Metadata()
+            return codec.image_files.read_image(io.BytesIO(data), self.limits)
+        return to_picture(content, self.limits), Metadata()
+
+    def _encode(self, entries: list[_Entry]) -> list[bytes | Exception]:
+        """Each entry's row, or why there is none."""
+        found: dict[int, bytes | Exception] = {}
+        together = []
+        for index, (picture, metadata) in enumerate(entries):
+            if isinstance(picture, bytes):
+                found[index] = self._row(picture)
+            elif metadata:
+                found[index] = self._encode_alone(picture, metadata)
+            else:
+                together.append(index)
+        try:
+            files: list[bytes | Exception] = list(self._compress([entries[index][0] for index in together]))
+        except (CodecError, MemoryError):
+            files = [self._encode_alone(entries[index][0], Metadata()) for index in together]
+        found.update(zip(together, files, strict=True))
+        return [found[index] for index in range(len(entries))]
+
+    def _compress(self, pictures: list[Any]) -> list[bytes]:
+        effort = self.settings.effort
+        files = self.worker.compress_batch(
+            pictures, quality=self.settings.quality, effort=effort, limits=self.limits
+        )
+        return [self._row(data) for data in files]
+
+    def _encode_alone(self, picture: Any, metadata: Metadata) -> bytes | Exception:
+        try:
+            return self._row(self.worker.compress(
+                picture, quality=self.settings.quality, effort=self.settings.effort, metadata=metadata,
+                limits=self.limits,
+            ))
+        except (CodecError, MemoryError) as error:
+            return error
+
+    def _row(self, data: bytes) -> bytes:
+        return data if self.settings.rows is None else self.settings.rows.pack(data)
+
+
+def _pixels_of(data: bytes) -> int:
+    header = container.parse_header(memoryview(data))[0]
+    return header.width * header.height
+
+
+def _failure(item: Item, error: BaseException) -> dict[str, str]:
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return {"path": item.path or "", "error": " ".join((text or type(error).__name__).split())}
+
+
+def _name(number: int) -> str:
+    return f"shard-{number:05d}.parquet"
+
+
+class _Sums:
+    """The file of the shards' digests: a line each, added when a shard is done."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def add(self, name: str) -> None:
+        path = self._folder / SUMS
+        if name in read_sums(self._folder):
+            return
+        with open(self._folder / name, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        # One short write at the end: other parts may be doing the same.
+        with open(path, "ab", buffering=0) as sums:
+            sums.write(f"{digest}  {name}\n".encode())
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """Digest of each shard that has one."""
+    try:
+        lines = (folder / SUMS).read_text("utf-8", "replace").splitlines()
+    except FileNotFoundError:
+        return {}
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+@contextlib.contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    """Hold a lock; `FormatError` if another process has it. What a killed process leaves does not lock."""
+    try:
+        import fcntl
+    except ImportError:  # not on this system
+        yield
+        return
+    with open(path, "wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise FormatError(f"{path.name[1:-5]} is being written by another process") from None
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def write_report(report: Report, path: str | os.PathLike[str]) -> None:
+    """The report as JSON."""
+    write_atomically(path, (json.dumps(report.as_dict(), indent=1) + "\n").encode())
+

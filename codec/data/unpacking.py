@@ -1,0 +1,154 @@
+"""From a dataset back to files: a folder of pictures, or WebDataset tars."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from codec import convert
+from codec.api import EXTENSION
+from codec.data.dataset import Dataset
+from codec.data.tars import add_sample, open_tar
+from codec.errors import CodecError
+from codec.files import replacing, write_atomically
+from codec.image_files import check_suffix
+from codec.limits import DEFAULT
+
+METADATA = "metadata.jsonl"
+"""The columns of the pictures of a folder, a line each, as Hugging Face's `imagefolder` reads it."""
+
+SAMPLES = 10_000
+"""Samples in a tar."""
+
+Told = Callable[[int, int], None]
+"""Called with pictures and bytes that were written since the last time."""
+
+
+def unpack(
+    dataset: Dataset, out: str | os.PathLike[str], *, suffix: str = ".png", force: bool = False,
+    progress: Told = lambda pictures, size: None,
+) -> list[dict[str, str]]:
+    """Write every picture into a folder under the name that it had, with another extension, and the columns
+    into `metadata.jsonl`. Returns `path` and `error` of each that could not be written.
+
+    `suffix` is that of a format that `codec.decode` writes, or ".cae" for the files as they are. Names that
+    would lead out of the folder, or that two pictures share, are replaced by numbers. Existing files are an
+    error unless `force`.
+    """
+    suffix = suffix.lower()
+    if suffix != EXTENSION:
+        check_suffix(suffix)
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    failures: list[dict[str, str]] = []
+    taken: set[str] = set()
+    lines: list[bytes] = []
+    for index, (path, data, columns) in enumerate(_tolerant(dataset, failures)):
+        name = _name(path, index, suffix, taken)
+        target = folder / name
+        try:
+            if target.exists() and not force:
+                raise FileExistsError(17, "exists already")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if suffix == EXTENSION:
+                write_atomically(target, data)
+            else:
+                write_atomically(target, _decoded(data, suffix))
+        except (CodecError, OSError, ValueError) as error:
+            failures.append({"path": name, "error": _text(error)})
+            continue
+        lines.append((json.dumps({"file_name": name, **_plain(columns, dataset)}) + "\n").encode())
+        progress(1, target.stat().st_size)
+    if dataset.columns and lines:
+        write_atomically(folder / METADATA, lines)
+    return failures
+
+
+def _decoded(data: bytes, suffix: str) -> Iterator[bytes]:
+    from codec.api import shared_codec
+
+    return convert.decode_to_chunks(
+        data, suffix, lambda: shared_codec(None, None), region=None, strip=False, limits=DEFAULT
+    )
+
+
+def export(
+    dataset: Dataset, out: str | os.PathLike[str], *, samples: int = SAMPLES, force: bool = False,
+    progress: Told = lambda pictures, size: None,
+) -> list[dict[str, str]]:
+    """Write WebDataset tars: of each picture its `.cae` file, the label as `.cls` if there is one, and path and
+    columns as `.json`. Tars are written whole or not at all. Returns failures as `unpack`."""
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    failures: list[dict[str, str]] = []
+    rows = enumerate(_tolerant(dataset, failures))
+    for number in range(-(-len(dataset) // samples)):
+        target = folder / f"{number:06d}.tar"
+        if target.exists() and not force:
+            raise FileExistsError(17, "exists already", os.fspath(target))
+        with replacing(target) as file, contextlib.closing(open_tar(file)) as tar:
+            for _, (index, (path, data, columns)) in zip(range(samples), rows, strict=False):
+                members = {EXTENSION[1:]: data}
+                if type(columns.get("label")) is int:
+                    members["cls"] = str(columns["label"]).encode()
+                members["json"] = json.dumps({"path": path, **_plain(columns, dataset)}).encode()
+                add_sample(tar, f"{index:09d}", members)
+                progress(1, len(data))
+    return failures
+
+
+def _tolerant(
+    dataset: Dataset, failures: list[dict[str, str]]
+) -> Iterator[tuple[str | None, bytes, dict[str, Any]]]:
+    """All rows; those that cannot be read are added to `failures`."""
+    for index in range(len(dataset)):
+        try:
+            row = dataset.pathname(index), dataset.read(index), dataset.values(index)
+        except CodecError as error:
+            failures.append({"path": f"row {index}", "error": _text(error)})
+        else:
+            yield row
+
+
+def _name(path: str | None, index: int, suffix: str, taken: set[str]) -> str:
+    """A name within the folder that no other picture has."""
+    number = f"{index:08d}{suffix}"
+    pure = PurePosixPath(path or "")
+    safe = path and "\0" not in path and "\\" not in path and ":" not in path and not pure.is_absolute()
+    parts = pure.parts
+    if not safe or not parts or ".." in parts or pure.name.startswith(".codec-"):
+        name = number
+    else:
+        name = str(pure.with_suffix(suffix))
+        if name in taken:
+            name = f"{pure}{suffix}"
+    if name in taken or name == METADATA:
+        name = number
+    taken.add(name)
+    return name
+
+
+def _plain(columns: dict[str, Any], dataset: Dataset) -> dict[str, Any]:
+    """Columns as JSON takes them, with the label's name."""
+    found = {name: value if _is_plain(value) else repr(value) for name, value in columns.items()}
+    classes, label = dataset.classes, columns.get("label")
+    if classes and type(label) is int and 0 <= label < len(classes):
+        found["label_name"] = classes[label]
+    return found
+
+
+def _is_plain(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _text(error: Exception) -> str:
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split())
