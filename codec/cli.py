@@ -19,6 +19,7 @@ import click
 
 import codec
 from codec import api, convert, image_files
+from codec.cli_dataset import dataset_group
 from codec.cli_jobs import each, end_in_order, on_one_line, open_input, plan, run, standard_stream
 from codec.cli_train import export_command, train_command
 from codec.effort import DEFAULT_EFFORT, Progress
@@ -243,6 +244,7 @@ def bench(arguments: tuple[str, ...]) -> None:
     module.bench_command.main(args=list(arguments), prog_name="codec bench")
 
 
+main.add_command(dataset_group)
 main.add_command(train_command)
 main.add_command(export_command)
 

@@ -1,5 +1,320 @@
-"""`codec dataset`."""
+"""`codec dataset`: from pictures to compressed datasets and back."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-__all__ = ["click"]
+from codec.cli_jobs import on_one_line
+from codec.effort import DEFAULT_EFFORT
+from codec.errors import CodecError
+from codec.limits import DEFAULT, Limits
+
+if TYPE_CHECKING:
+    from codec.data import Dataset, Report
+
+_SET = click.argument("dataset", metavar="SET", type=click.Path())
+_OUT = click.argument("out", metavar="OUT", type=click.Path(file_okay=False))
+_FORCE = click.option("-f", "--force", is_flag=True, help="Overwrite existing files.")
+
+_SHOWN = 20
+"""Failures that are shown one by one."""
+
+_EVERY = 60.0
+"""Seconds between lines of progress where there is no terminal."""
+
+
+@click.group("dataset")
+def dataset_group() -> None:
+    """Compress whole datasets into Parquet files that other tools read (needs codec[data])."""
+
+
+@contextlib.contextmanager
+def _one_line() -> Iterator[None]:
+    """Errors as one line and exit code 1."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except (CodecError, OSError, ValueError, TypeError, KeyError, MemoryError) as error:
+        text = str(error) or type(error).__name__
+        if isinstance(error, OSError) and error.strerror:
+            text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+        raise click.ClickException(on_one_line(" ".join(text.split()))) from None
+
+
+class _Part(click.ParamType[tuple[int, int]]):
+    name = "K/N"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        first, slash, second = value.partition("/")
+        if not (slash and first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second)):
+            self.fail(f"{value!r} is not K/N with 1 ≤ K ≤ N", param, ctx)
+        return int(first), int(second)
+
+
+@dataset_group.command("pack")
+@click.argument("source", metavar="SRC", type=click.Path())
+@_OUT
+@click.option("-q", "--quality", type=click.FloatRange(0, 100), default=75, show_default=True)
+@click.option(
+    "-e", "--effort", type=click.IntRange(1, 9), default=DEFAULT_EFFORT, show_default=True,
+    help="1 (fastest) to 9 (smallest).",
+)
+@click.option("--bare", is_flag=True, help="Rows without headers, for tiny pictures; only codec reads them.")
+@click.option("--metadata", is_flag=True, help="Keep ICC profiles, EXIF and XMP.")
+@click.option(
+    "--kind", type=click.Choice(["folder", "parquet", "webdataset"]), help="Of SRC; seen from names if not given."
+)
+@click.option("--column", help="Of a Parquet source, the column with the pictures.")
+@click.option(
+    "--shard-rows", type=click.IntRange(1), default=4096, show_default=True, help="Pictures of a shard."
+)
+@click.option("--part", type=_Part(), default=(1, 1), help="Pack only this part of the shards, as 2/4.")
+@click.option(
+    "--max-pixels", type=click.IntRange(1), default=DEFAULT.max_pixels, show_default=True,
+    help="List larger pictures as bad.",
+)
+@click.option("--report", type=click.Path(dir_okay=False), help="Where to write the report; OUT.report.json.")
+@click.option("-m", "--model", help="Shipped model or .safetensors file.")
+@click.option("--device", default=None, help="cpu (default) or cuda.")
+@click.option("-T", "--threads", type=click.IntRange(1), help="CPU threads.")
+def pack_command(source: str, out: str, max_pixels: int, report: str | None, **options: Any) -> None:
+    """Compress SRC into the folder OUT.
+
+    SRC is a folder of pictures, whose folders are the classes; Parquet files with a column of encoded
+    pictures; or WebDataset tars. A call that was stopped goes on where it was. Bad pictures are listed in the
+    report, and the exit code is then 1.
+    """
+    with _one_line():
+        from codec.data.packing import pack, write_report
+
+        with _progress("packing") as show:
+            done = pack(source, out, limits=Limits(max_pixels=max_pixels), progress=show, **options)
+        target = report or os.path.normpath(out) + ".report.json"
+        write_report(done, target)
+    _summary(done, target)
+    if done.failures:
+        sys.exit(1)
+
+
+def _summary(done: Report, target: str) -> None:
+    for failure in done.failures[:_SHOWN]:
+        click.echo(f"codec: {on_one_line(failure['path'])}: {on_one_line(failure['error'])}", err=True)
+    if len(done.failures) > _SHOWN:
+        click.echo(f"codec: … and {len(done.failures) - _SHOWN} more, in {on_one_line(target)}", err=True)
+    for note, count in sorted(done.notes.items()):
+        click.echo(f"codec: {note}: {count} pictures", err=True)
+    if done.ignored:
+        click.echo(f"codec: no pictures by their names, see the report: {len(done.ignored)} files", err=True)
+    rate = f", {done.done / done.seconds:.1f} pictures/s" if done.done and done.seconds else ""
+    before = f" ({done.skipped} there before)" if done.skipped else ""
+    bpp = 8 * done.bytes_out / done.pixels if done.pixels else 0
+    click.echo(
+        f"{done.pictures} pictures in {done.shards} shards{before}, {len(done.failures)} bad: "
+        f"{_size(done.bytes_in)} → {_size(done.bytes_out)} ({bpp:.3f} bpp){rate}"
+    )
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}" if unit != "B" else f"{count:.0f} B"
+        count /= 1000
+    return f"{count:,.3g} TB"
+
+
+@contextlib.contextmanager
+def _progress(what: str) -> Iterator[Callable[[Report], None]]:
+    """Pictures a second, bytes in and out, time left: a bar on a terminal, else a line a minute on stderr."""
+
+    def text(report: Report) -> str:
+        rate = report.done / report.seconds if report.seconds else 0.0
+        return f"{rate:.1f} pictures/s, {_size(report.bytes_in)} → {_size(report.bytes_out)}"
+
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        about = TextColumn("{task.fields[about]}")
+        columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), about, TimeRemainingColumn()
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(what, total=None, about="")
+            yield lambda report: bar.update(
+                task, completed=report.done, total=report.to_do, about=text(report)
+            )
+        return
+    last = time.monotonic()
+
+    def line(report: Report) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _EVERY:
+            last = time.monotonic()
+            of = f" of {report.to_do}" if report.to_do is not None else ""
+            left = ""
+            if report.to_do is not None and report.done:
+                left = f", {(report.to_do - report.done) * report.seconds / report.done / 60:.0f} min left"
+            click.echo(f"codec: {report.done}{of}, {text(report)}{left}", err=True)
+
+    yield line
+
+
+@dataset_group.command("unpack")
+@_SET
+@_OUT
+@click.option("--format", "suffix", default="png", show_default=True, help="Of the pictures; or cae.")
+@_FORCE
+def unpack_command(dataset: str, out: str, suffix: str, force: bool) -> None:
+    """Write the pictures of SET into the folder OUT, under the names that they had."""
+    with _one_line():
+        from codec.data import unpack
+
+        opened = _open(dataset)
+        with _counting("unpacking", len(opened)) as told:
+            failures = unpack(opened, out, suffix="." + suffix.lstrip("."), force=force, progress=told)
+    _end(len(opened), failures, out)
+
+
+@dataset_group.command("export")
+@_SET
+@_OUT
+@click.option("--samples", type=click.IntRange(1), default=10_000, show_default=True, help="Samples a tar.")
+@_FORCE
+def export_command(dataset: str, out: str, samples: int, force: bool) -> None:
+    """Write SET as WebDataset tars into the folder OUT; pictures stay compressed."""
+    with _one_line():
+        from codec.data import export
+
+        opened = _open(dataset)
+        with _counting("exporting", len(opened)) as told:
+            failures = export(opened, out, samples=samples, force=force, progress=told)
+    _end(len(opened), failures, out)
+
+
+def _open(path: str) -> Dataset:
+    from codec.data import Dataset
+
+    return Dataset(path)
+
+
+@contextlib.contextmanager
+def _counting(what: str, total: int) -> Iterator[Callable[[int, int], None]]:
+    """As `_progress`, of pictures that are written."""
+    from codec.data import Report
+
+    report = Report(to_do=total)
+    started = time.monotonic()
+    with _progress(what) as show:
+
+        def told(pictures: int, size: int) -> None:
+            report.done += pictures
+            report.bytes_out += size
+            report.seconds = time.monotonic() - started
+            show(report)
+
+        yield told
+
+
+def _end(pictures: int, failures: list[dict[str, str]], out: str) -> None:
+    for failure in failures:
+        click.echo(f"codec: {on_one_line(failure['path'])}: {on_one_line(failure['error'])}", err=True)
+    click.echo(f"{pictures - len(failures)} pictures in {on_one_line(out)}, {len(failures)} failed")
+    if failures:
+        sys.exit(1)
+
+
+@dataset_group.command("info")
+@_SET
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def info_command(dataset: str, as_json: bool) -> None:
+    """Say what SET holds, from its footers."""
+    with _one_line():
+        from codec.data import Dataset
+
+        opened = Dataset(dataset, partial=True)
+        fields = _about(opened)
+    if as_json:
+        click.echo(json.dumps(fields))
+        return
+    settings = fields["settings"]
+    click.echo(f"{on_one_line(dataset)}: {fields['pictures']} pictures in {fields['shards']} shards")
+    if settings is None:
+        click.echo("  written by another tool")
+    else:
+        lacking = (settings["shards"] or fields["shards"]) - fields["shards"]
+        if lacking > 0:
+            click.echo(f"  {lacking} of {settings['shards']} shards are missing: packing was not ended")
+        rows = "bare rows" if settings["rows"] else "whole files"
+        click.echo(
+            f"  quality {settings['quality']:.4g}, effort {settings['effort']}, model {settings['model']}, "
+            f"{rows}, codec {settings['package']}"
+        )
+        bpp = 8 * fields["bytes_out"] / fields["pixels"] if fields["pixels"] else 0
+        click.echo(
+            f"  {_size(fields['bytes_in'])} → {_size(fields['bytes_out'])} ({bpp:.3f} bpp), "
+            f"{_size(fields['bytes_on_disk'])} on disk"
+        )
+    for name, kind in fields["columns"].items():
+        click.echo(f"  column {on_one_line(name)}: {kind}")
+    for failure in fields["failures"]:
+        click.echo(f"  bad: {on_one_line(failure['path'])}: {on_one_line(failure['error'])}")
+
+
+def _about(opened: Dataset) -> dict[str, Any]:
+    import dataclasses
+
+    totals: collections.Counter[str] = collections.Counter()
+    failures = []
+    for shard in opened.shards:
+        totals["bytes_on_disk"] += shard.path.stat().st_size
+        if shard.account:
+            for name in ("pixels", "bytes_in", "bytes_out"):
+                totals[name] += getattr(shard.account, name)
+            failures += shard.account.failures
+    settings = None
+    if opened.settings is not None:
+        settings = dataclasses.asdict(opened.settings)
+        settings["rows"] = opened.settings.rows.as_dict() if opened.settings.rows else None
+    schema = opened.shards[0].schema
+    return {
+        "dataset": os.fspath(opened.path),
+        "pictures": len(opened),
+        "shards": len(opened.shards),
+        "settings": settings,
+        "columns": {name: str(schema.field(name).type) for name in opened.columns},
+        "classes": opened.classes,
+        **{name: totals[name] for name in ("pixels", "bytes_in", "bytes_out", "bytes_on_disk")},
+        "failures": failures,
+    }
+
+
+@dataset_group.command("verify")
+@_SET
+@click.option("--decode", is_flag=True, help="Decode every picture too.")
+def verify_command(dataset: str, decode: bool) -> None:
+    """Check SET: every shard against its SHA-256, pictures of damaged ones against their checksums."""
+    found = 0
+    with _one_line():
+        from codec.data import verify
+
+        if not Path(dataset).exists():
+            raise FileNotFoundError(2, "No such file or directory", dataset)
+        with _counting("verifying", 0) as told:
+            for problem in verify(dataset, decode=decode, progress=lambda rows: told(rows, 0)):
+                found += 1
+                click.echo(on_one_line(problem), err=True)
+    if found:
+        click.echo(f"{on_one_line(dataset)}: {found} problems", err=True)
+        sys.exit(1)
+    click.echo(f"{on_one_line(dataset)}: ok")

@@ -21,8 +21,8 @@ def verify(
 ) -> Iterator[str]:
     """What is wrong with a dataset, one line each; nothing if it is whole.
 
-    Of a shard whose SHA-256 is the one in `_SHA256SUMS` nothing more is looked at, unless `decode` asks for every
-    picture to be decoded. Of others, each row is checked: files against their CRCs, bare rows by decoding them.
+    Of a shard whose SHA-256 is the one in `_SHA256SUMS` nothing more is looked at, unless `decode` asks for
+    every picture to be decoded. Of others each row is checked: files by their CRCs, bare rows by decoding.
     """
     folder = Path(path)
     sums = read_sums(folder) if folder.is_dir() else {}

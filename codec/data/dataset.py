@@ -32,8 +32,8 @@ class Dataset:
     `codec.data.loader` for the fastest way to batches of tensors. Safe to pickle and to fork.
 
     Args:
-        path: folder of `.parquet` files, or one such file. Files of other writers with a column of `.cae`
-            files or other encoded pictures' structs are read too, if the pictures are `.cae` files.
+        path: folder of `.parquet` files, or one such file; also of other writers, if its pictures are `.cae`
+            files in a column of bytes or of structs with `bytes`.
         columns: of the user's columns those wanted; None for all.
         transform: called with each decoded picture; what it returns takes its place.
         device: where pictures are decoded; None for the CPU.
@@ -194,7 +194,8 @@ def _small_columns(shard: Shard, group: int, columns: tuple[str, ...]) -> dict[s
 
 def _open_shards(path: Path, partial: bool) -> list[Shard]:
     if path.is_dir():
-        names = sorted(file for file in path.iterdir() if file.suffix == ".parquet" and file.name[0] not in "._")
+        found = (file for file in path.iterdir() if file.suffix == ".parquet")
+        names = sorted(file for file in found if file.name[0] not in "._")
     else:
         names = [path]
     if not names:

@@ -155,8 +155,8 @@ def loader(
     transform: Callable[[Tensor], Any] | None = None,
     **options: Any,
 ) -> Loader:
-    """Batches of a dataset, as dicts: the pictures N×C×H×W uint8 on `device` where they are of one size, a list
-    of C×H×W where not; columns of numbers as tensors, others as lists.
+    """Batches of a dataset, as dicts: the pictures N×C×H×W uint8 on `device` where they are of one size, a
+    list of C×H×W where not; columns of numbers as tensors, others as lists.
 
     Args:
         dataset: its own `transform` is not used here.

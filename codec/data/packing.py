@@ -31,7 +31,7 @@ from codec.metadata import Metadata
 from codec.rows import TILE_SIZE, RowFormat
 
 SUMS = "_SHA256SUMS"
-"""Digests of the shards, as `sha256sum -c` reads them. Most readers take names with _ in front for no data."""
+"""Digests of the shards, as `sha256sum -c` reads them. To most readers a name with _ in front is no data."""
 
 SHARD_ROWS = 4096
 
@@ -118,7 +118,7 @@ def pack(
         progress: called after every batch.
 
     Pictures that cannot be taken are listed in `Report.failures`, and in the shard that lacks them. Raises
-    `FormatError` if `out` holds another dataset, or the source is not what it was when a shard was made of it.
+    `FormatError` if `out` holds another dataset, or the source is not what a shard there was made of.
     """
     level = quality_level(quality)
     check_effort(effort)
@@ -242,11 +242,8 @@ class _Packer:
             raise FormatError(f"{path.name} was not written by this package: pack into another folder")
         theirs = dataclasses.replace(shard.settings, package=self.settings.package)
         if theirs != self.settings:
-            changed = [
-                f"{field.name} {getattr(theirs, field.name)}, not {getattr(self.settings, field.name)}"
-                for field in dataclasses.fields(Settings)
-                if getattr(theirs, field.name) != getattr(self.settings, field.name)
-            ]
+            ours, others = vars(self.settings), vars(theirs)
+            changed = [f"{key} {others[key]}, not {ours[key]}" for key in ours if others[key] != ours[key]]
             raise FormatError(f"{path.name} was packed with {'; '.join(changed)}: pack into another folder")
         start = number * self.shard_rows
         if shard.account.source != self.source.digest(start, start + self.shard_rows):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import bisect
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -265,8 +266,8 @@ class Shard:
         with _refused_by_name(self.path):
             if self._fd is None:
                 self._fd = open(self.path, "rb", buffering=0)  # noqa: SIM115 - stays open with the shard
-            data: bytes = os.pread(self._fd.fileno(), length, start)
-            return data
+            data = os.pread(self._fd.fileno(), length, start)
+        return data
 
     def table(self, group: int, columns: list[str]) -> Any:
         """Columns of a row group."""
@@ -364,19 +365,13 @@ def find_column(schema: Any, features: dict[str, Any]) -> str:
     raise FormatError("no column holds pictures: a struct with `bytes`, or binary, is needed")
 
 
-class _refused_by_name:
+@contextlib.contextmanager
+def _refused_by_name(path: Path) -> Iterator[None]:
     """Errors of pyarrow as `FormatError` that names the shard."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is None or isinstance(error, MemoryError):
-            return
-        from_system = isinstance(error, OSError) and error.errno is not None
-        if isinstance(error, (pyarrow().ArrowException, OSError)) and not from_system:
-            text = " ".join(str(error).split())
-            raise FormatError(f"{self._path.name} is not a shard that can be read: {text}") from None
+    try:
+        yield
+    except (pyarrow().ArrowException, OSError) as error:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
+            raise
+        text = " ".join(str(error).split())
+        raise FormatError(f"{path.name} is not a shard that can be read: {text}") from None

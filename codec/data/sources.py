@@ -266,7 +266,7 @@ def _loader(picture: bytes, problem: str | None) -> Callable[[], bytes]:
 
 
 class IterableSource:
-    """Dicts with a picture under "image", a path under "path" if there is one, and columns of plain values."""
+    """Dicts with a picture under "image", maybe a path under "path", and columns of plain values."""
 
     column = "image"
 
@@ -303,7 +303,7 @@ class IterableSource:
             columns = {name: value for name, value in fields.items() if name not in ("image", "path")}
             if not set(columns) <= known:
                 extra = ", ".join(sorted(set(columns) - known))
-                raise TypeError(f"item {self._position} has columns that the first has not: {extra}")
+                raise TypeError(f"item {self._position} has columns that the first lacks: {extra}")
             path = fields.get("path") or f"{self._position:08d}"
             yield Item(str(path), functools.partial(operator.itemgetter("image"), fields), columns)
             self._position += 1

@@ -80,8 +80,8 @@ def export(
     dataset: Dataset, out: str | os.PathLike[str], *, samples: int = SAMPLES, force: bool = False,
     progress: Told = lambda pictures, size: None,
 ) -> list[dict[str, str]]:
-    """Write WebDataset tars: of each picture its `.cae` file, the label as `.cls` if there is one, and path and
-    columns as `.json`. Tars are written whole or not at all. Returns failures as `unpack`."""
+    """Write WebDataset tars: of each picture its `.cae` file, the label as `.cls` if there is one, and path
+    and columns as `.json`. Tars are written whole or not at all. Returns failures as `unpack`."""
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     failures: list[dict[str, str]] = []
