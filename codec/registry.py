@@ -57,22 +57,25 @@ def by_id(model_id: bytes) -> ModelEntry:
     )
 
 
+def named(model: str | None) -> ModelEntry:
+    """The shipped model of a name or id, or the default one; raises `UnknownModel`."""
+    for entry in entries():
+        if entry.default if model is None else model in (entry.name, entry.id.hex()):
+            return entry
+    names = ", ".join(entry.name for entry in entries())
+    raise UnknownModel(f"no model named {model!r} (shipped: {names})")
+
+
 def find(model: str | Path | None) -> tuple[str, bytes]:
     """Name and weights of a shipped model (by name or id), the default one, or a `.safetensors` file.
 
     Raises `UnknownModel` for a name that does not ship, `OSError` if a file cannot be read.
     """
-    if model is None:
-        entry = next(e for e in entries() if e.default)
-        return entry.name, entry.read()
-    for entry in entries():
-        if str(model) in (entry.name, entry.id.hex()):
-            return entry.name, entry.read()
-    path = Path(model)
+    path = Path(model or "")
     if path.suffix == ".safetensors":
         return path.stem, path.read_bytes()
-    names = ", ".join(entry.name for entry in entries())
-    raise UnknownModel(f"no model named {str(model)!r} (shipped: {names})")
+    entry = named(None if model is None else str(model))
+    return entry.name, entry.read()
 
 
 def describe(entry: ModelEntry) -> dict[str, Any]:

@@ -1,0 +1,217 @@
+"""Chunks of arrays as `.cae` files: what the Zarr and the numcodecs codec have in common.
+
+A chunk H×W, H×W×1 or H×W×3 is one picture and one file; a chunk N×H×W×1 or N×H×W×3 is a stack of N pictures
+and N whole files, one after the other. Nothing else is in its bytes: shape and dtype are the array's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec import registry
+from codec.api import DEFAULT_QUALITY, Codec, memory_named, quality_level, shared_codec
+from codec.effort import DEFAULT_EFFORT, check_effort
+from codec.errors import FormatError, InvalidImage, LimitExceeded, Truncated, UnknownModel
+from codec.image import Samples, from_samples
+from codec.limits import DEFAULT
+from codec.reading import inspect
+
+Shape = tuple[int, ...]
+
+_TAKEN = "a chunk must be H×W, H×W×1 or H×W×3, or N×H×W×1 or N×H×W×3"
+
+_LOADING = threading.Lock()
+"""Held while weights load: Zarr's first call comes from many threads at once."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How chunks are coded: what the metadata of an array says.
+
+    Args:
+        quality: 0 (smallest) to 100 (best); fractions count.
+        effort: 1 (fastest) to 9 (smallest). Below 3 the bytes of a chunk depend a little on its batch.
+        model: name or id of a shipped model, or None for the default; the attribute is the id.
+        weights_sha256: of the model's weights, 64 hexadecimal digits; None fills it in.
+
+    Pictures are coded with loss: what is read is not exactly what was written, and what is read, changed and
+    written again loses again. The error is relative to the bits that a picture's samples need: 8 if they are
+    uint8, or else the first of 10, 12, 14 and 16 that holds them all.
+
+    A model that is named with its `weights_sha256` may be missing: then metadata can still be read, and
+    `worker` raises. Raises `UnknownModel` for a name that does not ship, `TypeError` or `ValueError` for a
+    value that is wrong. Nothing is loaded before chunks are coded.
+    """
+
+    quality: float = DEFAULT_QUALITY
+    effort: int = DEFAULT_EFFORT
+    model: str | None = None
+    weights_sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        quality_level(self.quality)
+        check_effort(self.effort)
+        model, sha256 = _identify(self.model, self.weights_sha256)
+        # As JSON has them: numbers of NumPy are taken too.
+        plain = {
+            "quality": float(self.quality), "effort": int(self.effort), "model": model,
+            "weights_sha256": sha256,
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
+
+    def worker(self) -> Codec:
+        """The codec of these settings, its weights loaded; `UnknownModel` if they are not installed."""
+        entry = next((entry for entry in registry.entries() if entry.sha256 == self.weights_sha256), None)
+        if entry is None:
+            installed = ", ".join(f"{entry.id.hex()} {entry.name}" for entry in registry.entries())
+            raise UnknownModel(
+                f"the array needs model {self.model} with weights of SHA-256 {self.weights_sha256}, "
+                f"which are not installed (installed: {installed or 'none'})"
+            )
+        with _LOADING:
+            return shared_codec(None if entry.default else entry.name, None)
+
+
+def _identify(model: Any, sha256: Any) -> tuple[str, str]:
+    """The id of a model and the SHA-256 of its weights."""
+    if model is not None and not isinstance(model, str):
+        raise TypeError(f"model must be a name or an id, not {type(model).__name__}")
+    if sha256 is None:
+        entry = registry.named(model)
+        return entry.id.hex(), entry.sha256
+    if not isinstance(sha256, str):
+        raise TypeError(f"weights_sha256 must be a string, not {type(sha256).__name__}")
+    if not re.fullmatch("[0-9a-f]{64}", sha256):
+        raise ValueError(f"weights_sha256 must be 64 hexadecimal digits, not {sha256!r}")
+    if model is None or not re.fullmatch("[0-9a-f]{12}", model):
+        model = registry.named(model).id.hex()
+    if not sha256.startswith(model):
+        raise ValueError(f"weights_sha256 {sha256} is not that of model {model}: its id would begin it")
+    return model, sha256
+
+
+def encode_chunks(settings: Settings, chunks: Sequence[NDArray[Any]]) -> list[bytes]:
+    """The bytes of each chunk, of shapes as above, uint8 or uint16; the pictures of all are coded together.
+
+    Raises `InvalidImage` for another shape or dtype, `LimitExceeded` for a chunk of too many pixels, and
+    `UnknownModel`.
+    """
+    stacks = [_stack_of(chunk) for chunk in chunks]
+    pictures = [from_samples(picture) for stack in stacks for picture in stack]
+    files = iter(
+        settings.worker().compress_batch(pictures, quality=settings.quality, effort=settings.effort)
+    )
+    return [b"".join(itertools.islice(files, len(stack))) for stack in stacks]
+
+
+@memory_named()
+def decode_chunks(settings: Settings, chunks: Sequence[tuple[bytes, Shape, np.dtype[Any]]]) -> list[Samples]:
+    """The array of each chunk, given with its shape and dtype; the pictures of all are decoded together.
+
+    Headers are held against shape and dtype before anything is decoded. Whatever the bytes, nothing but a
+    `CodecError` is raised: `FormatError` if they are not what shape and dtype say, `InvalidImage` and
+    `LimitExceeded` as for `encode_chunks`, and `UnknownModel` if the model of a file, or of `settings`, is
+    not installed.
+    """
+    files = [_split(data, shape, dtype) for data, shape, dtype in chunks]
+    pictures = iter(settings.worker().decompress_batch([file for parts in files for file in parts]))
+    return [
+        np.stack(list(itertools.islice(pictures, len(parts)))).reshape(shape)
+        for parts, (_, shape, _) in zip(files, chunks, strict=True)
+    ]
+
+
+def check_dtype(dtype: np.dtype[Any]) -> None:
+    """`InvalidImage` unless samples are uint8 or uint16 in the machine's byte order."""
+    if dtype in (np.uint8, np.uint16):
+        return
+    if dtype.newbyteorder() in (np.uint8, np.uint16):
+        raise InvalidImage(f"samples are in the other byte order, {dtype.str}: convert them to uint16")
+    hints = {
+        "f": "scale them to 0…255 or 0…65535 and round them", "i": "add an offset that makes them positive",
+        "u": "scale them to 16 bits", "b": "make them 0 and 255",
+    }
+    hint = hints.get(dtype.kind, "only pictures can be coded")
+    raise InvalidImage(f"samples must be uint8 or uint16, not {dtype}: {hint}")
+
+
+def check_rank(shape: Shape) -> None:
+    """`InvalidImage` unless there are two to four axes."""
+    if not 2 <= len(shape) <= 4:
+        raise InvalidImage(f"{_TAKEN}, not {_written(shape)}: reshape the array")
+
+
+def layout(shape: Shape) -> tuple[int, int, int, int]:
+    """Pictures, height, width and channels of a chunk's shape; `InvalidImage` or `LimitExceeded`."""
+    check_rank(shape)
+    written = _written(shape)
+    if 0 in shape:
+        raise InvalidImage(f"a chunk of {written} is empty")
+    channels = shape[-1] if len(shape) > 2 else 1
+    if channels in (2, 4):
+        raise InvalidImage(f"{_TAKEN}, not {written}: keep alpha in an array of its own")
+    if channels not in (1, 3):
+        raise InvalidImage(
+            f"{_TAKEN}, not {written}: channels come last, and gray pictures in a stack have an axis for one"
+        )
+    count, height, width = (1, *shape[:2]) if len(shape) < 4 else shape[:3]
+    if count * height * width > DEFAULT.max_pixels:
+        raise LimitExceeded(f"a chunk of {written} has over {DEFAULT.max_pixels} pixels: choose smaller ones")
+    return count, height, width, channels
+
+
+def measure(data: bytes) -> tuple[Shape, np.dtype[Any]]:
+    """Shape and dtype that the bytes of a chunk have by themselves: H×W, H×W×3, or for several files
+    N×H×W×C. Raises `FormatError` or a subclass, or `LimitExceeded`; only headers are looked at."""
+    first = inspect(data)
+    count, rest = 0, memoryview(data)
+    while rest:
+        info = inspect(rest)
+        rest = rest[info.bytes :]
+        count += 1
+    shape: Shape = (count, first.height, first.width, first.channels)
+    if count == 1:
+        shape = shape[1:] if first.channels > 1 else shape[1:3]
+    return shape, np.dtype(np.uint8 if first.bit_depth == 8 else np.uint16)
+
+
+def _written(shape: Shape) -> str:
+    return "×".join(map(str, shape)) or "a scalar"
+
+
+def _stack_of(chunk: NDArray[Any]) -> NDArray[Any]:
+    """N×H×W×C."""
+    check_dtype(chunk.dtype)
+    return chunk.reshape(layout(chunk.shape))
+
+
+def _split(data: bytes, shape: Shape, dtype: np.dtype[Any]) -> list[memoryview]:
+    """The files of a chunk, whose headers say what its shape and dtype do."""
+    check_dtype(dtype)
+    count, height, width, channels = layout(shape)
+    depths = range(8, 9) if dtype.itemsize == 1 else range(9, 17)
+    files, rest = [], memoryview(data)
+    for number in range(count):
+        if not rest:
+            raise Truncated(f"the chunk ends after {number} of {count} pictures")
+        info = inspect(rest)
+        found = (info.height, info.width, info.channels)
+        if found != (height, width, channels) or info.bit_depth not in depths:
+            raise FormatError(
+                f"picture {number} of the chunk is {_written(found)} in {info.bit_depth} bits, "
+                f"where {height}×{width}×{channels} of {dtype} belongs"
+            )
+        files.append(rest[: info.bytes])
+        rest = rest[info.bytes :]
+    if rest:
+        raise FormatError(f"{len(rest)} bytes follow the {count} pictures of the chunk")
+    return files
