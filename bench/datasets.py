@@ -2,8 +2,8 @@
 
     python -m bench.datasets PHOTOS [--count 2000] [--side 256] [--quality 60] [--bare]
 
-Cuts pictures out of photographs (every second pixel of each side, so that they are as sharp as those of usual
-training sets), packs them, and reads everything back: the folders with Pillow, the set with `codec.data.loader`.
+Cuts pictures out of photographs of half the size, so that they are as sharp as those of usual training sets,
+packs them, and reads everything back: the folders with Pillow, the set with `codec.data.loader`.
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ def psnr(error: float) -> float:
 @click.option("--quality", "qualities", default=[40.0, 60.0, 75.0], multiple=True, show_default=True)
 @click.option("--bare", is_flag=True, help="Pack bare rows too.")
 @click.option("--workers", default=2, show_default=True, help="Processes of the loader in the last column.")
-def main(photos: Path, count: int, side: int, qualities: tuple[float, ...], bare: bool, workers: int) -> None:
+def main(
+    photos: Path, count: int, side: int, qualities: tuple[float, ...], bare: bool, workers: int
+) -> None:
     """Compare datasets with folders of pictures."""
     pictures = list(cut(photos, count, side))
     pixels = count * side * side

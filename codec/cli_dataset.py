@@ -75,7 +75,7 @@ class _Part(click.ParamType[tuple[int, int]]):
 @click.option("--bare", is_flag=True, help="Rows without headers, for tiny pictures; only codec reads them.")
 @click.option("--metadata", is_flag=True, help="Keep ICC profiles, EXIF and XMP.")
 @click.option(
-    "--kind", type=click.Choice(["folder", "parquet", "webdataset"]), help="Of SRC; seen from names if not given."
+    "--kind", type=click.Choice(["folder", "parquet", "webdataset"]), help="Of SRC, where names do not tell."
 )
 @click.option("--column", help="Of a Parquet source, the column with the pictures.")
 @click.option(

@@ -17,7 +17,7 @@ from codec.data.packing import Report, pack
 from codec.data.unpacking import export, unpack
 
 if TYPE_CHECKING:
-    from codec.data.loader import loader
+    from codec.data.batches import loader
 
 __all__ = ["Dataset", "Report", "export", "loader", "pack", "unpack", "verify"]
 
@@ -25,7 +25,7 @@ __all__ = ["Dataset", "Report", "export", "loader", "pack", "unpack", "verify"]
 def __getattr__(name: str) -> Any:
     # The loader needs torch, which is not loaded before it is used.
     if name == "loader":
-        from codec.data.loader import loader
+        from codec.data.batches import loader
 
         return loader
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

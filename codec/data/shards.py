@@ -19,7 +19,7 @@ import itertools
 import json
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -241,7 +241,7 @@ class Shard:
         ]
         self._starts: Any = None
         self._file: Any = None
-        self._fd: BinaryIO | None = None
+        self._fd: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_file": None, "_fd": None}
@@ -266,7 +266,7 @@ class Shard:
         with _refused_by_name(self.path):
             if self._fd is None:
                 self._fd = open(self.path, "rb", buffering=0)  # noqa: SIM115 - stays open with the shard
-            data = os.pread(self._fd.fileno(), length, start)
+            data: bytes = os.pread(self._fd.fileno(), length, start)
         return data
 
     def table(self, group: int, columns: list[str]) -> Any:
@@ -366,7 +366,7 @@ def find_column(schema: Any, features: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def _refused_by_name(path: Path) -> Iterator[None]:
+def _refused_by_name(path: Path) -> Generator[None, None, None]:
     """Errors of pyarrow as `FormatError` that names the shard."""
     try:
         yield
