@@ -109,10 +109,10 @@ class Compress(_Map):
     """Pictures to `.cae` files.
 
     The column holds pictures as arrays H×W, H×W×1 or as `codec.compress` takes them (all of one size may be
-    stacked: N×H×W×C), or picture files that Pillow reads (PNG, JPEG, …) as bytes or as structs
-    `{"bytes", "path"}`, which are turned upright; None in `bytes` stands for the file at `path`.
+    stacked: N×H×W×C), or picture files that Pillow reads (PNG, JPEG, …), which are turned upright: their
+    bytes, their names, or structs `{"bytes", "path"}`, where None in `bytes` stands for the file at `path`.
     It becomes a list of structs `{"bytes": the .cae file, "path": str or None}`, the layout of
-    `datasets.Image`; the path is that of the column `path` if there is one, else the struct's.
+    `datasets.Image`; the path is that of the column `path` if there is one, else the name or the struct's.
 
     Args:
         column: name of the column.
@@ -172,9 +172,10 @@ class Compress(_Map):
         ]
 
     def _pack(self, rows: list[Any], paths: list[Any]) -> list[dict[str, Any] | None]:
+        names = [None if path is None else str(path) for path in paths]
         return [
-            None if isinstance(data, Exception) else {"bytes": data, "path": None if path is None else str(path)}
-            for data, path in zip(rows, paths, strict=True)
+            None if isinstance(data, Exception) else {"bytes": data, "path": name}
+            for data, name in zip(rows, names, strict=True)
         ]
 
 
@@ -310,4 +311,6 @@ def _attempt(function: Callable[[Item], Result], item: Item) -> Result | Excepti
 
 
 def _path_of(value: Any) -> str | None:
-    return value.get("path") if isinstance(value, Mapping) else None
+    if isinstance(value, Mapping):
+        return value.get("path")
+    return value if isinstance(value, str) else None
