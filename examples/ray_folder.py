@@ -2,8 +2,8 @@
 
     python examples/ray_folder.py PICTURES dataset --actors 2 --quality 60
 
-The dataset has the columns `image` (struct of bytes and path: `datasets.Image`), `label` (the name of the
-folder that a picture is in), and `error` (why there is no picture). Needs `pip install 'codec[ray]'`.
+The dataset has the columns `image` (struct of bytes and path: `datasets.Image`), `path`, `label` (the folder
+that a picture is in), and `error` (why there is no picture). Needs `pip install 'codec[ray]'`.
 """
 
 from __future__ import annotations
@@ -26,19 +26,14 @@ from codec.integrations.ray import compress
 SUFFIXES = ["jpg", "jpeg", "png", "webp", "tif", "tiff", "bmp"]
 
 
-class Label:
-    """Absolute paths to those in the folder, and labels out of them."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        path = Path(row["path"]).relative_to(self.root)
-        return {"image": {"bytes": row["bytes"], "path": path.as_posix()}, "label": path.parent.as_posix()}
+def with_label(row: dict[str, Any], root: Path) -> dict[str, Any]:
+    """The row of a file: its path within the folder, and the label out of that."""
+    path = Path(row["path"]).relative_to(root)
+    return {"image": row["bytes"], "path": path.as_posix(), "label": path.parent.as_posix()}
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description="Compress a folder of pictures into a Parquet dataset.")
     parser.add_argument("src", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--actors", type=int, default=2)
@@ -52,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         pictures = ray.data.read_binary_files(str(root), include_paths=True, file_extensions=SUFFIXES)
         packed = compress(
-            pictures.map(Label(root).__call__), actors=options.actors, device=options.device,
+            pictures.map(with_label, fn_kwargs={"root": root}), actors=options.actors, device=options.device,
             quality=options.quality, on_error="record",
         )
         # Ray appends to what is there, under random names.
@@ -62,15 +57,15 @@ def main(arguments: list[str] | None = None) -> None:
 
     rows = pyarrow.parquet.read_table(options.out).to_pylist()
     done = [row for row in rows if row["image"]]
-    before = sum((root / row["image"]["path"]).stat().st_size for row in done)
+    before = sum((root / row["path"]).stat().st_size for row in done)
     after = sum(len(row["image"]["bytes"]) for row in done)
     print(f"{len(rows)} rows, {len(rows) - len(done)} of them errors; {before} bytes before, {after} after")
     for row in rows:
         if row["error"]:
-            print(f"error: {row['error']}")
+            print(f"{row['path']}: {row['error']}")
     if done:
         first = codec.decompress(done[0]["image"]["bytes"])
-        print(f"{done[0]['image']['path']}, labelled {done[0]['label']}: {first.shape} {first.dtype}")
+        print(f"{done[0]['path']}, labelled {done[0]['label']}: {first.shape} {first.dtype}")
 
 
 if __name__ == "__main__":

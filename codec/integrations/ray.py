@@ -244,8 +244,8 @@ def compress(
         column, options: those of `Compress`.
         actors: how many at most; Ray starts one, and more as there is room for them.
         device: "cpu", or "cuda" for a GPU of its own for each actor.
-        cpus: CPU cores of each actor, and as many threads. Ray must have at least one core that no actor
-            takes, or nothing is left to read with.
+        cpus: threads of each actor, and without a GPU as many of Ray's CPU cores. Ray needs at least one core
+            more than that, or nothing is left to read with and it waits without end.
         batch_size: rows that an actor works on at a time, and holds in memory.
 
     Columns have their types, `struct<bytes: binary, path: string>` and `error: string`, even where all rows
@@ -276,14 +276,15 @@ def _map_batches(dataset: Any, work: _Map, actors: int, cpus: int, batch_size: i
         import ray.data
     except ImportError as error:
         raise missing("ray", "ray") from error
+    gpu = (work.device or "cpu").startswith("cuda")
     return dataset.map_batches(
         _Actor,
         fn_constructor_kwargs={"work": work},
         # Not a fixed size: a pool that waits for all of its actors leaves no core to who feeds it.
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors),
         batch_size=batch_size,
-        num_cpus=cpus,
-        num_gpus=1 if (work.device or "").startswith("cuda") else None,
+        num_cpus=None if gpu else cpus,  # of both at once Ray warns
+        num_gpus=1 if gpu else None,
     )
 
 
