@@ -7,6 +7,9 @@ import os
 import pickle
 import subprocess
 import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +183,110 @@ def test_datasets_map(stacked: Any) -> None:
     rows = datasets.Dataset.from_dict({"image": files}, features=features)
     packed = rows.map(Compress(quality=60), batched=True, batch_size=2, features=features)
     assert packed["image"][:] == Compress(quality=60)({"image": files})["image"]
+
+
+def make_folder(folder: Path) -> None:
+    """Two labels of twelve pictures of two sizes, one file that is no picture, and one to pass over."""
+    for row in range(24):
+        place = folder / ("cats" if row < 12 else "dogs/big")
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(textured(64, 48 + row % 2 * 16, row)).save(place / f"{row:02d}.png")
+    (folder / "cats" / "99.jpg").write_bytes(b"no picture")
+    (folder / "notes.txt").write_text("not to be read")
+
+
+@pytest.fixture
+def ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Ray on this machine. It is there in `make test-all`, and must be."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    import ray.data
+
+    # Names of sockets must be short, so not in pytest's folder. The GPU is one in name only.
+    with tempfile.TemporaryDirectory(prefix="ray") as folder:
+        ray.init(
+            num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False,
+            object_store_memory=150 << 20, _temp_dir=folder,
+        )
+        try:
+            with warnings.catch_warnings(action="ignore"):  # Ray warns of its own defaults
+                ray.data.DataContext.get_current()
+            yield ray
+        finally:
+            ray.shutdown()
+
+
+@pytest.mark.nightly
+def test_ray_data(ray: Any, tmp_path: Path) -> None:
+    """Files through a pool of two actors into Parquet, and back through another."""
+    make_folder(tmp_path / "in")
+    files = ray.data.read_binary_files(
+        str(tmp_path / "in"), include_paths=True, file_extensions=["png", "jpg"], override_num_blocks=8
+    )
+    packed = compress(files, "bytes", quality=60, batch_size=4, on_error="record")
+    packed.write_parquet(str(tmp_path / "out"))
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    parts = list((tmp_path / "out").glob("*.parquet"))
+    assert len(parts) > 1
+    for part in parts:
+        schema = pq.read_schema(part)
+        assert schema.field("bytes").type == image
+        assert schema.field("error").type == pa.string()
+    rows = pq.read_table(tmp_path / "out").to_pylist()
+    assert len(rows) == 25
+    for row in rows:
+        if row["error"]:
+            assert row["path"].endswith("99.jpg")
+            assert row["bytes"] is None
+        else:
+            assert row["bytes"]["path"] == row["path"]
+            assert row["bytes"]["bytes"] == codec.compress(np.asarray(Image.open(row["path"])), quality=60)
+
+    again = ray.data.read_parquet(str(tmp_path / "out"))
+    back = decompress(again, "bytes", batch_size=4, on_error="record").take_all()
+    assert len(back) == 25
+    expected = {row["path"]: row for row in rows}
+    for row in back:
+        before = expected[row["path"]]
+        assert row["error"] == before["error"]
+        if row["error"]:
+            assert row["bytes"].shape == (0, 0, 3)
+        else:
+            assert np.array_equal(row["bytes"], codec.decompress(before["bytes"]["bytes"]))
+
+    with pytest.raises(Exception, match=r"row \d \(.*99.jpg\): not a picture that Pillow can read"):
+        compress(files, "bytes").materialize()
+    with pytest.raises(Exception, match="device 'cuda' was asked for, but torch does not see it"):
+        compress(files, "bytes", device="cuda", actors=1).materialize()
+
+
+@pytest.mark.nightly
+def test_the_example(tmp_path: Path) -> None:
+    """Nothing is left in the home folder; `datasets` and we find what is in the files."""
+    import datasets
+    import ray  # noqa: F401 - to fail here and say so
+
+    make_folder(tmp_path / "in")
+    (tmp_path / "home").mkdir()
+    script, folder, out = ROOT / "examples" / "ray_folder.py", tmp_path / "in", tmp_path / "out"
+    for _ in range(2):  # the second replaces what the first wrote
+        done = subprocess.run(
+            [sys.executable, *map(str, (script, folder, out)), "--actors", "2", "--quality", "40"],
+            capture_output=True, text=True, check=False, timeout=300,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path / "home")},
+        )
+        assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "home").iterdir()) == []
+    assert "25 rows, 1 of them errors" in done.stdout
+    assert "cats/99.jpg: not a picture that Pillow can read" in done.stdout
+    rows = datasets.Dataset.from_parquet(
+        [str(path) for path in (tmp_path / "out").glob("*.parquet")], cache_dir=str(tmp_path / "cache")
+    )
+    rows = rows.filter(lambda row: row["error"] is None)
+    assert sorted(set(rows["label"])) == ["cats", "dogs/big"]
+    for row in rows:
+        picture = np.asarray(Image.open(tmp_path / "in" / row["image"]["path"]))
+        assert row["image"]["bytes"] == codec.compress(picture, quality=40)
