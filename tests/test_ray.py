@@ -257,7 +257,7 @@ def test_ray_data(ray: Any, tmp_path: Path) -> None:
         else:
             assert np.array_equal(row["bytes"], codec.decompress(before["bytes"]["bytes"]))
 
-    with pytest.raises(Exception, match=r"row \d \(.*99.jpg\): not a picture that Pillow can read"):
+    with pytest.raises(Exception, match=r"row \d+ \(.*99.jpg\): not a picture that Pillow can read"):
         compress(files, "bytes").materialize()
     with pytest.raises(Exception, match="device 'cuda' was asked for, but torch does not see it"):
         compress(files, "bytes", device="cuda", actors=1).materialize()
