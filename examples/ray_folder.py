@@ -46,9 +46,9 @@ def main(arguments: list[str] | None = None) -> None:
     ray.init(num_cpus=options.actors + 2, include_dashboard=False)
     try:
         pictures = ray.data.read_binary_files(str(root), include_paths=True, file_extensions=SUFFIXES)
+        labelled = pictures.map(lambda row: with_label(row, root))
         packed = compress(
-            pictures.map(with_label, fn_kwargs={"root": root}), actors=options.actors, device=options.device,
-            quality=options.quality, on_error="record",
+            labelled, actors=options.actors, device=options.device, quality=options.quality, on_error="record"
         )
         # Ray appends to what is there, under random names.
         packed.write_parquet(str(options.out), mode="overwrite")
