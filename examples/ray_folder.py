@@ -41,6 +41,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu", help="cpu, or cuda: a GPU for each actor")
     options = parser.parse_args(arguments)
     root = options.src.resolve()
+    if options.out.exists():
+        parser.error(f"{options.out} is there already")  # Ray would add to it, under random names
 
     # One core that no actor takes reads, and another writes.
     ray.init(num_cpus=options.actors + 2, include_dashboard=False)
@@ -50,8 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
         packed = compress(
             labelled, actors=options.actors, device=options.device, quality=options.quality, on_error="record"
         )
-        # Ray appends to what is there, under random names.
-        packed.write_parquet(str(options.out), mode="overwrite")
+        packed.write_parquet(str(options.out))
     finally:
         ray.shutdown()
 
