@@ -272,15 +272,17 @@ def test_the_example(tmp_path: Path) -> None:
     make_folder(tmp_path / "in")
     (tmp_path / "home").mkdir()
     script, folder, out = ROOT / "examples" / "ray_folder.py", tmp_path / "in", tmp_path / "out"
-    results = [
-        subprocess.run(
-            [sys.executable, *map(str, (script, folder, out)), "--actors", "2", "--quality", "40"],
-            capture_output=True, text=True, check=False, timeout=300,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path / "home")},
+    with tempfile.TemporaryDirectory(prefix="ray") as logs:
+        done, again = (
+            subprocess.run(
+                [sys.executable, *map(str, (script, folder, out)), "--actors", "2", "--quality", "40"],
+                capture_output=True, text=True, check=False, timeout=300,
+                env={
+                    **os.environ, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path / "home"), "RAY_TMPDIR": logs
+                },
+            )
+            for _ in range(2)
         )
-        for _ in range(2)
-    ]
-    done, again = results
     assert done.returncode == 0, done.stderr
     assert again.returncode == 2
     assert "is there already" in again.stderr
