@@ -18,6 +18,7 @@ test: lint
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-all: lint
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,ray]'
 	$(BIN)/python -m pytest -n auto --dist worksteal -rP -m "nightly or not nightly"
 
 bench: $(STAMP)
