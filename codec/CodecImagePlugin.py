@@ -12,8 +12,8 @@ palette, … (as `codec.Info` has it).
 
 `Image.save` takes the options `quality`, `target_bpp`, `target_bytes`, `target_psnr` and `effort`, and
 `bit_depth` for I;16, as `codec.compress` does. Without a quality or target, an image that was opened from a
-`.cae` file is saved in the quality it had. `exif` (bytes or `PIL.Image.Exif`) and `xmp` are written if they are
-given, `icc_profile` also if the image has one, unless it is given as None.
+`.cae` file is saved in the quality it had. `exif` (bytes or `PIL.Image.Exif`) and `xmp` are written if they
+are given, `icc_profile` also if the image has one, unless it is given as None.
 
 Damaged files raise `OSError` when pixels are loaded, or what is left of them is shown if
 `PIL.ImageFile.LOAD_TRUNCATED_IMAGES` is set. `PIL.Image.MAX_IMAGE_PIXELS` is the limit of size.
@@ -90,8 +90,7 @@ class CodecImageFile(ImageFile.ImageFile):
         found = {
             "icc_profile": metadata.icc, "exif": metadata.exif, "xmp": metadata.xmp,
             "bit_depth": info.bit_depth, "lossless": info.lossless, "source": info.source,
-            # Exact to a level, so that a file saved again has the same.
-            "quality": None if info.lossless else round(header.quality, 2),
+            "quality": info.quality,
         }
         self.info = {name: value for name, value in found.items() if value is not None}
         self.tile = [ImageFile._Tile("raw", (0, 0, *self.size), 0, self.mode)]  # so far not loaded
