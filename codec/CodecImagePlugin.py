@@ -33,7 +33,7 @@ from codec.api import EXTENSION, compress, decompress
 from codec.errors import CodecError, NotKept, TargetUnreachable
 from codec.image import Samples
 from codec.limits import Limits
-from codec.metadata import Metadata, unpack
+from codec.metadata import EXIF_PREFIX, Metadata, unpack
 from codec.reading import info_of, verify
 
 if TYPE_CHECKING:
@@ -88,9 +88,14 @@ class CodecImageFile(ImageFile.ImageFile):
         self._depth = info.bit_depth
         self._mode = "I;16" if info.bit_depth > 8 and info.channels == 1 else _MODES[info.channels]
         found = {
-            "icc_profile": metadata.icc, "exif": metadata.exif, "xmp": metadata.xmp,
-            "bit_depth": info.bit_depth, "lossless": info.lossless, "source": info.source,
+            "icc_profile": metadata.icc,
+            # With the prefix that others of Pillow's formats take it with.
+            "exif": metadata.exif and EXIF_PREFIX + metadata.exif,
+            "xmp": metadata.xmp,
+            "bit_depth": info.bit_depth,
+            "lossless": info.lossless,
             "quality": info.quality,
+            "source": info.source,
         }
         self.info = {name: value for name, value in found.items() if value is not None}
         self.tile = [ImageFile._Tile("raw", (0, 0, *self.size), 0, self.mode)]  # so far not loaded

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from PIL import ContainerIO, Image, ImageFile, UnidentifiedImageError
 
 import codec
-from codec import container
-from codec.CodecImagePlugin import CodecImageFile
+from codec import CodecImagePlugin, container
 from codec.cli import main
+from codec.CodecImagePlugin import CodecImageFile
 from codec.image_files import check_suffix, read_image
 from tests.pictures import textured
 
@@ -100,7 +100,7 @@ def test_modes(samples: int, mode: str) -> None:
         assert (image.format, image.mode, image.size) == ("CAE", mode, (70, 66))
         assert image.get_format_mimetype() == "image/x-cae"
         assert np.array_equal(np.asarray(image), codec.decompress(data))
-        image.putpixel((0, 0), image.getpixel((1, 1)))
+        image.putpixel((0, 0), 0)
 
 
 @pytest.mark.parametrize("depth", [9, 12, 16])
@@ -135,7 +135,7 @@ def test_deep_colour_is_cut(samples: int, mode: str, depth: int) -> None:
 def test_info(data: bytes) -> None:
     image = open_bytes(data)
     assert image.info == {
-        "icc_profile": ICC, "exif": exif().tobytes().removeprefix(b"Exif\0\0"), "xmp": XMP, "bit_depth": 8,
+        "icc_profile": ICC, "exif": exif().tobytes(), "xmp": XMP, "bit_depth": 8,
         "lossless": False, "quality": 60.0,
     }
     assert image.getexif()[0x010F] == "A maker"
@@ -202,7 +202,7 @@ def test_the_ways_of_pillow(path: Path, data: bytes) -> None:
     with Image.open(path) as image:
         assert np.array_equal(np.asarray(image.crop((3, 4, 20, 30))), expected[4:30, 3:20])
         assert image.convert("L").mode == "L"
-    stream = io.BufferedReader(Unseekable(data))  # type: ignore[arg-type]
+    stream = io.BufferedReader(Unseekable(data))
     assert np.array_equal(np.asarray(Image.open(stream)), expected)
     parser = ImageFile.Parser()
     for start in range(0, len(data), 100):
@@ -231,7 +231,7 @@ def test_within_another_file(data: bytes) -> None:
     file = io.BytesIO(b"before" + data)
     file.seek(6)
     assert np.array_equal(np.asarray(CodecImageFile(file)), expected)
-    with pytest.raises(SyntaxError, match="not a .cae file"):
+    with pytest.raises(SyntaxError, match=r"not a \.cae file"):
         CodecImageFile(io.BytesIO(b"before" + data))
 
 
@@ -266,12 +266,23 @@ def test_pillows_limit_is_the_limit(data: bytes, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 66 * 70 // 2 - 1)
     with pytest.raises(Image.DecompressionBombError, match="4620 pixels"):
         open_bytes(data)
-    # What passes here is decoded, though `decompress` has a limit too.
-    monkeypatch.setattr(codec.api.open_part, "__defaults__", None)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
-    flat = np.zeros((1 << 14, (1 << 14) + 1), np.uint8)
-    assert flat.size > codec.Limits().max_pixels
-    assert open_bytes(codec.compress(flat, limits=codec.Limits(max_pixels=flat.size))).getextrema() == (0, 0)
+
+
+def test_pillow_has_no_second_limit(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What passed Pillow's is decoded, and what is in memory is saved, whatever the size."""
+    asked: list[codec.Limits] = []
+
+    def record(function: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            asked.append(options["limits"])
+            return function(*arguments, **options)
+
+        return call
+
+    for name in ("compress", "decompress"):
+        monkeypatch.setattr(CodecImagePlugin, name, record(getattr(CodecImagePlugin, name)))
+    saved(open_bytes(data))
+    assert [limits.max_pixels for limits in asked] == [66 * 70, 66 * 70]
 
 
 # Saving
@@ -279,10 +290,13 @@ def test_pillows_limit_is_the_limit(data: bytes, monkeypatch: pytest.MonkeyPatch
 
 def test_saving(tmp_path: Path) -> None:
     image = Image.fromarray(textured(66, 70))
-    for options in ({}, {"quality": 30}, {"quality": 30, "effort": 0}, {"target_bytes": 900}, {"quality": None}):
+    tried: list[dict[str, Any]] = [
+        {}, {"quality": 30}, {"quality": 30, "effort": 1}, {"target_bytes": 900}, {"quality": None}
+    ]
+    for options in tried:
         image.save(tmp_path / "x.cae", **options)
         assert (tmp_path / "x.cae").read_bytes() == codec.compress(image, **options)
-    assert codec.inspect(saved(image, target_psnr=30)).quality is not None
+    assert codec.inspect(saved(image, target_psnr=22)).quality is not None
     assert len(saved(image, target_bpp=2)) <= 2 * 66 * 70 / 8 * 1.02
     for mode in ("1", "P", "L", "LA", "RGBA"):
         assert open_bytes(saved(image.convert(mode))).size == (70, 66)
@@ -310,7 +324,8 @@ def test_metadata(data: bytes) -> None:
         assert codec.read_metadata(kept).icc == b"other"
         assert open_bytes(kept).getexif()[0x010F] == "A maker"
         assert open_bytes(kept).info["xmp"] == XMP
-        assert codec.read_metadata(saved(image, exif=image.info["exif"])).exif == image.info["exif"]
+        kept = saved(image, exif=image.info["exif"])
+        assert codec.read_metadata(kept).exif == codec.read_metadata(data).exif
         assert codec.read_metadata(saved(image, xmp=XMP.decode())).xmp == XMP
         # And into files of other formats.
         out = io.BytesIO()
@@ -398,37 +413,35 @@ def test_what_is_left_of_damaged_files(data: bytes) -> None:
     assert open_bytes(data[: codec.inspect(data).header_bytes]).convert("L").size == (70, 66)
 
 
-def broken(data: bytes) -> Iterator[bytes]:
-    """Files of which one byte is not what it was: anywhere, or in a header whose CRC-32 is right."""
+def broken(data: bytes) -> Iterator[tuple[bytes, bool]]:
+    """Files of which one byte is not what it was, and whether its checksum is right nevertheless."""
     end = codec.inspect(data).header_bytes - 4
     for at in range(len(data)):
         for bit in (1, 128):
             bad = bytearray(data)
             bad[at] ^= bit
-            yield bytes(bad)
+            yield bytes(bad), False
             if at < end:
                 bad[end : end + 4] = zlib.crc32(bad[:end]).to_bytes(4, "little")
-                yield bytes(bad)
+                yield bytes(bad), True
 
 
 @pytest.mark.usefixtures("small_limit")
 @pytest.mark.parametrize("shown", [False, True])
-def test_damage_anywhere(shown: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("stored", [False, True])
+def test_damage_anywhere(stored: bool, shown: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the bytes, what comes out is a picture or an error that Pillow's users expect."""
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", shown)
-    metadata = codec.Metadata(xmp=XMP)
-    flat = codec.compress(np.zeros((40, 40), np.uint16), metadata=metadata)
-    latents = codec.compress(textured(24, 30), quality=1, metadata=metadata)
-    count = 0
-    for data in (flat, latents):
-        for bad in broken(data):
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    open_bytes(bad).load()
-            except (OSError, Image.DecompressionBombError):
-                count += 1
-    assert count > 300
+    image = np.zeros((40, 40), np.uint16) if stored else textured(24, 30)
+    data = codec.compress(image, quality=1, metadata=codec.Metadata(xmp=XMP))
+    for bad, sealed in broken(data):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                open_bytes(bad).load()
+        except (OSError, Image.DecompressionBombError):
+            continue
+        assert shown or sealed
 
 
 # Processes
@@ -448,9 +461,9 @@ def test_a_fork_in_the_middle_of_a_call(path: Path) -> None:
 
 
 def test_cae_files_are_no_pictures_to_compress(tmp_path: Path, path: Path, data: bytes) -> None:
-    with pytest.raises(codec.InvalidImage, match="a .cae file already"):
+    with pytest.raises(codec.InvalidImage, match=r"a \.cae file already"):
         codec.encode(path, tmp_path / "y.cae")
-    with pytest.raises(codec.InvalidImage, match="a .cae file already"):
+    with pytest.raises(codec.InvalidImage, match=r"a \.cae file already"):
         read_image(io.BytesIO(data))
     shutil.copy(path, tmp_path / "x.png")
     run = CliRunner().invoke(main, ["compress", str(tmp_path / "x.png"), str(tmp_path / "y.cae")])
