@@ -87,7 +87,7 @@ def fork_while_locked(path: str) -> None:
         target=decode_in_child, args=(path, worker, expected, data)
     )
     child.start()
-    child.join(60)
+    child.join(40)
     hangs = child.is_alive()
     if hangs:
         child.kill()
