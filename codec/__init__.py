@@ -23,6 +23,7 @@ from codec.errors import (
     UnknownModel,
     UnsupportedVersion,
 )
+from codec.integrations.pillow import register_pillow, worker_init
 from codec.limits import Limits
 from codec.metadata import Metadata
 from codec.reading import Info, inspect, read_metadata, verify
@@ -55,5 +56,7 @@ __all__ = [
     "inspect",
     "models",
     "read_metadata",
+    "register_pillow",
     "verify",
+    "worker_init",
 ]

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import sys
 import threading
 import warnings
 from collections import defaultdict
@@ -47,6 +48,38 @@ DEFAULT_QUALITY = 75.0
 
 _RUNNING = threading.RLock()
 """Held during calls: torch's number of threads belongs to the whole process."""
+
+_FORKED = False
+"""Whether this process was forked from one that had loaded torch."""
+
+
+def _after_fork() -> None:
+    """Of the parent's threads only the one that forked goes on: no other will ever release its lock."""
+    global _RUNNING, _FORKED
+    _RUNNING = threading.RLock()
+    _FORKED = "torch" in sys.modules
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+@contextlib.contextmanager
+def _torch_threads(count: int | None) -> Iterator[None]:
+    """Torch with so many threads, None for as many as it has; to be used under `_RUNNING`."""
+    import torch
+
+    if _FORKED:
+        # OpenMP would wait for ever for threads that it started before the fork.
+        count = 1
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        if count is not None:
+            torch.set_num_threads(before)
 
 
 def quality_level(quality: float) -> int:
@@ -95,7 +128,8 @@ class Codec:
             Files written with any shipped model are decoded whatever is chosen here.
         device: "cpu", "cuda", …; None for the CPU.
             Symbols are meant to be the same on either; this has not been run on a GPU yet.
-        threads: CPU threads to use during calls; None leaves torch's setting alone.
+        threads: CPU threads to use during calls; None leaves torch's setting alone. In a process that was
+            forked from one that had loaded torch it is always one: more would hang.
 
     Raises `UnknownModel` for an unknown name or damaged weights.
     """
@@ -288,15 +322,8 @@ class Codec:
         import torch
 
         # Inference mode would keep the search from its gradients, and its tensors from later calls.
-        with _RUNNING, memory_named(), torch.inference_mode(False):
-            before = torch.get_num_threads()
-            if self.threads is not None:
-                torch.set_num_threads(self.threads)
-            try:
-                yield
-            finally:
-                if self.threads is not None:
-                    torch.set_num_threads(before)
+        with _RUNNING, memory_named(), torch.inference_mode(False), _torch_threads(self.threads):
+            yield
 
 
 def check_device(device: str) -> torch.device:
@@ -321,11 +348,12 @@ def _load_pipeline(name: str, data: bytes, device: str) -> Pipeline:
 
     where = check_device(device)
     try:
-        model, tables = deserialise(data)
-        objective = read_objective(data)
+        with _RUNNING, _torch_threads(None):
+            model, tables = deserialise(data)
+            objective = read_objective(data)
+            return Pipeline(model, tables, model_id(data), where, objective)
     except InvalidWeights as error:
         raise UnknownModel(f"model {name!r}: {error}") from None
-    return Pipeline(model, tables, model_id(data), where, objective)
 
 
 @functools.lru_cache(maxsize=4)

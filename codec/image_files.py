@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec import raster
-from codec.container import Source
+from codec.container import SIGNATURE, Source
 from codec.errors import CodecError, InvalidImage, LimitExceeded, NotKept
 from codec.image import KINDS, Picture, Samples, to_picture, to_picture_of_depth
 from codec.limits import DEFAULT, Limits
@@ -40,6 +40,10 @@ def read_image(
     """
     file = src if isinstance(src, io.BytesIO) else _open(src)
     try:
+        # Pillow may have been taught to read them, and to compress them again would lose more.
+        file.seek(0)
+        if file.read(len(SIGNATURE)) == SIGNATURE:
+            raise InvalidImage("this is a .cae file already")
         found = raster.open_raster(file)
         if found is None:
             with file:

@@ -10,7 +10,7 @@ from codec import limits
 from codec.container import METADATA_KINDS, File, Section
 from codec.errors import FormatError, LimitExceeded
 
-_EXIF_PREFIX = b"Exif\0\0"
+EXIF_PREFIX = b"Exif\0\0"
 
 _ZSTD_LEVEL = 19
 
@@ -38,7 +38,7 @@ class Metadata:
                 raise TypeError(f"{name} must be bytes, not {type(value).__name__}")
             value = bytes(value)
             if name == "exif":
-                value = value.removeprefix(_EXIF_PREFIX)
+                value = value.removeprefix(EXIF_PREFIX)
             if len(value) > limits.MAX_METADATA:
                 raise LimitExceeded(f"{name} of {len(value)} bytes is over {limits.MAX_METADATA}")
             object.__setattr__(self, name, value or None)

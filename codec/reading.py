@@ -83,10 +83,11 @@ def inspect(data: Data) -> Info:
     Raises `FormatError` or a subclass, or `LimitExceeded`. Payloads are not looked at: see `verify`.
     """
     header, size = container.parse_header(as_bytes(data))
-    return _info(header, size)
+    return info_of(header, size)
 
 
-def _info(header: Header, header_bytes: int) -> Info:
+def info_of(header: Header, header_bytes: int) -> Info:
+    """What a header that takes so many bytes says."""
     return Info(
         width=header.width,
         height=header.height,

@@ -51,11 +51,13 @@ DAMAGE = "test_damage.py"
 EXACT = "test_exact.py"
 EXTREMES = "test_extremes.py"
 FILES = "test_files.py"
+FORKS = "test_pillow.py::test_a_fork_in_the_middle_of_a_call"
 INPUTS = "test_inputs.py"
 INVALID = "test_invalid.py"
 LAYOUT = "test_layout.py"
 LIES = "test_lies.py"
 PICTURES = "test_image_files.py::test_limits_of_files"
+PILLOW = "test_pillow.py"
 RASTER = " ".join(
     f"test_image_files.py::{name}" for name in (
         "test_broken_uncompressed_files", "test_arrays_that_are_no_pictures",
@@ -315,6 +317,19 @@ MUTATIONS = [
          PICTURES),
         ("max_pixels of a picture file", "            limits.check(image.height, image.width)\n", "",
          PICTURES),
+        (".cae file to compress", "if file.read(len(SIGNATURE)) == SIGNATURE:", _NEVER, PILLOW),
+    ),
+    *_of(
+        "CodecImagePlugin.py",
+        ("Pillow's limit", "limits = Limits(max_pixels=self.width * self.height)", "limits = Limits()",
+         PILLOW),
+        ("errors in opening", "except CodecError as error:\n            # Not a",
+         "except OSError as error:\n            # Not a", PILLOW),
+        ("errors in decoding", "samples = decompress(self._read(), limits=limits)\n        except CodecError",
+         "samples = decompress(self._read(), limits=limits)\n        except OSError", PILLOW),
+        ("verify in Pillow", "                verify(self._read())\n", "                pass\n", PILLOW),
+        ("deep samples as they are", "if depth is not None and int(np.asarray(im).max()) >> depth:", _NEVER,
+         PILLOW),
     ),
     *_of(
         "raster.py",
@@ -343,6 +358,8 @@ MUTATIONS = [
         ("threads", "if threads is not None and threads < 1:", _NEVER, INPUTS),
         ("lack of memory", 'if not known and "not enough memory" not in str(error):', "if not known:",
          DAMAGE),
+        ("lock of a parent", "    _RUNNING = threading.RLock()\n", "", FORKS),
+        ("threads of a parent", '    _FORKED = "torch" in sys.modules\n', "", FORKS),
     ),
 ]
 

@@ -1,0 +1,477 @@
+"""`.cae` files in Pillow."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import warnings
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from numpy.typing import NDArray
+from PIL import ContainerIO, Image, ImageFile, UnidentifiedImageError
+
+import codec
+from codec import CodecImagePlugin, container
+from codec.cli import main
+from codec.CodecImagePlugin import CodecImageFile
+from codec.image_files import check_suffix, read_image
+from tests.pictures import textured
+
+ROOT = Path(__file__).parent.parent
+
+ICC = b"not a profile, but kept"
+XMP = b"<x:xmpmeta>tags</x:xmpmeta>"
+
+
+def exif(orientation: int = 1) -> Image.Exif:
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    tags[0x010F] = "A maker"
+    return tags
+
+
+def picture(samples: int, depth: int = 8) -> NDArray[Any]:
+    """66×70 pixels of so many samples."""
+    rgb = textured(66, 70)
+    array = np.dstack([rgb, rgb[:, ::-1, :1]])[:, :, {1: [0], 2: [0, 3], 3: [0, 1, 2]}.get(samples, ...)]
+    array = array.squeeze()
+    return array if depth == 8 else array.astype(np.uint16) << (depth - 8)
+
+
+@pytest.fixture(scope="module")
+def data() -> bytes:
+    """A file with everything in it."""
+    metadata = codec.Metadata(icc=ICC, exif=exif().tobytes(), xmp=XMP)
+    return codec.compress(textured(66, 70), quality=60, metadata=metadata)
+
+
+@pytest.fixture
+def path(tmp_path: Path, data: bytes) -> Path:
+    (tmp_path / "x.cae").write_bytes(data)
+    return tmp_path / "x.cae"
+
+
+@pytest.fixture
+def small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 66 * 70)
+
+
+@pytest.fixture
+def damaged_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+
+
+def open_bytes(data: bytes) -> ImageFile.ImageFile:
+    return Image.open(io.BytesIO(data))
+
+
+def saved(image: Image.Image, **options: Any) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "CAE", **options)
+    return out.getvalue()
+
+
+def run_python(*arguments: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    run = subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, env=environment, timeout=240
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+# Opening
+
+
+@pytest.mark.parametrize(("samples", "mode"), [(1, "L"), (2, "LA"), (3, "RGB"), (4, "RGBA")])
+def test_modes(samples: int, mode: str) -> None:
+    data = codec.compress(picture(samples), quality=60)
+    with open_bytes(data) as image:
+        assert (image.format, image.mode, image.size) == ("CAE", mode, (70, 66))
+        assert image.get_format_mimetype() == "image/x-cae"
+        assert np.array_equal(np.asarray(image), codec.decompress(data))
+        image.putpixel((0, 0), 0)
+
+
+@pytest.mark.parametrize("depth", [9, 12, 16])
+def test_deep_gray_keeps_its_samples(depth: int) -> None:
+    data = codec.compress(picture(1, depth), quality=60, bit_depth=depth)
+    with open_bytes(data) as image:
+        assert image.mode == "I;16"
+        assert image.info["bit_depth"] == depth
+        assert np.array_equal(np.asarray(image), codec.decompress(data))
+        assert codec.inspect(saved(image)).bit_depth == depth
+        assert codec.inspect(saved(image, bit_depth=16)).bit_depth == 16
+        image.putpixel((0, 0), 0xFFFF)
+        assert codec.inspect(saved(image)).bit_depth == 16
+
+
+@pytest.mark.parametrize("depth", [9, 16])
+@pytest.mark.parametrize(("samples", "mode"), [(2, "LA"), (3, "RGB"), (4, "RGBA")])
+def test_deep_colour_is_cut(samples: int, mode: str, depth: int) -> None:
+    array = picture(samples, depth)
+    array[:2] = (1 << depth) - 1
+    data = codec.compress(array, bit_depth=depth)
+    image = open_bytes(data)
+    assert image.mode == mode
+    with pytest.warns(codec.NotKept, match=f"{depth} bits a sample") as caught:
+        image.load()
+    assert caught[0].filename == __file__
+    exact = codec.decompress(data) * (255 / ((1 << depth) - 1))
+    assert np.abs(np.asarray(image) - exact).max() <= 0.5
+    assert codec.inspect(saved(image)).bit_depth == 8
+
+
+def test_info(data: bytes) -> None:
+    image = open_bytes(data)
+    assert image.info == {
+        "icc_profile": ICC, "exif": exif().tobytes(), "xmp": XMP, "bit_depth": 8,
+        "lossless": False, "quality": 60.0,
+    }
+    assert image.getexif()[0x010F] == "A maker"
+    flat = Image.new("P", (100, 90), 1)
+    flat.putpalette([0, 0, 0, 9, 8, 7])
+    assert open_bytes(saved(flat)).info == {"bit_depth": 8, "lossless": True, "source": "palette"}
+
+
+def test_only_the_header_is_read(data: bytes) -> None:
+    class Counted(io.BytesIO):
+        count = 0
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            found = super().read(size)
+            self.count += len(found)
+            return found
+
+    bare = codec.compress(textured(66, 70), quality=60)
+    file = Counted(bare)
+    image = Image.open(file)
+    header = codec.inspect(bare).header_bytes
+    assert header <= file.count <= header + 100 < len(bare)
+    image.load()
+    file = Counted(data)
+    image = Image.open(file)
+    assert file.count < len(data) - 1000
+    image.load()
+
+
+def test_opening_needs_no_torch(path: Path) -> None:
+    code = (
+        "import sys, codec; assert 'PIL' not in sys.modules; codec.register_pillow()\n"
+        f"from PIL import Image; image = Image.open({str(path)!r}); image.verify()\n"
+        "print(image.size, len(image.info), 'torch' in sys.modules)"
+    )
+    assert run_python("-W", "error", "-c", code) == "(70, 66) 6 False\n"
+
+
+def test_importing_the_plugin_is_enough(path: Path) -> None:
+    code = f"import codec.CodecImagePlugin, PIL.Image; print(PIL.Image.open({str(path)!r}).format)"
+    assert run_python("-W", "error", "-c", code) == "CAE\n"
+    before = (list(Image.ID), dict(Image.OPEN), dict(Image.EXTENSION))
+    codec.register_pillow()
+    codec.worker_init()
+    assert before == (Image.ID, Image.OPEN, Image.EXTENSION)
+
+
+# What Pillow does with images
+
+
+def test_the_ways_of_pillow(path: Path, data: bytes) -> None:
+    expected = codec.decompress(data)
+    with Image.open(path) as image:
+        assert image.filename == str(path)
+        assert np.array_equal(np.asarray(image.copy()), expected)
+        assert image.fp is None
+    with open(path, "rb") as file:
+        image = Image.open(file)
+        image.load()
+        assert not file.closed
+    image = Image.open(path)
+    image.thumbnail((20, 20))
+    assert image.size == (20, 19)
+    with Image.open(path) as image:
+        assert np.array_equal(np.asarray(image.crop((3, 4, 20, 30))), expected[4:30, 3:20])
+        assert image.convert("L").mode == "L"
+    stream = io.BufferedReader(Unseekable(data))
+    assert np.array_equal(np.asarray(Image.open(stream)), expected)
+    parser = ImageFile.Parser()
+    for start in range(0, len(data), 100):
+        parser.feed(data[start : start + 100])
+    assert np.array_equal(np.asarray(parser.close()), expected)
+
+
+class Unseekable(io.RawIOBase):
+    """A pipe."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = io.BytesIO(data)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        return self._data.readinto(buffer)
+
+
+def test_within_another_file(data: bytes) -> None:
+    expected = codec.decompress(data)
+    file = io.BytesIO(b"before" + data + b"after")
+    part: Any = ContainerIO.ContainerIO(file, 6, len(data))
+    assert np.array_equal(np.asarray(Image.open(part)), expected)
+    file = io.BytesIO(b"before" + data)
+    file.seek(6)
+    assert np.array_equal(np.asarray(CodecImageFile(file)), expected)
+    with pytest.raises(SyntaxError, match=r"not a \.cae file"):
+        CodecImageFile(io.BytesIO(b"before" + data))
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+@pytest.mark.parametrize("depth", [8, 12])
+def test_pickling(loaded: bool, depth: int) -> None:
+    image = open_bytes(codec.compress(picture(1, depth), bit_depth=depth))
+    if loaded:
+        image.load()
+    back = pickle.loads(pickle.dumps(image))
+    assert (back.format, back.mode, back.info) == ("CAE", image.mode, image.info)
+    assert np.array_equal(np.asarray(back), np.asarray(image))
+    assert saved(back) == saved(image)
+
+
+def test_closed_images(path: Path) -> None:
+    with Image.open(path) as image:
+        pass
+    with pytest.raises(ValueError, match="closed"):
+        image.load()
+    image = Image.open(path)
+    image.verify()
+    assert image.fp is None
+
+
+@pytest.mark.usefixtures("small_limit")
+def test_pillows_limit_is_the_limit(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_bytes(data).load()
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 66 * 70 - 1)
+    with pytest.raises(Image.DecompressionBombWarning, match="4620 pixels"):
+        open_bytes(data)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 66 * 70 // 2 - 1)
+    with pytest.raises(Image.DecompressionBombError, match="4620 pixels"):
+        open_bytes(data)
+
+
+def test_pillow_has_no_second_limit(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What passed Pillow's is decoded, and what is in memory is saved, whatever the size."""
+    asked: list[codec.Limits] = []
+
+    def record(function: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            asked.append(options["limits"])
+            return function(*arguments, **options)
+
+        return call
+
+    for name in ("compress", "decompress"):
+        monkeypatch.setattr(CodecImagePlugin, name, record(getattr(CodecImagePlugin, name)))
+    saved(open_bytes(data))
+    assert [limits.max_pixels for limits in asked] == [66 * 70, 66 * 70]
+
+
+# Saving
+
+
+def test_saving(tmp_path: Path) -> None:
+    image = Image.fromarray(textured(66, 70))
+    tried: list[dict[str, Any]] = [
+        {}, {"quality": 30}, {"quality": 30, "effort": 1}, {"target_bytes": 900}, {"quality": None}
+    ]
+    for options in tried:
+        image.save(tmp_path / "x.cae", **options)
+        assert (tmp_path / "x.cae").read_bytes() == codec.compress(image, **options)
+    assert codec.inspect(saved(image, target_psnr=22)).quality is not None
+    assert len(saved(image, target_bpp=2)) <= 2 * 66 * 70 / 8 * 1.02
+    for mode in ("1", "P", "L", "LA", "RGBA"):
+        assert open_bytes(saved(image.convert(mode))).size == (70, 66)
+
+
+def test_saving_again_keeps_the_quality(data: bytes, path: Path) -> None:
+    with open_bytes(data) as image:
+        assert codec.inspect(saved(image)).quality == 60
+        assert codec.inspect(saved(image, quality=20)).quality == 20
+        assert len(saved(image, target_bytes=900)) <= 900
+        assert codec.inspect(saved(image.resize((60, 60)))).quality == 75
+    stranger = Image.fromarray(textured(66, 70))
+    stranger.info["quality"] = 10
+    assert codec.inspect(saved(stranger)).quality == 75
+    with Image.open(path) as image:
+        image.save(path)  # onto itself
+    assert codec.inspect(path.read_bytes()).quality == 60
+
+
+def test_metadata(data: bytes) -> None:
+    with open_bytes(data) as image:
+        assert codec.read_metadata(saved(image)) == codec.Metadata(icc=ICC)
+        assert codec.read_metadata(saved(image, icc_profile=None)) == codec.Metadata()
+        kept = saved(image, exif=image.getexif(), xmp=image.info["xmp"], icc_profile=b"other")
+        assert codec.read_metadata(kept).icc == b"other"
+        assert open_bytes(kept).getexif()[0x010F] == "A maker"
+        assert open_bytes(kept).info["xmp"] == XMP
+        kept = saved(image, exif=image.info["exif"])
+        assert codec.read_metadata(kept).exif == codec.read_metadata(data).exif
+        assert codec.read_metadata(saved(image, xmp=XMP.decode())).xmp == XMP
+        # And into files of other formats.
+        out = io.BytesIO()
+        image.save(out, "JPEG", exif=image.info["exif"])
+        with Image.open(out) as jpeg:
+            assert jpeg.getexif()[0x010F] == "A maker"
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "F", "I", "LAB", "HSV", "YCbCr"])
+def test_modes_that_are_not_taken(tmp_path: Path, mode: str) -> None:
+    with pytest.raises(OSError, match=f"cannot write mode {mode} as CAE"):
+        Image.new(mode, (9, 9)).save(tmp_path / "x.cae")
+    assert not (tmp_path / "x.cae").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"quality": 101}, ValueError), ({"quality": "high"}, TypeError), ({"effort": 99}, ValueError),
+        ({"quality": 50, "target_bpp": 1.0}, ValueError), ({"bit_depth": 12}, ValueError),
+        ({"target_bytes": 10}, codec.TargetUnreachable), ({"icc_profile": "sRGB"}, TypeError),
+        ({"save_all": True}, KeyError),
+    ],
+)
+def test_wrong_options(tmp_path: Path, options: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        Image.fromarray(textured(20, 20)).save(tmp_path / "x.cae", **options)
+    assert not (tmp_path / "x.cae").exists()
+
+
+# Damage
+
+
+def test_truncated_files(data: bytes) -> None:
+    info = codec.inspect(data)
+    for end in range(len(container.SIGNATURE), info.header_bytes):
+        with pytest.raises(UnidentifiedImageError):
+            open_bytes(data[:end])
+    with pytest.raises(UnidentifiedImageError, match="inside its header, at byte 30"):
+        open_bytes(data[:30])
+    for end in range(info.header_bytes, len(data), 7):
+        image = open_bytes(data[:end])
+        assert image.size == (70, 66)
+        for _ in range(2):  # the second time as the first
+            with pytest.raises(OSError, match="file ends at byte"):
+                image.load()
+    with pytest.raises(OSError, match="1 bytes follow"):
+        open_bytes(data + b"x").load()
+
+
+def test_files_of_a_newer_version(data: bytes) -> None:
+    newer = bytearray(data)
+    newer[len(container.SIGNATURE)] = 2
+    with pytest.raises(UnidentifiedImageError, match="format version 2"):
+        open_bytes(bytes(newer))
+
+
+def test_damaged_payloads(data: bytes, path: Path) -> None:
+    damaged = bytearray(data)
+    damaged[-1] ^= 1
+    image = open_bytes(bytes(damaged))
+    with pytest.raises(OSError, match="tile 0 of 1 is damaged") as caught:
+        image.load()
+    assert isinstance(caught.value.__cause__, codec.ChecksumMismatch)
+    path.write_bytes(damaged)
+    with pytest.raises(OSError, match="tile 0 of 1 is damaged"):
+        Image.open(path).verify()
+    damaged = bytearray(data)
+    damaged[codec.inspect(data).header_bytes] ^= 1
+    image = open_bytes(bytes(damaged))
+    assert "icc_profile" not in image.info
+    assert image.info["xmp"] == XMP
+    with pytest.raises(OSError, match=r"metadata \(icc\) is damaged"):
+        image.load()
+
+
+@pytest.mark.usefixtures("damaged_shown")
+def test_what_is_left_of_damaged_files(data: bytes) -> None:
+    image = textured(66, 1100)  # two tiles
+    whole = codec.compress(image, quality=20)
+    expected = codec.decompress(whole)
+    shown = np.asarray(open_bytes(whole[:-9]))
+    assert np.array_equal(shown[:, :800], expected[:, :800])
+    assert not np.array_equal(shown, expected)
+    assert open_bytes(data[: codec.inspect(data).header_bytes]).convert("L").size == (70, 66)
+
+
+def broken(data: bytes) -> Iterator[tuple[bytes, bool]]:
+    """Files of which one byte is not what it was, and whether its checksum is right nevertheless."""
+    end = codec.inspect(data).header_bytes - 4
+    for at in range(len(data)):
+        for bit in (1, 128):
+            bad = bytearray(data)
+            bad[at] ^= bit
+            yield bytes(bad), False
+            if at < end:
+                bad[end : end + 4] = zlib.crc32(bad[:end]).to_bytes(4, "little")
+                yield bytes(bad), True
+
+
+@pytest.mark.usefixtures("small_limit")
+@pytest.mark.parametrize("shown", [False, True])
+@pytest.mark.parametrize("stored", [False, True])
+def test_damage_anywhere(stored: bool, shown: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the bytes, what comes out is a picture or an error that Pillow's users expect."""
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", shown)
+    image = np.zeros((40, 40), np.uint16) if stored else textured(24, 30)
+    data = codec.compress(image, quality=1, metadata=codec.Metadata(xmp=XMP))
+    for bad, sealed in broken(data):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                open_bytes(bad).load()
+        except (OSError, Image.DecompressionBombError):
+            continue
+        assert shown or sealed
+
+
+# Processes
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn", "forkserver"])
+def test_workers_of_a_data_loader(path: Path, context: str) -> None:
+    assert run_python("-m", "tests.pillow_worker", str(path), context).endswith("done\n")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_a_fork_in_the_middle_of_a_call(path: Path) -> None:
+    assert run_python("-m", "tests.pillow_worker", str(path), "locked").endswith("done\n")
+
+
+# The package's own commands are what they were
+
+
+def test_cae_files_are_no_pictures_to_compress(tmp_path: Path, path: Path, data: bytes) -> None:
+    with pytest.raises(codec.InvalidImage, match=r"a \.cae file already"):
+        codec.encode(path, tmp_path / "y.cae")
+    with pytest.raises(codec.InvalidImage, match=r"a \.cae file already"):
+        read_image(io.BytesIO(data))
+    shutil.copy(path, tmp_path / "x.png")
+    run = CliRunner().invoke(main, ["compress", str(tmp_path / "x.png"), str(tmp_path / "y.cae")])
+    assert run.exit_code == 1
+    assert "a .cae file already" in run.stderr
+    for suffix in (".cae", ".CAE"):
+        with pytest.raises(ValueError, match="no picture format is written"):
+            check_suffix(suffix)
+        with pytest.raises(ValueError, match="no picture format is written"):
+            codec.decode(path, tmp_path / f"y{suffix}")
+    assert not (tmp_path / "y.cae").exists()
