@@ -98,8 +98,8 @@ def main(
             png = png or size
             table.add_row(
                 f"{kind}{' 90' if options else ''} folder", f"{size:,}", f"{size / png:.1%}",
-                f"{8 * size / pixels:.3f}", f"{psnr(error):.2f}" if error else "exact", f"{count / wrote:.0f}",
-                f"{count / read:.0f}", "",
+                f"{8 * size / pixels:.3f}", f"{psnr(error):.2f}" if error else "exact",
+                f"{count / wrote:.0f}", f"{count / read:.0f}", "",
             )
         for quality in qualities:
             for rows in (False, True) if bare else (False,):

@@ -1,0 +1,135 @@
+"""Datasets as others read them: Hugging Face `datasets`, `webdataset`, pyarrow, DuckDB, PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import codec
+import codec.data
+from tests.test_dataset import make_tree
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root: Path = tmp_path_factory.mktemp("readers")
+    make_tree(root / "source")
+    codec.data.pack(root / "source", root / "set", quality=40, shard_rows=8)
+    return root / "set"
+
+
+def test_hugging_face(packed: Path, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    codec.register_pillow()
+    datasets.disable_progress_bars()
+    names = [str(path) for path in sorted(packed.glob("*.parquet"))]
+    found = datasets.Dataset.from_parquet(names, cache_dir=str(tmp_path))
+    ours = codec.Dataset(packed)
+    assert len(found) == 24
+    assert found.features["label"].names == ["bird", "cat"]
+    for index in (0, 9, 23):
+        row = found[index]
+        assert row["image"].format == "CAE"
+        wanted = ours[index]
+        assert np.abs(np.asarray(row["image"]).astype(int) - wanted["image"]).max() <= 1
+        assert row["label"] == wanted["label"]
+    raw = found.cast_column("image", datasets.Image(decode=False))[3]["image"]
+    assert raw == {"bytes": ours.read(3), "path": ours.pathname(3)}
+    # The whole folder, as `load_dataset` sees it.
+    loaded = datasets.load_dataset(str(packed), cache_dir=str(tmp_path))["train"]
+    assert len(loaded) == 24
+
+
+def test_webdataset(packed: Path, tmp_path: Path) -> None:
+    wds = pytest.importorskip("webdataset")
+    ours = codec.Dataset(packed)
+    codec.data.export(ours, tmp_path, samples=24)
+    samples = list(
+        wds.WebDataset(str(tmp_path / "000000.tar"), shardshuffle=False)
+        .decode(wds.handle_extension("cae", codec.decompress))
+    )
+    assert len(samples) == 24
+    for index, sample in enumerate(samples):
+        assert np.abs(sample["cae"].astype(int) - ours[index]["image"]).max() <= 1
+        assert sample["cls"] == ours.values(index)["label"]
+        assert sample["json"]["path"] == ours.pathname(index)
+
+
+def test_pyarrow_and_duckdb(packed: Path) -> None:
+    import pyarrow.dataset
+    import pyarrow.parquet as pq
+
+    ours = codec.Dataset(packed)
+    table = pq.read_table(packed)  # the list of digests is no data
+    assert table.num_rows == 24
+    assert table["image"][5].as_py() == {"bytes": ours.read(5), "path": ours.pathname(5)}
+    assert table.schema.metadata[b"codec"].startswith(b"{")
+    assert pyarrow.dataset.dataset(packed).count_rows() == 24
+
+    duckdb = pytest.importorskip("duckdb")
+    query = (
+        f"select label, count(*), sum(octet_length(image.bytes)) from '{packed}/*.parquet' group by label order by 1"
+    )
+    sizes = [sum(len(ours.read(n)) for n in range(24) if ours.values(n)["label"] == label) for label in (0, 1)]
+    assert duckdb.sql(query).fetchall() == [(0, 12, sizes[0]), (1, 12, sizes[1])]
+    (first,) = duckdb.sql(f"select image.bytes from '{packed}/shard-00000.parquet' limit 1").fetchall()
+    assert bytes(first[0]) == ours.read(0)
+    keys = duckdb.sql(f"select key from parquet_kv_metadata('{packed}/shard-00000.parquet')").fetchall()
+    assert {b"codec", b"codec.shard", b"huggingface"} <= {bytes(key) for (key,) in keys}
+
+
+def crop(pixels: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(pixels[:40].copy())
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_data_loader(packed: Path, workers: int) -> None:
+    dataset = codec.Dataset(packed, transform=crop)
+    batches = list(torch.utils.data.DataLoader(dataset, 10, num_workers=workers))  # type: ignore[arg-type]
+    assert [tuple(batch["image"].shape) for batch in batches] == [(10, 40, 48, 3)] * 2 + [(4, 40, 48, 3)]
+    assert torch.cat([batch["label"] for batch in batches]).tolist() == [0] * 12 + [1] * 12
+
+
+@pytest.mark.parametrize("context", [None, "fork", "spawn", "forkserver"])
+def test_loader(packed: Path, context: str | None) -> None:
+    dataset = codec.Dataset(packed)
+    workers = {} if context is None else {"num_workers": 2, "multiprocessing_context": context}
+    generator = torch.Generator().manual_seed(3)
+    loader = codec.data.loader(dataset, 9, shuffle=True, generator=generator, **workers)  # type: ignore[arg-type]
+    assert len(loader) == 3
+    labels: list[int] = []
+    for batch in loader:
+        assert isinstance(batch["image"], list)  # of three sizes
+        labels += batch["label"].tolist()
+    assert sorted(labels) == [0] * 12 + [1] * 12
+    assert labels != sorted(labels)
+    whole = codec.data.loader(dataset, 24, transform=lambda x: x[:, :40])
+    (batch,) = list(whole)
+    assert (batch["image"].dtype, tuple(batch["image"].shape)) == (torch.uint8, (24, 3, 40, 48))
+    for index in range(24):
+        wanted = torch.from_numpy(dataset[index]["image"]).permute(2, 0, 1)[:, :40]
+        assert int((batch["image"][index].int() - wanted.int()).abs().max()) <= 1
+
+
+def test_loader_takes_its_own_options_only(packed: Path) -> None:
+    with pytest.raises(TypeError, match="collate_fn"):
+        codec.data.loader(codec.Dataset(packed), collate_fn=list)
+    with pytest.raises(TypeError, match=r"codec\.Dataset, not list"):
+        codec.data.loader([])  # type: ignore[arg-type]
+
+
+def test_damage_in_a_worker_is_told(packed: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(packed, tmp_path / "set")
+    place = codec.Dataset(tmp_path / "set").shards[0]._place(2)
+    assert place is not None
+    with open(tmp_path / "set" / "shard-00000.parquet", "r+b") as file:
+        file.seek(place[0] + place[1] - 2)
+        file.write(b"\xff\xfe")
+    for workers in (0, 1):
+        with pytest.raises(codec.ChecksumMismatch, match="tile 0 of 1 is damaged"):
+            list(codec.data.loader(codec.Dataset(tmp_path / "set"), 8, num_workers=workers))
