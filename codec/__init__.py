@@ -27,8 +27,7 @@ from codec.integrations.pillow import register_pillow, worker_init
 from codec.limits import Limits
 from codec.metadata import Metadata
 from codec.reading import Info, inspect, read_metadata, verify
-
-__version__ = "0.7.0"
+from codec.version import __version__
 
 __all__ = [
     "ChecksumMismatch",

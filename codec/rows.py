@@ -96,7 +96,7 @@ class RowFormat:
             return data
         payload = bytes(file.payload(0))
         if not header.stored:
-            payload = _swap_words(payload).rstrip(b"\0")  # the decoder reads zeros beyond the end
+            payload = _without_zeros(_swap_words(payload))
         return self._front(header) + header.tiles[0].content_crc.to_bytes(4, "little") + payload
 
     def _front(self, header: Header) -> bytes:
@@ -123,7 +123,7 @@ class RowFormat:
         content_crc = int.from_bytes(row[start : start + 4], "little")
         payload = row[start + 4 :]
         if not stored:
-            if payload[-1:] == b"\0":
+            if payload != _without_zeros(payload + bytes(-len(payload) % 4)):
                 raise FormatError("row ends in zeros that it need not have")
             payload = _swap_words(payload + bytes(-len(payload) % 4))
         header = Header(
@@ -162,6 +162,11 @@ class RowFormat:
         if (height, width) == (self.height, self.width) or (not other and max(height, width) <= _SMALL):
             raise FormatError("size of the row is not in its shortest form")
         return height, width, channels, stored, start
+
+
+def _without_zeros(payload: bytes) -> bytes:
+    """Whole words without the zeros at the end of the last one, of which a byte stays."""
+    return payload[:-3] + payload[-3:].rstrip(b"\0")
 
 
 def _swap_words(payload: bytes) -> bytes:

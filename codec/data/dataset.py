@@ -9,7 +9,7 @@ import operator
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from codec.api import shared_codec
 from codec.data.shards import Settings, Shard
@@ -131,7 +131,13 @@ class Dataset:
             return pyarrow().chunked_array([], self.shards[0].schema.field(name).type)
         return pyarrow().concat_tables(tables)[name]
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
+
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
         if isinstance(index, slice):
             return self.__getitems__(range(*index.indices(len(self))))
         return self.__getitems__([index])[0]

@@ -29,6 +29,7 @@ from codec.limits import DEFAULT as DEFAULT_LIMITS
 from codec.limits import Limits
 from codec.metadata import Metadata
 from codec.rows import TILE_SIZE, RowFormat
+from codec.version import __version__
 
 SUMS = "_SHA256SUMS"
 """Digests of the shards, as `sha256sum -c` reads them. To most readers a name with _ in front is no data."""
@@ -142,8 +143,6 @@ def pack(
 
 
 def _settings(source: Source, worker: Codec, level: int, effort: int, shards: int | None) -> Settings:
-    from codec import __version__
-
     return Settings(
         column=source.column, quality=level * 100 / container.MAX_LEVEL, effort=int(effort),
         model=worker.model_id, weights_sha256=worker.weights_sha256, package=__version__, shards=shards,
@@ -270,9 +269,10 @@ class _Packer:
         self, target: Path, items: Iterator[Item], account: Account,
         told: Callable[[int, int, int, int], None],
     ) -> None:
-        with replacing(target, prefix=f".{target.name}-") as file:
-            writer = ShardWriter(file, self.settings, self.source.fields, self.source.features)
-            seen = 0
+        seen = 0
+        with replacing(target, prefix=f".{target.name}-") as file, ShardWriter(
+            file, self.settings, self.source.fields, self.source.features
+        ) as writer:
             for batch in self._batches(items, account):
                 for (item, _), data in zip(batch, self._encode([entry for _, entry in batch]), strict=True):
                     if isinstance(data, Exception):
@@ -282,7 +282,7 @@ class _Packer:
                     account.bytes_out += len(data)
                 told(account.pixels, account.bytes_in, account.bytes_out, account.items - seen)
                 seen = account.items
-            writer.close(account)
+            writer.finish(account)
 
     def _batches(self, items: Iterator[Item], account: Account) -> Iterator[list[tuple[Item, _Entry]]]:
         batch: list[tuple[Item, _Entry]] = []

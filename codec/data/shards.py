@@ -15,9 +15,11 @@ import base64
 import bisect
 import contextlib
 import dataclasses
+import functools
 import itertools
 import json
 import os
+import weakref
 import zlib
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -125,7 +127,7 @@ def _object(text: bytes, what: str) -> dict[str, Any]:
 
 
 class ShardWriter:
-    """Writes rows into a file that is open; `close` ends it. `fields` are the user's columns."""
+    """Writes rows into a file that is open; its context ends the file. `fields` are the user's columns."""
 
     def __init__(
         self, file: BinaryIO, settings: Settings, fields: list[Any], features: dict[str, Any]
@@ -180,10 +182,16 @@ class ShardWriter:
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
         self._rows, self._pending = [], 0
 
-    def close(self, account: Account) -> None:
+    def finish(self, account: Account) -> None:
+        """Write what is left, and the footer's own part."""
         if self._rows:
             self._flush()
         self._writer.add_key_value_metadata({SHARD_KEY: account.to_json(self._lengths)})
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(self, *error: object) -> None:
         self._writer.close()
 
 
@@ -235,16 +243,11 @@ class Shard:
         self.account, self._packed_lengths = _account(known.get(SHARD_KEY))
         self.column = self.settings.column if self.settings else find_column(self.schema, self.features)
         counts = [about.row_group(group).num_rows for group in range(about.num_row_groups)]
-        self._groups = [0, *itertools.accumulate(counts)]
+        self._groups: list[int] = [0, *itertools.accumulate(counts)]
         self._chunks = [
             _chunk_end(about.row_group(group), f"{self.column}.bytes") for group in range(len(counts))
         ]
         self._starts: Any = None
-        self._file: Any = None
-        self._fd: Any = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_file": None, "_fd": None}
 
     def group_of(self, row: int) -> int:
         """The row group that holds a row."""
@@ -264,15 +267,13 @@ class Shard:
             return self._read_group(self.group_of(row))[row - self._groups[self.group_of(row)]]
         start, length = place
         with _refused_by_name(self.path):
-            if self._fd is None:
-                self._fd = open(self.path, "rb", buffering=0)  # noqa: SIM115 - stays open with the shard
-            data: bytes = os.pread(self._fd.fileno(), length, start)
+            data: bytes = os.pread(_descriptor(self).number, length, start)
         return data
 
     def table(self, group: int, columns: list[str]) -> Any:
         """Columns of a row group."""
-        with _refused_by_name(self.path):
-            return self._parquet().read_row_group(group, columns=columns)
+        with _refused_by_name(self.path), pyarrow().parquet.ParquetFile(self.path) as file:
+            return file.read_row_group(group, columns=columns, use_threads=False)
 
     def pictures(self, group: int) -> Iterator[bytes]:
         """The bytes of the pictures of a row group, read at once."""
@@ -289,11 +290,6 @@ class Shard:
 
     def _is_struct(self) -> bool:
         return bool(pyarrow().types.is_struct(self.schema.field(self.column).type))
-
-    def _parquet(self) -> Any:
-        if self._file is None:
-            self._file = pyarrow().parquet.ParquetFile(self.path, pre_buffer=True)
-        return self._file
 
     def _place(self, row: int) -> tuple[int, int] | None:
         """Where the bytes of a row's picture lie, and how many they are; None if that is not known."""
@@ -325,6 +321,20 @@ class Shard:
                 return nothing
             starts[first:after] = chunk[0] - np.cumsum(lengths[::-1])[::-1]
         return starts
+
+
+class _Descriptor:
+    """A file that is open for reading at any place, until nothing refers to it."""
+
+    def __init__(self, path: Path) -> None:
+        self.number = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        weakref.finalize(self, os.close, self.number)
+
+
+@functools.lru_cache(maxsize=128)
+def _descriptor(shard: Shard) -> _Descriptor:
+    """Of a shard; a process may have many shards, but not as many open files."""
+    return _Descriptor(shard.path)
 
 
 def _chunk_end(group: Any, name: str) -> tuple[int, int] | None:

@@ -38,64 +38,65 @@ class TarIndex:
     """Where the members of tars lie. Raises `FormatError` for a file that is no uncompressed tar."""
 
     def __init__(self, paths: list[Path], picture_suffixes: Collection[str]) -> None:
-        self._samples: list[tuple[Path, str, list[_Member]]] = []
         self._suffixes = picture_suffixes
+        self._samples: list[tuple[Path, str, _Member, list[_Member]]] = []
         self.ignored: list[str] = []
         for path in paths:
-            self._add(path)
-        others = (member for _, _, members in self._samples for member in members if not self._shows(member))
-        self.extensions = sorted({member.extension for member in others})
+            for key, members in self._groups(path):
+                shown = self._picture_of(members)
+                if shown is None:
+                    self.ignored.append(f"{path.name}: {key}")
+                else:
+                    self._samples.append((path, key, shown, [m for m in members if m is not shown]))
+        self.extensions = sorted({member.extension for *_, others in self._samples for member in others})
 
     def __len__(self) -> int:
         return len(self._samples)
 
-    def _shows(self, member: _Member) -> bool:
-        return f".{member.extension.rsplit('.', 1)[-1]}" in self._suffixes
-
-    def _add(self, path: Path) -> None:
-        last = None
+    def _groups(self, path: Path) -> list[tuple[str, list[_Member]]]:
+        """The members of each sample, which follow one another."""
+        groups: list[tuple[str, list[_Member]]] = []
         try:
             with tarfile.open(path, "r:") as tar:
                 for info in tar:
-                    if not info.isfile():
-                        continue
                     folder, _, name = info.name.rpartition("/")
                     base, dot, extension = name.partition(".")
+                    if not info.isfile():
+                        continue
                     if not dot or not base:
                         self.ignored.append(f"{path.name}: {info.name}")
                         continue
                     key = f"{folder}/{base}" if folder else base
-                    if key != last:
-                        self._samples.append((path, key, []))
-                        last = key
-                    self._samples[-1][2].append(_Member(extension.lower(), info.offset_data, info.size))
+                    if not groups or groups[-1][0] != key:
+                        groups.append((key, []))
+                    groups[-1][1].append(_Member(extension.lower(), info.offset_data, info.size))
         except (tarfile.TarError, EOFError, ValueError) as error:
             raise FormatError(f"{path.name} is not an uncompressed tar file: {error}") from None
-        self.ignored += [f"{path.name}: {key}" for file, key, members in self._samples
-                         if file == path and not any(map(self._shows, members))]
-        self._samples = [sample for sample in self._samples if any(map(self._shows, sample[2]))]
+        return groups
+
+    def _picture_of(self, members: list[_Member]) -> _Member | None:
+        """The first that is a picture by its name; arrays are only where there is no other."""
+        found = [m for m in members if f".{m.extension.rpartition('.')[2]}" in self._suffixes]
+        return min(found, key=lambda member: member.extension.endswith("npy"), default=None)
 
     def digest(self, start: int, stop: int) -> str:
         """Names a stretch of samples by their keys and the places of their members."""
         sha = hashlib.sha256()
-        for path, key, members in self._samples[start:stop]:
-            sha.update(repr((path.name, path.stat().st_mtime_ns, key, members)).encode())
+        for path, key, *members in self._samples[start:stop]:
+            sha.update(repr((path.name, key, members)).encode())
         return sha.hexdigest()
 
     def read(self, number: int) -> Sample:
-        path, key, members = self._samples[number]
-        picture, extension = None, ""
-        others: dict[str, bytes] = {}
+        path, key, shown, others = self._samples[number]
         with open(path, "rb") as file:
-            for member in members:
+
+            def content(member: _Member) -> bytes:
                 file.seek(member.start)
-                data = file.read(member.size)
-                if self._shows(member) and picture is None:
-                    picture, extension = data, member.extension
-                elif not self._shows(member):
-                    others[member.extension] = data
-        assert picture is not None  # others are not in the index
-        return Sample(_path_in(others) or f"{key}.{extension}", picture, others)
+                return file.read(member.size)
+
+            found = {member.extension: content(member) for member in others}
+            picture = content(shown)
+        return Sample(_path_in(found) or f"{key}.{shown.extension}", picture, found)
 
 
 def _path_in(others: dict[str, bytes]) -> str | None:
