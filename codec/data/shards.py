@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codec.errors import FormatError, UnsupportedVersion
 from codec.extras import missing
@@ -111,9 +112,26 @@ class Account:
     """What was not kept, and of how many pictures."""
 
     def to_json(self, lengths: list[int]) -> bytes:
-        packed = zlib.compress(np.array(lengths, "<u4").tobytes(), 9)
-        fields = {**dataclasses.asdict(self), "lengths": base64.b64encode(packed).decode()}
+        fields = {**dataclasses.asdict(self), "lengths": _pack_lengths(lengths)}
         return json.dumps(fields, sort_keys=True).encode()
+
+
+def _pack_lengths(lengths: list[int]) -> str:
+    """Lengths as text: all lowest bytes first, deflated."""
+    planes = np.array(lengths, "<u4").view(np.uint8).reshape(-1, 4).T
+    return base64.b85encode(zlib.compress(planes.tobytes(), 9)).decode()
+
+
+def _unpack_lengths(text: str, count: int) -> NDArray[np.int64] | None:
+    """The inverse; None if it is not that of so many lengths."""
+    try:
+        raw = zlib.decompressobj().decompress(base64.b85decode(text), 4 * count + 1)
+    except (ValueError, zlib.error):
+        return None
+    if len(raw) != 4 * count:
+        return None
+    planes = np.frombuffer(raw, np.uint8).reshape(4, count)
+    return np.ascontiguousarray(planes.T).view("<u4")[:, 0].astype(np.int64)
 
 
 def _object(text: bytes, what: str) -> dict[str, Any]:
@@ -139,13 +157,14 @@ class ShardWriter:
             metadata={SCHEMA_KEY: settings.to_json(), FEATURES_KEY: _features(settings, features)},
         )
         column = f"{settings.column}.bytes"
-        others = [*_leaves(pa.schema(fields)), f"{settings.column}.path"]
+        paths = f"{settings.column}.path"
+        others = [*_leaves(pa.schema(fields)), paths]
         self._writer = pa.parquet.ParquetWriter(
             file,
             self._schema,
             compression={column: "NONE", **dict.fromkeys(others, "ZSTD")},
-            use_dictionary=others,
-            column_encoding={column: "DELTA_LENGTH_BYTE_ARRAY"},
+            use_dictionary=[name for name in others if name != paths],
+            column_encoding={column: "DELTA_LENGTH_BYTE_ARRAY", paths: "DELTA_BYTE_ARRAY"},
             write_statistics=others,
             data_page_size=1 << 30,  # one page a row group
             write_page_index=True,
@@ -304,14 +323,10 @@ class Shard:
         nothing = np.empty(0, np.int64)
         if self._packed_lengths is None:
             return nothing
-        try:
-            packed = base64.b64decode(self._packed_lengths, validate=True)
-            raw = zlib.decompressobj().decompress(packed, 4 * self.rows + 1)
-        except (ValueError, zlib.error):
+        found = _unpack_lengths(str(self._packed_lengths), self.rows)
+        if found is None:
             return nothing
-        if len(raw) != 4 * self.rows:
-            return nothing
-        self._lengths = np.frombuffer(raw, "<u4").astype(np.int64)
+        self._lengths = found
         starts = np.empty(self.rows, np.int64)
         for (first, after), chunk in zip(itertools.pairwise(self._groups), self._chunks, strict=True):
             # A file that another tool wrote anew keeps the metadata, and has its pages elsewhere.

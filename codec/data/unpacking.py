@@ -90,7 +90,9 @@ def export(
         target = folder / f"{number:06d}.tar"
         if target.exists() and not force:
             raise FileExistsError(17, "exists already", os.fspath(target))
-        with replacing(target) as file, contextlib.closing(open_tar(file)) as tar:
+        for left in folder.glob(f".{target.name}-*.tmp"):  # by a process that was killed
+            left.unlink()
+        with replacing(target, prefix=f".{target.name}-") as file, contextlib.closing(open_tar(file)) as tar:
             for _, (index, (path, data, columns)) in zip(range(samples), rows, strict=False):
                 members = {EXTENSION[1:]: data}
                 if type(columns.get("label")) is int:

@@ -1,0 +1,180 @@
+"""`codec dataset`: exit codes, messages, what is written; and the example that goes through every form."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+import codec
+import codec.data
+from tests.pictures import textured
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "codec", "dataset", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root: Path = tmp_path_factory.mktemp("cli") / "source"
+    for number in range(6):
+        path = root / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(textured(32, 32, number)).save(path)
+    return root
+
+
+@pytest.fixture(scope="module")
+def packed(tree: Path) -> Path:
+    done = run("pack", tree, tree.parent / "set", "-q", "40", "--shard-rows", "4")
+    assert done.stderr == ""
+    first, rest = done.stdout.split(":", 1)
+    assert first == "6 pictures in 2 shards, 0 bad"
+    assert " kB → " in rest
+    assert done.stdout.rstrip().endswith("pictures/s")
+    return tree.parent / "set"
+
+
+def test_pack_again_and_report(tree: Path, packed: Path) -> None:
+    done = run("pack", tree, packed, "-q", "40", "--shard-rows", "4")
+    assert done.stdout.startswith("6 pictures in 2 shards (2 there before), 0 bad: ")
+    report = json.loads((packed.parent / "set.report.json").read_text())
+    assert (report["pictures"], report["skipped"], report["failures"]) == (6, 2, [])
+    done = run("pack", tree, packed, "-q", "50", "--shard-rows", "4", code=1)
+    assert "was packed with quality" in done.stderr
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_info_and_verify(packed: Path) -> None:
+    lines = run("info", packed).stdout.splitlines()
+    assert lines[0].endswith("6 pictures in 2 shards")
+    assert "model 6cbc9781ae79, whole files" in lines[1]
+    assert lines[-1] == "  column label: int64"
+    about = json.loads(run("info", packed, "--json").stdout)
+    assert about["pictures"] == 6
+    assert about["classes"] == ["a", "b"]
+    assert about["settings"]["quality"] == pytest.approx(40, abs=0.05)
+    done = run("verify", packed, "--decode")
+    assert done.stdout.endswith(": ok\n")
+
+
+def test_unpack_and_export(packed: Path, tmp_path: Path) -> None:
+    assert run("unpack", packed, tmp_path / "png").stdout.startswith("6 pictures in ")
+    with PIL.Image.open(tmp_path / "png" / "b" / "1.png") as image:
+        assert np.asarray(image).shape == (32, 32, 3)
+    done = run("unpack", packed, tmp_path / "png", code=1)
+    assert done.stderr.splitlines()[0] == "codec: a/0.png: exists already"
+    assert run("unpack", packed, tmp_path / "png", "-f", "--format", "cae").returncode == 0
+    run("export", packed, tmp_path / "tars", "--samples", "4")
+    assert sorted(os.listdir(tmp_path / "tars")) == ["000000.tar", "000001.tar"]
+    assert "exists already" in run("export", packed, tmp_path / "tars", code=1).stderr
+    run("pack", tmp_path / "tars", tmp_path / "again")
+    assert len(codec.Dataset(tmp_path / "again")) == 6
+
+
+def test_bad_pictures_and_damage_are_told(tree: Path, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "good.png").write_bytes((tree / "a" / "0.png").read_bytes())
+    (source / "bad\nname.png").write_bytes(b"nothing")
+    (source / "text.txt").write_text("")
+    done = run("pack", source, tmp_path / "set", "--report", tmp_path / "r.json", code=1)
+    assert done.stdout.startswith("1 pictures in 1 shards, 1 bad")
+    assert done.stderr.splitlines() == [
+        "codec: bad\\nname.png: not a picture that Pillow can read",
+        "codec: no pictures by their names, see the report: 1 files",
+    ]
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["ignored"] == ["text.txt"]
+    shard = tmp_path / "set" / "shard-00000.parquet"
+    data = bytearray(shard.read_bytes())
+    data[60] ^= 1
+    shard.write_bytes(data)
+    done = run("verify", tmp_path / "set", code=1)
+    assert "shard-00000.parquet: damaged: its SHA-256 is not the one it had" in done.stderr
+    shard.unlink()
+    assert "missing" in run("verify", tmp_path / "set", code=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["pack", "nothing-here", "out"], 1, "No such file or directory: nothing-here"),
+        (["pack", "tests", "out", "-q", "101"], 2, "101"),
+        (["pack", "tests", "out", "--part", "3/2"], 2, "not K/N"),
+        (["pack", "tests", "out", "--kind", "zip"], 2, "zip"),
+        (["pack", "README.md", "out"], 1, "neither a folder nor"),
+        (["info", "nothing-here"], 1, "nothing-here"),
+        (["verify", "nothing-here"], 1, "nothing-here"),
+        (["unpack", "README.md", "out"], 1, "README.md is not a shard that can be read"),
+        (["nothing"], 2, "No such command"),
+    ],
+)
+def test_wrong_use(tmp_path: Path, arguments: list[str], code: int, message: str) -> None:
+    given = [str(tmp_path / "out") if word == "out" else word for word in arguments]
+    done = run(*given, code=code)
+    assert message in done.stderr
+    assert done.stdout == ""
+
+
+def test_progress_without_a_terminal(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from codec import cli_dataset
+
+    monkeypatch.setattr(cli_dataset, "_EVERY", 0.0)
+    with cli_dataset._progress("packing") as show:
+        codec.data.pack(tree, tmp_path / "set", quality=40, shard_rows=4, progress=show)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("codec: 4 of 6, ")
+    assert lines[0].endswith(" min left")
+    assert "pictures/s, " in lines[0]
+
+
+def test_help_and_pack_help_need_no_torch() -> None:
+    code = (
+        "import sys\nfrom codec.cli import main\n"
+        "try: main(['dataset', 'pack', '--help'], standalone_mode=False)\n"
+        "finally: print('torch' in sys.modules, 'pyarrow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split()[-2:] == ["False", "False"]
+
+
+def test_the_example_ends_the_same_when_it_is_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "examples/dataset_roundtrip.py", "--count", "240"]
+
+    def whole(out: Path) -> str:
+        done = subprocess.run([*command, str(out)], capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+        assert "all 240 labels and pictures are right" in done.stdout
+        return done.stdout.splitlines()[-1]
+
+    out = tmp_path / "killed"
+    seen = set()
+    for step in ("set/shard-00000.parquet", "tars/000001.tar", "back/metadata.jsonl"):
+        process = subprocess.Popen([*command, str(out)], stdout=subprocess.DEVNULL, cwd=ROOT)
+        limit = time.monotonic() + 60
+        while not (out / step).exists() and process.poll() is None and time.monotonic() < limit:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        seen |= {name for name in ("again", "back", "tars") if (out / name).exists()}
+    assert "tars" in seen
+    assert whole(out) == whole(tmp_path / "whole")
