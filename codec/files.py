@@ -71,27 +71,27 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | Iterable[bytes]
 
 @contextlib.contextmanager
 def replacing(
-    target: Path, name: str | os.PathLike[str] | None = None, prefix: str = ".codec-"
+    target: Path, called: str | os.PathLike[str] | None = None, prefix: str = ".codec-"
 ) -> Iterator[BinaryIO]:
     """A file beside `target` that takes its place when the context ends well, and is removed otherwise.
 
-    Errors name `name`, what the caller calls it; the temporary file's name begins with `prefix`.
+    Errors name what it is `called`; the temporary file's name begins with `prefix`.
     """
     try:
-        handle, temporary = tempfile.mkstemp(prefix=prefix, suffix=".tmp", dir=target.parent)
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=".tmp", dir=target.parent)
     except OSError as error:
-        error.filename = os.fspath(name or target)
+        error.filename = os.fspath(called or target)
         raise
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, _mode_for(target))
-        os.replace(temporary, target)
+        os.chmod(name, _mode_for(target))
+        os.replace(name, target)
     except BaseException:  # also Ctrl-C
         with contextlib.suppress(OSError):
-            os.unlink(temporary)
+            os.unlink(name)
         raise
 
 

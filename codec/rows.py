@@ -1,6 +1,6 @@
 """Bare rows: small pictures that share a header. Normative text: FORMAT.md, "Rows".
 
-A whole file says 36 bytes about itself, which is a third of a picture of 32×32. In a dataset most of that is
+A whole file says 36 bytes about itself, nearly a fourth of one of 32×32. In a dataset most of that is
 the same for every picture: a `RowFormat`, kept once. A row holds what is left, five or six bytes and the
 payload. Rows turn into whole files and back without being decoded; pictures that do not fit stay whole files.
 """

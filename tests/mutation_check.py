@@ -66,6 +66,8 @@ RASTER = " ".join(
 )
 REGIONS = "test_regions.py"
 RESIDUAL = "test_residual.py"
+ROWS = "test_rows.py"
+DATASET = "test_dataset.py"
 WEIGHTS = "test_weights.py"
 
 
@@ -360,6 +362,57 @@ MUTATIONS = [
          DAMAGE),
         ("lock of a parent", "    _RUNNING = threading.RLock()\n", "", FORKS),
         ("threads of a parent", '    _FORKED = "torch" in sys.modules\n', "", FORKS),
+    ),
+    *_of(
+        "rows.py",
+        ("another level as a row", "(header.model_id, header.level) == (self.model_id, self.level)",
+         "header.model_id == self.model_id", ROWS),
+        ("another model as a row", "(header.model_id, header.level) == (self.model_id, self.level)",
+         "header.level == self.level", ROWS),
+        ("rows of no payload", "if len(row) < start + 4:", "if False:", ROWS),
+        ("needless zeros of a row", "if payload != _without_zeros(payload + bytes(-len(payload) % 4)):",
+         "if False:", ROWS),
+        ("the shared size, stated", "if (height, width) == (self.height, self.width):", "if False:", ROWS),
+        ("a size in its long form", "or (not other and max(height, width) <= _SMALL)", "", ROWS),
+        ("size of a row", "if not 0 < min(height, width) or max(height, width) > TILE_SIZE:", "if False:", ROWS),
+        ("kind of a row", "if row[0] & ~0b111 != _LONG:", "if False:", ROWS),
+        ("version of rows", 'if fields.get("version") != VERSION:', "if False:", ROWS),
+    ),
+    *_of(
+        "data/shards.py",
+        ("pages that are elsewhere", "or not 0 <= spare <= _PAGE_OVERHEAD + 8 * len(lengths):", "or False:",
+         f"{DATASET}::test_what_another_tool_wrote_anew_is_still_read"),
+        ("rows without a picture", "        if None in found:", "        if False:",
+         f"{DATASET}::test_sets_that_are_none"),
+        ("version of a dataset", 'if fields.pop("version", None) != VERSION:', 'if fields.pop("version", None) and False:',
+         f"{DATASET}::test_hostile_metadata_is_refused_by_name"),
+    ),
+    *_of(
+        "data/packing.py",
+        ("other settings", "        if theirs != self.settings:", "        if False:",
+         f"{DATASET}::test_a_set_packed_otherwise_is_not_mixed"),
+        ("another source", "if shard.account.source != self.source.digest(start, start + self.shard_rows):",
+         "if False:", f"{DATASET}::test_a_source_that_changed_is_noticed"),
+        ("a lock on each shard", "            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)", "            pass",
+         f"{DATASET}::test_two_at_once_do_not_write_one_shard"),
+        ("damaged .cae files of a source", "container.read(memoryview(data)).check_payloads()", "pass",
+         f"{DATASET}::test_bad_pictures_are_listed"),
+        ("what a killed process left", "                left.unlink()", "                pass",
+         f"{DATASET}::test_killed_and_packed_again_it_ends_the_same"),
+    ),
+    *_of(
+        "data/dataset.py",
+        ("shards that are missing", "if path.is_dir() and total is not None and not partial and", "if False and",
+         f"{DATASET}::test_an_error_leaves_no_half_shard"),
+        ("shards of two datasets", "if shard.settings != first.settings or shard.schema.names != first.schema.names:",
+         "if False:", f"{DATASET}::test_sets_that_are_none"),
+    ),
+    *_of(
+        "data/unpacking.py",
+        ("names that lead upwards", 'if not safe or not parts or ".." in parts or', "if not safe or not parts or",
+         f"{DATASET}::test_names_do_not_lead_out_of_the_folder"),
+        ("absolute names", 'and ":" not in path and not pure.is_absolute()', 'and ":" not in path',
+         f"{DATASET}::test_names_do_not_lead_out_of_the_folder"),
     ),
 ]
 
