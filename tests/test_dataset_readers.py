@@ -136,3 +136,27 @@ def test_damage_in_a_worker_is_told(packed: Path, tmp_path: Path) -> None:
     for workers in (0, 1):
         with pytest.raises(codec.ChecksumMismatch, match="tile 0 of 1 is damaged"):
             list(codec.data.loader(codec.Dataset(tmp_path / "set"), 8, num_workers=workers))
+
+
+def test_parquet_of_other_engines(tmp_path: Path) -> None:
+    """What `codec.integrations.ray.Compress` makes, written by pyarrow as Ray and Daft do."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from codec.integrations.ray import Compress
+    from tests.test_dataset import picture
+
+    pictures = [picture(number) for number in range(4)]
+    paths, labels = [f"{n}.png" for n in range(4)], [3, 1, 2, 0]
+    batch = Compress(quality=40)({"image": pictures, "path": paths, "label": labels})
+    for number, kind in enumerate((pa.binary(), pa.large_binary())):
+        names = pa.large_string() if number else pa.string()
+        image = pa.array(list(batch["image"]), pa.struct([("bytes", kind), ("path", names)]))
+        table = pa.table({"image": image, "label": list(batch["label"])})
+        pq.write_table(table, tmp_path / f"{number}.parquet")
+        dataset = codec.Dataset(tmp_path / f"{number}.parquet")
+        assert dataset.settings is None
+        for index, pixels in enumerate(pictures):
+            assert dataset.read(index) == codec.compress(pixels, quality=40)
+            assert dataset.pathname(index) == f"{index}.png"
+        assert [row["label"] for row in dataset] == labels
