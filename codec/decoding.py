@@ -90,7 +90,8 @@ def _decode_whole(engine: Engine, file: File) -> Samples:
 def is_simple(file: File) -> bool:
     """Whether a picture is what the latents of one tile make, in 8 bits, and nothing else."""
     header = file.header
-    return header.depth == 8 and len(header.tiles) == 1 and not (header.stored or header.alpha)
+    more = header.stored or header.alpha or header.residual
+    return header.depth == 8 and len(header.tiles) == 1 and not more
 
 
 def latents_of(engine: Engine, files: Sequence[File]) -> list[Tensor]:

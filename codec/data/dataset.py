@@ -9,11 +9,11 @@ import operator
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 from codec.api import shared_codec
-from codec.data.shards import Settings, Shard
-from codec.errors import FormatError
+from codec.data.shards import Settings, Shard, refused_by_name
+from codec.errors import CodecError, FormatError
 from codec.image import Samples
 from codec.limits import DEFAULT as DEFAULT_LIMITS
 from codec.limits import Limits
@@ -110,15 +110,11 @@ class Dataset:
 
     def pathname(self, index: int) -> str | None:
         """What the picture's file was called in the source."""
-        shard, row = self.locate(index)
-        value = self._small(shard, row)[shard.column]
-        return value["path"] if isinstance(value, dict) else None
+        return _path_of(*self.locate(index))
 
     def values(self, index: int) -> dict[str, Any]:
         """The user's columns of a row."""
-        shard, row = self.locate(index)
-        found = self._small(shard, row)
-        return {name: found[name] for name in self.columns}
+        return self._values(*self.locate(index))
 
     def column(self, name: str) -> Any:
         """A whole column, as pyarrow's `ChunkedArray`."""
@@ -144,7 +140,8 @@ class Dataset:
 
     def __getitems__(self, indexes: Sequence[int]) -> list[dict[str, Any]]:
         """Several rows at once, decoded together; `DataLoader` asks for batches this way."""
-        return self._decoded([self.read(index) for index in indexes], [self.values(i) for i in indexes])
+        places = [self.locate(index) for index in indexes]
+        return self._decoded(places, [self._file(shard, shard.read(row)) for shard, row in places])
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """All rows in order, with few reads."""
@@ -155,50 +152,80 @@ class Dataset:
                 for start in range(0, len(rows), _BATCH):
                     part = rows[start : start + _BATCH]
                     files = [self._file(shard, data) for data in itertools.islice(pictures, len(part))]
-                    values = [self._small(shard, row) for row in part]
-                    wanted = [{name: found[name] for name in self.columns} for found in values]
-                    yield from self._decoded(files, wanted)
+                    yield from self._decoded([(shard, row) for row in part], files)
 
     def files(self) -> Iterator[tuple[str | None, bytes, dict[str, Any]]]:
         """Path, `.cae` file and columns of all rows in order: nothing is decoded."""
         for shard in self.shards:
             for group in range(shard.groups):
                 for row, data in zip(shard.group_rows(group), shard.pictures(group), strict=True):
-                    found = self._small(shard, row)
-                    image = found[shard.column]
-                    path = image["path"] if isinstance(image, dict) else None
-                    yield path, self._file(shard, data), {name: found[name] for name in self.columns}
+                    yield _path_of(shard, row), self._file(shard, data), self._values(shard, row)
 
-    def _decoded(self, files: list[bytes], values: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        pictures = shared_codec(None, self.device).decompress_batch(files, limits=self.limits)
+    def _decoded(self, places: list[tuple[Shard, int]], files: list[bytes]) -> list[dict[str, Any]]:
+        codec = shared_codec(None, self.device)
+        decode = functools.partial(codec.decompress_batch, limits=self.limits)
+        pictures = decode_named(decode, places, files)
         shown = map(self.transform, pictures) if self.transform else pictures
         return [
-            {self.image_column: picture, **columns} for picture, columns in zip(shown, values, strict=True)
+            {self.image_column: picture, **self._values(*place)}
+            for picture, place in zip(shown, places, strict=True)
         ]
 
     def _file(self, shard: Shard, data: bytes) -> bytes:
         rows = shard.settings.rows if shard.settings else None
         return data if rows is None else rows.unpack(data)
 
-    def _small(self, shard: Shard, row: int) -> dict[str, Any]:
-        """All of a row but its picture."""
-        group = shard.group_of(row)
-        table = _small_columns(shard, group, tuple(self.columns))
-        return {name: values[row - shard.group_rows(group).start] for name, values in table.items()}
+    def _values(self, shard: Shard, row: int) -> dict[str, Any]:
+        return _row_of(shard, row, tuple(self.columns))
 
 
-@functools.lru_cache(maxsize=256)
-def _small_columns(shard: Shard, group: int, columns: tuple[str, ...]) -> dict[str, list[Any]]:
-    """Columns of a row group, and the paths of its pictures; kept, for rows that are read one by one."""
-    wanted = [*columns, f"{shard.column}.path"]
-    table = shard.table(group, wanted)
-    found = {name: table[name].to_pylist() for name in table.column_names}
-    if shard.column not in found:
-        found[shard.column] = [None] * len(shard.group_rows(group))
-    return found
+_T = TypeVar("_T")
+
+
+def decode_named(
+    decode: Callable[[Sequence[bytes]], list[_T]], places: Sequence[tuple[Shard, int]], files: Sequence[bytes]
+) -> list[_T]:
+    """What `decode` makes of the files of these rows; its errors say which row it is."""
+    try:
+        return decode(files)
+    except CodecError as error:
+        for (shard, row), data in zip(places, files, strict=True):
+            try:
+                decode([data])
+            except CodecError as found:
+                raise type(found)(f"{shard.path.name}: row {row}: {found}") from None
+        raise error
+
+
+def _row_of(shard: Shard, row: int, columns: tuple[str, ...]) -> dict[str, Any]:
+    group = shard.group_of(row)
+    table = _columns_of(shard, group, columns)
+    at = row - shard.group_rows(group).start
+    with refused_by_name(shard.path):
+        return {name: table[name][at].as_py() for name in table.column_names}
+
+
+def _path_of(shard: Shard, row: int) -> str | None:
+    kind = shard.schema.field(shard.column).type
+    if not hasattr(kind, "get_field_index") or kind.get_field_index("path") < 0:
+        return None
+    value = _row_of(shard, row, (f"{shard.column}.path",))[shard.column]
+    path = value["path"] if value else None
+    return path if isinstance(path, str) else None
+
+
+@functools.lru_cache(maxsize=64)
+def _columns_of(shard: Shard, group: int, columns: tuple[str, ...]) -> Any:
+    """Columns of a row group as a table, kept for rows that are read one by one."""
+    table = shard.table(group, list(columns))
+    if columns and table.num_rows != len(shard.group_rows(group)):
+        raise FormatError(f"{shard.path.name}: a row group has {table.num_rows} rows")
+    return table
 
 
 def _open_shards(path: Path, partial: bool) -> list[Shard]:
+    if not path.exists():
+        raise FileNotFoundError(2, "No such file or directory", os.fspath(path))
     if path.is_dir():
         found = (file for file in path.iterdir() if file.suffix == ".parquet")
         names = sorted(file for file in found if file.name[0] not in "._")
@@ -209,13 +236,28 @@ def _open_shards(path: Path, partial: bool) -> list[Shard]:
     shards = [Shard(name) for name in names]
     first = shards[0]
     for shard in shards:
-        if shard.settings != first.settings or shard.schema.names != first.schema.names:
+        alike = shard.schema.equals(first.schema) and shard.features == first.features
+        if shard.settings != first.settings or not alike:
             raise FormatError(f"{shard.path.name} and {first.path.name} are not of one dataset")
-    there = {shard.account.number for shard in shards if shard.account}
-    total = first.settings.shards if first.settings else None
-    if path.is_dir() and total is not None and not partial and (lacking := sorted(set(range(total)) - there)):
+    if first.settings is not None and path.is_dir():
+        shards.sort(key=lambda shard: shard.account.number if shard.account else -1)
+        _check_numbers(shards, first.settings.shards, partial)
+    return shards
+
+
+def _check_numbers(shards: list[Shard], total: int | None, partial: bool) -> None:
+    """`FormatError` if a shard is there twice or, unless `partial`, is missing."""
+    there = {}
+    for shard in shards:
+        if shard.account is None:
+            raise FormatError(f"{shard.path.name} does not say which shard it is")
+        other = there.setdefault(shard.account.number, shard)
+        if other is not shard:
+            raise FormatError(f"{other.path.name} and {shard.path.name} are the same shard")
+    wanted = max(there) + 1 if total is None else total
+    if len(there) < wanted and not partial:
+        lacking = next(number for number in itertools.count() if number not in there)
         raise FormatError(
-            f"{len(lacking)} of {total} shards are missing, number {lacking[0]} the first: pack to the end, "
+            f"{wanted - len(there)} of {wanted} shards are missing, number {lacking} the first: pack to the end, "
             "or open it as partial"
         )
-    return shards

@@ -42,9 +42,6 @@ _GROUP_ROWS = 1000
 _GROUP_BYTES = 1 << 26
 """A row group ends after so many rows or bytes."""
 
-_PAGE_OVERHEAD = 256
-"""Bytes of a page's header and levels at most, beside some for each row."""
-
 
 def pyarrow() -> Any:
     """The library; raises `MissingExtra`."""
@@ -71,6 +68,12 @@ class Settings:
     """Version of this package."""
     shards: int | None
     """Shards in all; None if that was not known."""
+    shard_rows: int
+    """Items of the source in a shard."""
+    metadata: bool
+    """Whether ICC profiles, EXIF and XMP were kept."""
+    max_pixels: int
+    """Larger pictures were taken for bad."""
     rows: RowFormat | None = None
     """What bare rows share; None for whole files."""
 
@@ -87,9 +90,28 @@ class Settings:
             raise UnsupportedVersion("a dataset of another version than this package reads")
         rows = fields.pop("rows", None)
         try:
-            return cls(**fields, rows=None if rows is None else RowFormat.from_dict(rows))
+            found = cls(**fields, rows=None if rows is None else RowFormat.from_dict(rows))
         except TypeError as error:
             raise FormatError(f"the schema's metadata: {error}") from None
+        _check_types(found, "the schema's metadata")
+        return found
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "column": (str,), "quality": (int, float), "effort": (int,), "model": (str,), "weights_sha256": (str,),
+    "package": (str,), "shards": (int, type(None)), "shard_rows": (int,), "metadata": (bool,),
+    "max_pixels": (int,), "rows": (RowFormat, type(None)), "number": (int,), "source": (str,), "items": (int,),
+    "pixels": (int,), "bytes_in": (int,), "bytes_out": (int,), "failures": (list,), "notes": (dict,),
+}
+"""Types of the fields of `Settings` and `Account`."""
+
+
+def _check_types(found: Settings | Account, what: str) -> None:
+    """`FormatError` for a field of another type, or below zero."""
+    for name, value in vars(found).items():
+        wrong = type(value) not in _KINDS[name] or (isinstance(value, (int, float)) and not value >= 0)
+        if wrong:
+            raise FormatError(f"{what}: {name} is {value!r}")
 
 
 @dataclasses.dataclass
@@ -111,8 +133,8 @@ class Account:
     notes: dict[str, int] = dataclasses.field(default_factory=dict)
     """What was not kept, and of how many pictures."""
 
-    def to_json(self, lengths: list[int]) -> bytes:
-        fields = {**dataclasses.asdict(self), "lengths": _pack_lengths(lengths)}
+    def to_json(self, lengths: list[int], marks: list[int]) -> bytes:
+        fields = {**dataclasses.asdict(self), "lengths": _pack_lengths(lengths), "marks": marks}
         return json.dumps(fields, sort_keys=True).encode()
 
 
@@ -137,7 +159,7 @@ def _unpack_lengths(text: str, count: int) -> NDArray[np.int64] | None:
 def _object(text: bytes, what: str) -> dict[str, Any]:
     try:
         fields = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FormatError(f"{what} is not JSON: {error}") from None
     if not isinstance(fields, dict):
         raise FormatError(f"{what} is not an object")
@@ -159,6 +181,8 @@ class ShardWriter:
         column = f"{settings.column}.bytes"
         paths = f"{settings.column}.path"
         others = [*_leaves(pa.schema(fields)), paths]
+        if column in others or others.count(paths) > 1 or settings.column in (field.name for field in fields):
+            raise FormatError(f"a column is called like one of the pictures' own: {column}, {paths}")
         self._writer = pa.parquet.ParquetWriter(
             file,
             self._schema,
@@ -174,6 +198,7 @@ class ShardWriter:
         self._rows: list[tuple[bytes, str | None, dict[str, Any]]] = []
         self._pending = 0
         self._lengths: list[int] = []
+        self._marks: list[int] = []
 
     def add(self, data: bytes, path: str | None, columns: dict[str, Any]) -> None:
         """One row; columns that are not given are null."""
@@ -185,6 +210,7 @@ class ShardWriter:
 
     def _flush(self) -> None:
         pa = pyarrow()
+        self._marks.append(zlib.crc32(self._rows[0][0]))
         arrays = [
             pa.StructArray.from_arrays(
                 [
@@ -205,7 +231,7 @@ class ShardWriter:
         """Write what is left, and the footer's own part."""
         if self._rows:
             self._flush()
-        self._writer.add_key_value_metadata({SHARD_KEY: account.to_json(self._lengths)})
+        self._writer.add_key_value_metadata({SHARD_KEY: account.to_json(self._lengths, self._marks)})
 
     def __enter__(self) -> ShardWriter:
         return self
@@ -246,27 +272,25 @@ class Shard:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        pq = pyarrow().parquet
-        with _refused_by_name(path):
-            about = pq.read_metadata(path)
+        with refused_by_name(path):
+            about = pyarrow().parquet.read_metadata(path)
             self.rows: int = about.num_rows
             self.schema: pa.Schema = about.schema.to_arrow_schema()
-            known = about.metadata or {}
-        settings = (self.schema.metadata or {}).get(SCHEMA_KEY)
-        self.settings = None if settings is None else Settings.from_json(settings)
-        features = (self.schema.metadata or {}).get(FEATURES_KEY)
-        self.features: dict[str, Any] = {}
-        if features is not None:
-            found = _object(features, f"{path.name}: features").get("info", {})
-            self.features = found.get("features") or {} if isinstance(found, dict) else {}
-        self.account, self._packed_lengths = _account(known.get(SHARD_KEY))
-        self.column = self.settings.column if self.settings else find_column(self.schema, self.features)
-        counts = [about.row_group(group).num_rows for group in range(about.num_row_groups)]
-        self._groups: list[int] = [0, *itertools.accumulate(counts)]
-        self._chunks = [
-            _chunk_end(about.row_group(group), f"{self.column}.bytes") for group in range(len(counts))
-        ]
+            shared, known = self.schema.metadata or {}, about.metadata or {}
+            text = shared.get(SCHEMA_KEY)
+            self.settings = None if text is None else Settings.from_json(text)
+            self.features = read_features(shared.get(FEATURES_KEY))
+            self.account, self._packed_lengths, self._marks = _account(known.get(SHARD_KEY))
+            self.column = self.settings.column if self.settings else find_column(self.schema, self.features)
+            check_column(self.schema, self.column)
+            counts = [about.row_group(group).num_rows for group in range(about.num_row_groups)]
+            if sum(counts) != self.rows or min(counts, default=0) < 0:
+                raise FormatError(f"{path.name}: row groups of {sum(counts)} rows, and {self.rows} in all")
+            self._groups: list[int] = [0, *itertools.accumulate(counts)]
+            size, name = path.stat().st_size, f"{self.column}.bytes"
+            self._chunks = [_chunk_end(about.row_group(group), name, size) for group in range(len(counts))]
         self._starts: Any = None
+        self._trusted: dict[int, bool] = {}
 
     def group_of(self, row: int) -> int:
         """The row group that holds a row."""
@@ -283,29 +307,42 @@ class Shard:
         """The bytes of a row's picture."""
         place = self._place(row)
         if place is None:
-            return self._read_group(self.group_of(row))[row - self._groups[self.group_of(row)]]
-        start, length = place
-        with _refused_by_name(self.path):
-            data: bytes = os.pread(_descriptor(self).number, length, start)
-        return data
+            group = self.group_of(row)
+            return self._there(_pictures(self, group)[row - self._groups[group]], row)
+        return self._read_at(place)
 
-    def table(self, group: int, columns: list[str]) -> Any:
-        """Columns of a row group."""
-        with _refused_by_name(self.path), pyarrow().parquet.ParquetFile(self.path) as file:
+    def _read_at(self, place: tuple[int, int]) -> bytes:
+        start, length = place
+        descriptor = _descriptor(self)  # held: another thread may take it out of the cache meanwhile
+        return os.pread(descriptor.number, length, start)
+
+    def table(self, group: int, columns: list[str], *, checked: bool = True) -> Any:
+        """Columns of a row group; pages are `checked` against their CRCs."""
+        with refused_by_name(self.path), pyarrow().parquet.ParquetFile(
+            self.path, page_checksum_verification=checked
+        ) as file:
             return file.read_row_group(group, columns=columns, use_threads=False)
 
     def pictures(self, group: int) -> Iterator[bytes]:
         """The bytes of the pictures of a row group, read at once."""
-        yield from self._read_group(group)
+        for row, data in zip(self.group_rows(group), self.read_group(group), strict=True):
+            yield self._there(data, row)
 
-    def _read_group(self, group: int) -> list[bytes]:
+    def read_group(self, group: int) -> list[bytes | None]:
+        """As they lie in the file, None where there is none. Pictures have checksums of their own."""
         name = f"{self.column}.bytes" if self._is_struct() else self.column
-        values = self.table(group, [name])[self.column].combine_chunks()
-        values = values.field("bytes") if self._is_struct() else values
-        found: list[bytes] = values.to_pylist()
-        if None in found:
-            raise FormatError(f"{self.path.name}: a row has no picture")
+        table = self.table(group, [name], checked=False)
+        with refused_by_name(self.path):
+            values = table[self.column].combine_chunks()
+            found: list[bytes | None] = (values.field("bytes") if self._is_struct() else values).to_pylist()
+        if len(found) != len(self.group_rows(group)):
+            raise FormatError(f"{self.path.name}: a row group has {len(found)} pictures")
         return found
+
+    def _there(self, data: bytes | None, row: int) -> bytes:
+        if data is None:
+            raise FormatError(f"{self.path.name}: row {row} has no picture")
+        return data
 
     def _is_struct(self) -> bool:
         return bool(pyarrow().types.is_struct(self.schema.field(self.column).type))
@@ -316,23 +353,27 @@ class Shard:
             self._starts = self._find_starts()
         if not len(self._starts):
             return None
-        return int(self._starts[row]), int(self._lengths[row])
+        group = self.group_of(row)
+        if group not in self._trusted:
+            # A file that another tool wrote anew keeps the metadata, and has its pages elsewhere.
+            first = self._groups[group]
+            begin = self._read_at((int(self._starts[first]), int(self._lengths[first])))
+            self._trusted[group] = zlib.crc32(begin) == self._marks[group]
+        return (int(self._starts[row]), int(self._lengths[row])) if self._trusted[group] else None
 
     def _find_starts(self) -> Any:
         """Where each picture begins: chunks end with the last picture of their row group."""
         nothing = np.empty(0, np.int64)
-        if self._packed_lengths is None:
+        if self._packed_lengths is None or len(self._marks) != self.groups:
             return nothing
-        found = _unpack_lengths(str(self._packed_lengths), self.rows)
+        found = _unpack_lengths(self._packed_lengths, self.rows)
         if found is None:
             return nothing
         self._lengths = found
         starts = np.empty(self.rows, np.int64)
         for (first, after), chunk in zip(itertools.pairwise(self._groups), self._chunks, strict=True):
-            # A file that another tool wrote anew keeps the metadata, and has its pages elsewhere.
             lengths = self._lengths[first:after]
-            spare = -1 if chunk is None else chunk[1] - int(lengths.sum())
-            if chunk is None or chunk[0] < chunk[1] or not 0 <= spare <= _PAGE_OVERHEAD + 8 * len(lengths):
+            if chunk is None or not 0 <= chunk[1] - int(lengths.sum()) <= chunk[0]:
                 return nothing
             starts[first:after] = chunk[0] - np.cumsum(lengths[::-1])[::-1]
         return starts
@@ -352,26 +393,60 @@ def _descriptor(shard: Shard) -> _Descriptor:
     return _Descriptor(shard.path)
 
 
-def _chunk_end(group: Any, name: str) -> tuple[int, int] | None:
-    """End and size of a column's chunk in the file, if its values lie there as they are."""
+@functools.lru_cache(maxsize=2)
+def _pictures(shard: Shard, group: int) -> list[bytes | None]:
+    """A row group of a file whose rows cannot be read one by one."""
+    return shard.read_group(group)
+
+
+def _chunk_end(group: Any, name: str, size: int) -> tuple[int, int] | None:
+    """End and size of a column's chunk in a file of some size, if its values lie there as they are."""
     for number in range(group.num_columns):
         chunk = group.column(number)
         if chunk.path_in_schema == name:
             plain = chunk.compression == "UNCOMPRESSED" and "DELTA_LENGTH_BYTE_ARRAY" in chunk.encodings
-            size = chunk.total_compressed_size
-            return (chunk.data_page_offset + size, size) if plain and not chunk.has_dictionary_page else None
+            length = chunk.total_compressed_size
+            end = chunk.data_page_offset + length
+            within = 0 <= length <= end <= size
+            return (end, length) if plain and within and not chunk.has_dictionary_page else None
     return None
 
 
-def _account(text: bytes | None) -> tuple[Account | None, str | None]:
+def _account(text: bytes | None) -> tuple[Account | None, str | None, list[int]]:
+    """The footer's account, lengths and marks: CRC-32s of the first picture of each row group."""
     if text is None:
-        return None, None
+        return None, None, []
     fields = _object(text, "the footer's metadata")
-    lengths = fields.pop("lengths", None)
+    lengths, marks = fields.pop("lengths", None), fields.pop("marks", [])
+    if not isinstance(lengths, (str, type(None))) or not isinstance(marks, list):
+        raise FormatError("the footer's metadata: lengths or marks are none")
     try:
-        return Account(**fields), lengths
+        account = Account(**fields)
     except TypeError as error:
         raise FormatError(f"the footer's metadata: {error}") from None
+    _check_types(account, "the footer's metadata")
+    return account, lengths, marks
+
+
+def read_features(text: bytes | None) -> dict[str, Any]:
+    """Hugging Face's description of the columns; empty if there is none."""
+    found = {} if text is None else _object(text, "the features").get("info", {})
+    features = found.get("features", {}) if isinstance(found, dict) else {}
+    return features if isinstance(features, dict) else {}
+
+
+def check_column(schema: Any, name: str) -> None:
+    """`FormatError` unless the column is there, alone, and holds bytes or a struct with `bytes`."""
+    pa = pyarrow()
+    if len(set(schema.names)) != len(schema.names):
+        raise FormatError("two columns have the same name")
+    if schema.get_field_index(name) < 0:
+        raise FormatError(f"no column {name!r}")
+    kind = schema.field(name).type
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        kind = kind.field("bytes").type
+    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        raise FormatError(f"column {name!r} holds {kind}, not pictures")
 
 
 def find_column(schema: Any, features: dict[str, Any]) -> str:
@@ -391,12 +466,21 @@ def find_column(schema: Any, features: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def _refused_by_name(path: Path) -> Generator[None, None, None]:
+def refused_by_name(path: Path) -> Generator[None, None, None]:
     """Errors of pyarrow as `FormatError` that names the shard."""
     try:
         yield
-    except (pyarrow().ArrowException, OSError) as error:
+    except _STRANGE as error:
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
             raise
-        text = " ".join(str(error).split())
+        text = " ".join(str(error).split()) or type(error).__name__
         raise FormatError(f"{path.name} is not a shard that can be read: {text}") from None
+    except Exception as error:
+        # Some of pyarrow's own errors derive from Exception alone.
+        if type(error).__module__.split(".")[0] != "pyarrow":
+            raise
+        raise FormatError(f"{path.name} is not a shard that can be read: {error}") from None
+
+
+_STRANGE = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
+"""What comes of reading files that lie about themselves."""

@@ -10,7 +10,6 @@ import dataclasses
 import functools
 import hashlib
 import itertools
-import json
 import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,7 +18,16 @@ from typing import Any, Protocol
 
 from codec import raster
 from codec.api import EXTENSION
-from codec.data.shards import FEATURES_KEY, find_column, pyarrow
+from codec.data.shards import (
+    FEATURES_KEY,
+    SCHEMA_KEY,
+    Settings,
+    check_column,
+    find_column,
+    pyarrow,
+    read_features,
+    refused_by_name,
+)
 from codec.data.tars import TarIndex
 from codec.errors import FormatError
 
@@ -71,6 +79,8 @@ def open_source(source: Any, kind: str | None = None, column: str | None = None)
     if not path.exists():
         raise FileNotFoundError(2, "No such file or directory", os.fspath(path))
     kind = kind or _kind_of(path)
+    if column is not None and kind != "parquet":
+        raise ValueError(f"column is that of a Parquet source, and this is {kind}")
     if kind == "folder":
         if not path.is_dir():
             raise NotADirectoryError(20, "Not a directory", os.fspath(path))
@@ -98,7 +108,8 @@ def _kind_of(path: Path) -> str:
 
 
 def _files(path: Path, suffix: str) -> list[Path]:
-    files = sorted(path.glob(f"*{suffix}")) if path.is_dir() else [path]
+    found = sorted(path.glob(f"*{suffix}")) if path.is_dir() else [path]
+    files = [file for file in found if path == file or file.name[0] not in "._"]
     if not files:
         raise FormatError(f"no {suffix} files in {path}")
     return files
@@ -124,13 +135,13 @@ class FolderSource:
         suffixes = picture_suffixes()
         names: list[str] = []
         self.ignored: list[str] = []
-        for folder, folders, files in os.walk(root):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for folder, folders, files in _walk(root, self.ignored):
             for name in sorted(files):
                 path = Path(folder, name)
                 relative = path.relative_to(root).as_posix()
                 picture = path.suffix.lower() in suffixes and not name.startswith(".") and path.is_file()
                 (names if picture else self.ignored).append(relative)
+            folders.sort()
         names.sort(key=os.fsencode)
         self._root, self._names = root, names
         self._classes = sorted({name.split("/")[0] for name in names if "/" in name}, key=os.fsencode)
@@ -154,6 +165,27 @@ class FolderSource:
             yield Item(_text(name), (self._root / name).read_bytes, columns)
 
 
+def _walk(root: Path, ignored: list[str]) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As `os.walk`, through links too, but not in circles; hidden folders and circles are `ignored`."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    seen: set[tuple[int, int]] = set()
+    for folder, folders, files in os.walk(root, onerror=refuse, followlinks=True):
+        entered = []
+        for name in folders:
+            about = os.stat(Path(folder, name))
+            known = (about.st_dev, about.st_ino) in seen
+            if known or name.startswith("."):
+                ignored.append(Path(folder, name).relative_to(root).as_posix() + "/")
+            else:
+                seen.add((about.st_dev, about.st_ino))
+                entered.append(name)
+        folders[:] = entered
+        yield folder, folders, files
+
+
 def _text(name: str) -> str:
     """A file's name as text, whatever its bytes are."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
@@ -163,28 +195,32 @@ class ParquetSource:
     """Rows of Parquet files with a column of encoded pictures; other columns come along as they are."""
 
     def __init__(self, paths: list[Path], column: str | None) -> None:
-        pq = pyarrow().parquet
         self.ignored: list[str] = []
-        try:
-            self._files = [pq.ParquetFile(path) for path in paths]
-        except (OSError, ValueError) as error:
-            raise FormatError(f"not Parquet: {error}") from None
         self._paths = paths
-        schema = self._files[0].schema_arrow
-        for path, file in zip(paths, self._files, strict=True):
-            if not file.schema_arrow.equals(schema):
-                raise FormatError(f"{path.name} has other columns than {paths[0].name}")
-        found = json.loads((schema.metadata or {}).get(FEATURES_KEY, b"{}"))
-        features = found.get("info", {}).get("features") or {}
+        self._groups: list[list[int]] = []
+        """Rows of each row group of each file: files are not kept open, there may be thousands."""
+        schema = None
+        for path in paths:
+            with refused_by_name(path), pyarrow().parquet.ParquetFile(path) as file:
+                schema = schema or file.schema_arrow
+                if not file.schema_arrow.equals(schema):
+                    raise FormatError(f"{path.name} has other columns than {paths[0].name}")
+                about = file.metadata
+                self._groups.append([about.row_group(n).num_rows for n in range(about.num_row_groups)])
+        assert schema is not None  # there is a file
+        known = schema.metadata or {}
+        features = read_features(known.get(FEATURES_KEY))
         if column is not None and schema.get_field_index(column) < 0:
             raise FormatError(f"no column {column!r} (there are: {', '.join(schema.names)})")
         self.column = column or find_column(schema, features)
+        check_column(schema, self.column)
+        # A set of ours may hold bare rows.
+        self._rows = Settings.from_json(known[SCHEMA_KEY]).rows if SCHEMA_KEY in known else None
         self.fields = [field for field in schema if field.name != self.column]
         self.features = {name: about for name, about in features.items() if name != self.column}
-        self._counts = [file.metadata.num_rows for file in self._files]
 
     def count(self) -> int:
-        return sum(self._counts)
+        return sum(map(sum, self._groups))
 
     def digest(self, start: int, stop: int) -> str:
         about = [(path.name, path.stat().st_size) for path in self._paths]
@@ -192,19 +228,26 @@ class ParquetSource:
 
     def items(self, start: int, stop: int) -> Iterator[Item]:
         first = 0
-        for path, file in zip(self._paths, self._files, strict=True):
-            for group in range(file.num_row_groups):
-                after = first + file.metadata.row_group(group).num_rows
-                if first < stop and after > start:
-                    rows = itertools.chain.from_iterable(
-                        batch.to_pylist() for batch in file.iter_batches(256, row_groups=[group])
-                    )
-                    for number, row in enumerate(rows, first):
-                        if start <= number < stop:
-                            yield self._item(row, number, path)
-                first = after
+        for path, groups in zip(self._paths, self._groups, strict=True):
+            after = first + sum(groups)
+            if first < stop and after > start:
+                with refused_by_name(path), pyarrow().parquet.ParquetFile(path) as file:
+                    for number, row in self._rows_of(file, groups, first, start, stop):
+                        yield self._item(row, number)
+            first = after
 
-    def _item(self, row: dict[str, Any], number: int, file: Path) -> Item:
+    def _rows_of(
+        self, file: Any, groups: list[int], first: int, start: int, stop: int
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        for group, rows in enumerate(groups):
+            if first < stop and first + rows > start:
+                batches = (batch.to_pylist() for batch in file.iter_batches(256, row_groups=[group]))
+                for number, row in enumerate(itertools.chain.from_iterable(batches), first):
+                    if start <= number < stop:
+                        yield number, row
+            first += rows
+
+    def _item(self, row: dict[str, Any], number: int) -> Item:
         picture = row.pop(self.column)
         path, data = None, picture
         if isinstance(picture, Mapping):
@@ -213,7 +256,7 @@ class ParquetSource:
         def load() -> Any:
             if data is None:
                 raise FormatError(f"row {number} has no picture")
-            return data
+            return data if self._rows is None else self._rows.unpack(data)
 
         return Item(path or f"{number:08d}", load, row)
 
@@ -228,9 +271,14 @@ class TarSource:
         self._index = TarIndex(paths, picture_suffixes())
         self.ignored = self._index.ignored
         kinds = {"cls": ("label", pa.int64()), "txt": ("txt", pa.string()), "json": ("json", pa.string())}
-        self._columns = {
-            extension: kinds.get(extension, (extension, pa.binary())) for extension in self._index.extensions
-        }
+        self._columns: dict[str, tuple[str, Any]] = {}
+        taken = {self.column, *(kinds[extension][0] for extension in self._index.extensions if extension in kinds)}
+        for extension in self._index.extensions:
+            name, kind = kinds.get(extension, (extension.replace(".", "_"), pa.binary()))
+            while extension not in kinds and name in taken:
+                name += "_"
+            taken.add(name)
+            self._columns[extension] = (name, kind)
         self.fields = [pa.field(name, kind) for name, kind in self._columns.values()]
         self.features: dict[str, Any] = {}
 
@@ -284,6 +332,9 @@ class IterableSource:
             self.fields = [pa.field(name, pa.array([value]).type) for name, value in columns.items()]
         except pa.ArrowInvalid as error:
             raise TypeError(f"a column holds what Parquet does not: {error}") from None
+        for field in self.fields:
+            if pa.types.is_null(field.type):
+                raise TypeError(f"column {field.name!r} of the first item is None: its type is not known")
 
     def count(self) -> None:
         return None

@@ -61,17 +61,19 @@ class TarIndex:
                 for info in tar:
                     folder, _, name = info.name.rpartition("/")
                     base, dot, extension = name.partition(".")
-                    if not info.isfile():
+                    if info.isdir():
                         continue
-                    if not dot or not base:
+                    if not info.isfile() or not dot or not base:
                         self.ignored.append(f"{path.name}: {info.name}")
                         continue
                     key = f"{folder}/{base}" if folder else base
                     if not groups or groups[-1][0] != key:
                         groups.append((key, []))
                     groups[-1][1].append(_Member(extension.lower(), info.offset_data, info.size))
+                end = tar.offset
         except (tarfile.TarError, EOFError, ValueError) as error:
             raise FormatError(f"{path.name} is not an uncompressed tar file: {error}") from None
+        _check_end(path, end)
         return groups
 
     def _picture_of(self, members: list[_Member]) -> _Member | None:
@@ -99,11 +101,24 @@ class TarIndex:
         return Sample(_path_in(found) or f"{key}.{shown.extension}", picture, found)
 
 
+def _check_end(path: Path, end: int) -> None:
+    """`FormatError` unless zeros follow from `end` on: `tarfile` stops at damage without a word."""
+    with open(path, "rb") as file:
+        file.seek(end)
+        block = file.read(tarfile.BLOCKSIZE)
+        sound = len(block) == tarfile.BLOCKSIZE
+        while sound and block:
+            sound = not block.strip(b"\0")
+            block = file.read(1 << 20)
+    if not sound:
+        raise FormatError(f"{path.name} is damaged, cut short, or more than one tar: see byte {end}")
+
+
 def _path_in(others: dict[str, bytes]) -> str | None:
     """The picture's name that a sample's JSON tells, as our own tars do."""
     try:
         path = json.loads(others["json"])["path"]
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, RecursionError):
         return None
     return path if isinstance(path, str) else None
 
