@@ -45,7 +45,10 @@ def _one_line() -> Iterator[None]:
         yield
     except BrokenPipeError:
         raise
-    except (CodecError, OSError, ValueError, TypeError, KeyError, MemoryError) as error:
+    except (
+        CodecError, OSError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RuntimeError,
+        MemoryError,
+    ) as error:
         text = str(error) or type(error).__name__
         if isinstance(error, OSError) and error.strerror:
             text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
@@ -86,7 +89,7 @@ class _Part(click.ParamType[tuple[int, int]]):
     "--max-pixels", type=click.IntRange(1), default=DEFAULT.max_pixels, show_default=True,
     help="List larger pictures as bad.",
 )
-@click.option("--report", type=click.Path(dir_okay=False), help="Where to write the report; OUT.report.json.")
+@click.option("--report", type=click.Path(dir_okay=False), help="The report, if not OUT.report.json.")
 @click.option("-m", "--model", help="Shipped model or .safetensors file.")
 @click.option("--device", default=None, help="cpu (default) or cuda.")
 @click.option("-T", "--threads", type=click.IntRange(1), help="CPU threads.")
@@ -97,12 +100,18 @@ def pack_command(source: str, out: str, max_pixels: int, report: str | None, **o
     pictures; or WebDataset tars. A call that was stopped goes on where it was. Bad pictures are listed in the
     report, and the exit code is then 1.
     """
+    first, parts = options["part"]
+    which = f".part-{first}-of-{parts}" if parts > 1 else ""
+    target = report or f"{os.path.abspath(out)}{which}.report.json"
     with _one_line():
+        if not source or not out:
+            raise FileNotFoundError("SRC and OUT need names")
+        if not os.path.isdir(os.path.dirname(os.path.abspath(target))):
+            raise FileNotFoundError(2, "No such folder for the report", target)
         from codec.data.packing import pack, write_report
 
         with _progress("packing") as show:
             done = pack(source, out, limits=Limits(max_pixels=max_pixels), progress=show, **options)
-        target = report or os.path.normpath(out) + ".report.json"
         write_report(done, target)
     _summary(done, target)
     if done.failures:
@@ -315,6 +324,6 @@ def verify_command(dataset: str, decode: bool) -> None:
                 found += 1
                 click.echo(on_one_line(problem), err=True)
     if found:
-        click.echo(f"{on_one_line(dataset)}: {found} problems", err=True)
+        click.echo(f"{on_one_line(dataset)}: {found} problem{'s' if found > 1 else ''}", err=True)
         sys.exit(1)
     click.echo(f"{on_one_line(dataset)}: ok")

@@ -174,8 +174,6 @@ def test_parts_make_the_same_set(tree: Path, packed: Path, tmp_path: Path) -> No
     for number in (2, 3, 1):
         codec.data.pack(tree, tmp_path / "set", quality=40, shard_rows=8, part=(number, 3))
     found = contents(tmp_path / "set")
-    lines = {line[64:]: line for line in found[SUMS].splitlines(keepends=True)}
-    found[SUMS] = b"".join(lines[name] for name in sorted(lines))
     assert found == contents(packed)
 
 
@@ -202,10 +200,7 @@ def test_killed_and_packed_again_it_ends_the_same(tree: Path, packed: Path, tmp_
     (out / ".shard-00002.parquet-abc.tmp").write_bytes(b"half")
     (out / "shard-00002.parquet").unlink(missing_ok=True)
     codec.data.pack(tree, out, quality=40, shard_rows=8)
-    found = contents(out)
-    assert {name: data for name, data in found.items() if name != SUMS} == {
-        name: data for name, data in contents(packed).items() if name != SUMS
-    }
+    assert contents(out) == contents(packed)
     assert list(codec.data.verify(out)) == []
 
 
@@ -457,6 +452,9 @@ def test_unpacking(packed: Path, tree: Path, tmp_path: Path) -> None:
             assert np.abs(np.asarray(image).astype(int) - dataset[index]["image"]).max() <= 1
     lines = [json.loads(line) for line in (tmp_path / "png" / "metadata.jsonl").read_text().splitlines()]
     assert lines[0] == {"file_name": "bird/000.png", "label": 0, "label_name": "bird"}
+    with pytest.raises(FileExistsError, match=r"metadata\.jsonl"):
+        codec.data.unpack(dataset, tmp_path / "png")
+    (tmp_path / "png" / "metadata.jsonl").unlink()
     failures = codec.data.unpack(dataset, tmp_path / "png")
     assert len(failures) == 24
     assert failures[0]["error"] == "exists already"
@@ -480,6 +478,7 @@ def test_names_do_not_lead_out_of_the_folder(tmp_path: Path) -> None:
     found = sorted(path.relative_to(deep).as_posix() for path in deep.rglob("*.cae"))
     assert len(found) == len(names) - 1
     assert {"out/same.cae", "out/same.jpg.cae", "out/fine/name.cae"} <= set(found)
+    assert all(name.startswith("out/") for name in found)
     assert sorted(os.listdir(tmp_path)) == ["deep", "set"]
 
 
@@ -509,7 +508,7 @@ def test_every_flipped_byte_is_found(kind: str, request: pytest.FixtureRequest, 
                 wrong += dataset.read(index) != expected[index]
             except codec.CodecError:
                 wrong += 1
-        assert wrong <= 1 or position > len(data) - 4000  # the footer says where all rows are
+        assert wrong <= 1 or position > len(data) - 5000  # the footer says where all rows are
     file.write_bytes(data)
     assert list(codec.data.verify(folder)) == []
     sums = (folder / SUMS).read_bytes()
@@ -578,7 +577,7 @@ def test_sets_that_are_none(packed: Path, tmp_path: Path) -> None:
     with pytest.raises(codec.FormatError, match="more than one column may hold pictures: a, b"):
         codec.Dataset(tmp_path)
     pq.write_table(pa.table({"a": pa.array([None, b"x"], pa.binary())}), tmp_path / "x.parquet")
-    with pytest.raises(codec.FormatError, match="a row has no picture"):
+    with pytest.raises(codec.FormatError, match="row 0 has no picture"):
         codec.Dataset(tmp_path).read(0)
     shutil.copy(packed / "shard-00000.parquet", tmp_path / "y.parquet")
     with pytest.raises(codec.FormatError, match="not of one dataset"):

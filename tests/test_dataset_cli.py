@@ -79,6 +79,9 @@ def test_unpack_and_export(packed: Path, tmp_path: Path) -> None:
     with PIL.Image.open(tmp_path / "png" / "b" / "1.png") as image:
         assert np.asarray(image).shape == (32, 32, 3)
     done = run("unpack", packed, tmp_path / "png", code=1)
+    assert done.stderr.startswith("Error: exists already: ")
+    (tmp_path / "png" / "metadata.jsonl").unlink()
+    done = run("unpack", packed, tmp_path / "png", code=1)
     assert done.stderr.splitlines()[0] == "codec: a/0.png: exists already"
     assert run("unpack", packed, tmp_path / "png", "-f", "--format", "cae").returncode == 0
     run("export", packed, tmp_path / "tars", "--samples", "4")
@@ -86,6 +89,15 @@ def test_unpack_and_export(packed: Path, tmp_path: Path) -> None:
     assert "exists already" in run("export", packed, tmp_path / "tars", code=1).stderr
     run("pack", tmp_path / "tars", tmp_path / "again")
     assert len(codec.Dataset(tmp_path / "again")) == 6
+
+
+def test_each_part_has_its_own_report(tree: Path, packed: Path, tmp_path: Path) -> None:
+    for number in (1, 2):
+        run("pack", tree, tmp_path / "set", "-q", "40", "--shard-rows", "4", "--part", f"{number}/2")
+    reports = [f"set.part-{number}-of-2.report.json" for number in (1, 2)]
+    assert sorted(os.listdir(tmp_path)) == ["set", *reports]
+    for name in os.listdir(packed):
+        assert (tmp_path / "set" / name).read_bytes() == (packed / name).read_bytes()
 
 
 def test_bad_pictures_and_damage_are_told(tree: Path, tmp_path: Path) -> None:
@@ -115,6 +127,9 @@ def test_bad_pictures_and_damage_are_told(tree: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
+        (["pack", "", "out"], 1, "need names"),
+        (["pack", "tests", "out", "--report", "nowhere/x.json"], 1, "No such folder for the report"),
+        (["pack", "tests", "out", "--column", "x"], 1, "column is that of a Parquet source"),
         (["pack", "nothing-here", "out"], 1, "No such file or directory: nothing-here"),
         (["pack", "tests", "out", "-q", "101"], 2, "101"),
         (["pack", "tests", "out", "--part", "3/2"], 2, "not K/N"),

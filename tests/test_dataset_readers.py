@@ -133,8 +133,9 @@ def test_damage_in_a_worker_is_told(packed: Path, tmp_path: Path) -> None:
     with open(tmp_path / "set" / "shard-00000.parquet", "r+b") as file:
         file.seek(place[0] + place[1] - 2)
         file.write(b"\xff\xfe")
+    message = r"shard-00000\.parquet: row 2: tile 0 of 1 is damaged"
     for workers in (0, 1):
-        with pytest.raises(codec.ChecksumMismatch, match="tile 0 of 1 is damaged"):
+        with pytest.raises(codec.ChecksumMismatch, match=message):
             list(codec.data.loader(codec.Dataset(tmp_path / "set"), 8, num_workers=workers))
 
 

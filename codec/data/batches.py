@@ -8,19 +8,24 @@ Workers of a `DataLoader` must not touch a GPU; latents in float32 take as many 
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from codec.api import Codec, memory_named, shared_codec
 from codec.container import Header
-from codec.data.dataset import Dataset
+from codec.data.dataset import Dataset, decode_named
 from codec.decoding import is_simple, latents_of, synthesise
+from codec.image import Samples
 from codec.limits import DEFAULT as DEFAULT_LIMITS
 from codec.limits import Limits
 from codec.reading import open_part
@@ -31,17 +36,17 @@ class Latents:
     """A picture between entropy decoding and synthesis."""
 
     header: Header
-    y_hat: Tensor
-    """h×w×M float32."""
+    y_hat: NDArray[np.float32]
+    """h×w×M. No tensor: those go from a worker to its parent as an open file each, of which there are few."""
 
 
 @memory_named()
-def entropy_decode(files: Sequence[bytes], limits: Limits = DEFAULT_LIMITS) -> list[Latents | Tensor]:
+def entropy_decode(files: Sequence[bytes], limits: Limits = DEFAULT_LIMITS) -> list[Latents | Samples]:
     """The latents of each `.cae` file, on the CPU; pictures C×H×W of those that need more than a synthesis
     transform: large, deep, with alpha, or stored. Raises as `codec.decompress`."""
     opened = [open_part(data, None, "raise", limits)[0] for data in files]
     codec = shared_codec(None, None)
-    found: dict[int, Latents | Tensor] = {}
+    found: dict[int, Latents | Samples] = {}
     by_model: dict[bytes, list[int]] = {}
     others = []
     for index, file in enumerate(opened):
@@ -53,16 +58,16 @@ def entropy_decode(files: Sequence[bytes], limits: Limits = DEFAULT_LIMITS) -> l
         for model_id, indexes in by_model.items():
             latents = latents_of(codec.pipeline_for(model_id), [opened[index] for index in indexes])
             for index, y_hat in zip(indexes, latents, strict=True):
-                found[index] = Latents(opened[index].header, y_hat)
+                found[index] = Latents(opened[index].header, y_hat.cpu().numpy())
     pictures = codec.decompress_batch([files[index] for index in others], limits=limits)
     for index, picture in zip(others, pictures, strict=True):
         channels = picture if picture.ndim == 3 else picture[:, :, None]
-        found[index] = torch.from_numpy(np.ascontiguousarray(channels.transpose(2, 0, 1)))
+        found[index] = np.ascontiguousarray(channels.transpose(2, 0, 1))
     return [found[index] for index in range(len(files))]
 
 
 @memory_named()
-def synthesise_batch(batch: Sequence[Latents | Tensor], codec: Codec) -> list[Tensor]:
+def synthesise_batch(batch: Sequence[Latents | Samples], codec: Codec) -> list[Tensor]:
     """Pictures C×H×W, uint8 or (of more than 8 bits) uint16, on the codec's device, of what `entropy_decode`
     gave."""
     found: dict[int, Tensor] = {}
@@ -71,12 +76,13 @@ def synthesise_batch(batch: Sequence[Latents | Tensor], codec: Codec) -> list[Te
         if isinstance(entry, Latents):
             by_model.setdefault(entry.header.model_id, []).append(index)
         else:
-            found[index] = entry.to(codec.device)
+            found[index] = torch.from_numpy(entry).to(codec.device)
     with codec._running():
         for model_id, indexes in by_model.items():
             entries = [entry for index in indexes if isinstance(entry := batch[index], Latents)]
             pipeline = codec.pipeline_for(model_id)
-            pictures = synthesise(pipeline, [e.header for e in entries], [e.y_hat for e in entries])
+            latents = [torch.from_numpy(entry.y_hat) for entry in entries]
+            pictures = synthesise(pipeline, [entry.header for entry in entries], latents)
             found.update(zip(indexes, (picture.permute(2, 0, 1) for picture in pictures), strict=True))
     return [found[index] for index in range(len(batch))]
 
@@ -85,7 +91,8 @@ class _Rows:
     """A dataset whose pictures are decoded half-way; what workers hold."""
 
     def __init__(self, dataset: Dataset) -> None:
-        self.dataset = dataset
+        self.dataset = copy.copy(dataset)
+        self.dataset.transform = None  # it may be one that other processes cannot be sent
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -93,10 +100,12 @@ class _Rows:
     def __getitem__(self, index: int) -> Any:
         return self.__getitems__([index])[0]
 
-    def __getitems__(self, indexes: Sequence[int]) -> list[tuple[Latents | Tensor, dict[str, Any]]]:
+    def __getitems__(self, indexes: Sequence[int]) -> list[tuple[Latents | Samples, dict[str, Any]]]:
         files = [self.dataset.read(index) for index in indexes]
         values = [self.dataset.values(index) for index in indexes]
-        return list(zip(entropy_decode(files, self.dataset.limits), values, strict=True))
+        places = [self.dataset.locate(index) for index in indexes]
+        decode = functools.partial(entropy_decode, limits=self.dataset.limits)
+        return list(zip(decode_named(decode, places, files), values, strict=True))
 
 
 def _as_it_is(batch: Any) -> Any:
@@ -139,9 +148,10 @@ def _stacked(pictures: list[Any]) -> Any:
 
 def _column(values: list[Any], device: str) -> Any:
     """A tensor of numbers, a list of anything else."""
-    for kind, dtype in ((bool, torch.bool), (int, torch.int64), (float, torch.float32)):
+    for kind, dtype in ((bool, torch.bool), (int, torch.int64), (float, torch.float64)):
         if all(type(value) is kind for value in values):
-            return torch.tensor(values, dtype=dtype, device=device)
+            with contextlib.suppress(OverflowError, ValueError, RuntimeError):  # beyond 64 bits
+                return torch.tensor(values, dtype=dtype, device=device)
     return values
 
 
@@ -156,7 +166,8 @@ def loader(
     **options: Any,
 ) -> Loader:
     """Batches of a dataset, as dicts: the pictures N×C×H×W uint8 on `device` where they are of one size, a
-    list of C×H×W where not; columns of numbers as tensors, others as lists.
+    list of C×H×W where not; columns of numbers as tensors (int64, float64, bool), others as lists, and so are
+    those of a batch in which a number is missing.
 
     Args:
         dataset: its own `transform` is not used here.
@@ -169,6 +180,8 @@ def loader(
     """
     if not isinstance(dataset, Dataset):
         raise TypeError(f"dataset must be a codec.Dataset, not {type(dataset).__name__}")
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"batch_size must be an integer from 1 on, not {batch_size!r}")
     if "collate_fn" in options:
         raise TypeError("collate_fn is the loader's own: use transform, or DataLoader on the dataset itself")
     rows: Any = _Rows(dataset)

@@ -26,7 +26,8 @@ def verify(
     """
     folder = Path(path)
     sums = read_sums(folder) if folder.is_dir() else {}
-    names = sorted(file.name for file in folder.glob("*.parquet")) if folder.is_dir() else [""]
+    found = folder.glob("*.parquet") if folder.is_dir() else [Path()]
+    names = sorted(file.name for file in found if not file.name.startswith((".", "_")))
     for name in sorted(sums.keys() - set(names)):
         yield f"{name}: missing"
     if not names:
@@ -43,10 +44,11 @@ def verify(
         elif sums:
             yield f"{name}: not in the list of digests"
         yield from _check_rows(file, sound, decode, progress)
-    try:
-        Dataset(path)
-    except CodecError as error:
-        yield str(error)
+    if sums.keys() <= set(names):
+        try:
+            Dataset(path)
+        except CodecError as error:
+            yield str(error)
 
 
 def _check_rows(file: Path, sound: bool, decode: bool, progress: Callable[[int], None]) -> Iterator[str]:

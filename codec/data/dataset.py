@@ -247,7 +247,7 @@ def _open_shards(path: Path, partial: bool) -> list[Shard]:
 
 def _check_numbers(shards: list[Shard], total: int | None, partial: bool) -> None:
     """`FormatError` if a shard is there twice or, unless `partial`, is missing."""
-    there = {}
+    there: dict[int, Shard] = {}
     for shard in shards:
         if shard.account is None:
             raise FormatError(f"{shard.path.name} does not say which shard it is")
@@ -258,6 +258,6 @@ def _check_numbers(shards: list[Shard], total: int | None, partial: bool) -> Non
     if len(there) < wanted and not partial:
         lacking = next(number for number in itertools.count() if number not in there)
         raise FormatError(
-            f"{wanted - len(there)} of {wanted} shards are missing, number {lacking} the first: pack to the end, "
-            "or open it as partial"
+            f"{wanted - len(there)} of {wanted} shards are missing, number {lacking} the first: pack to the "
+            "end, or open it as partial"
         )

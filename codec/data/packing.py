@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import codec.image_files
-from codec import container
+from codec import container, registry
 from codec.api import Codec, quality_level
-from codec.data.shards import Account, Settings, Shard, ShardWriter
+from codec.data.shards import Account, Settings, Shard, ShardWriter, pyarrow, writer_schema
 from codec.data.sources import Item, Source, open_source
 from codec.effort import DEFAULT_EFFORT, check_effort
 from codec.errors import CodecError, FormatError, NotKept
@@ -135,19 +135,21 @@ def pack(
     shards = None if count is None else -(-count // shard_rows)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    settings = _settings(opened, worker, level, effort, shards)
-    packer = _Packer(folder, opened, settings, worker, level, limits, metadata, shard_rows)
+    settings = Settings(
+        column=opened.column, quality=level * 100 / container.MAX_LEVEL, effort=int(effort),
+        model=worker.model_id, weights_sha256=worker.weights_sha256, package=__version__, shards=shards,
+        shard_rows=shard_rows, metadata=metadata, max_pixels=limits.max_pixels,
+    )
+    packer = _Packer(folder, opened, settings, worker, limits)
     if bare:
         packer.find_rows()
     return packer.run(part, progress or (lambda report: None))
 
 
-def _settings(source: Source, worker: Codec, level: int, effort: int, shards: int | None) -> Settings:
-    return Settings(
-        column=source.column, quality=level * 100 / container.MAX_LEVEL, effort=int(effort),
-        model=worker.model_id, weights_sha256=worker.weights_sha256, package=__version__, shards=shards,
-    )
-
+_BAD = (
+    CodecError, OSError, ValueError, TypeError, KeyError, ArithmeticError, RuntimeError, MemoryError
+)
+"""What a picture that cannot be taken raises, in Pillow, in pyarrow or here."""
 
 _Entry = tuple[Picture | bytes, Metadata]
 """A picture to compress and its metadata, or a `.cae` file to take as it is."""
@@ -157,18 +159,13 @@ class _Packer:
     """One call of `pack`."""
 
     def __init__(
-        self, folder: Path, source: Source, settings: Settings, worker: Codec, level: int, limits: Limits,
-        metadata: bool, shard_rows: int,
+        self, folder: Path, source: Source, settings: Settings, worker: Codec, limits: Limits
     ) -> None:
         self.folder = folder
         self.source = source
         self.settings = settings
         self.worker = worker
-        self.level = level
         self.limits = limits
-        self.metadata = metadata
-        self.shard_rows = shard_rows
-        self.peeked: list[Item] = []
 
     def find_rows(self) -> None:
         """Take what most of the first pictures have in common for that of all rows."""
@@ -184,7 +181,8 @@ class _Packer:
         if not shapes:
             raise FormatError("none of the first pictures fits a bare row: pack whole files")
         height, width, channels = shapes.most_common(1)[0][0]
-        rows = RowFormat(bytes.fromhex(self.worker.model_id), self.level, height, width, channels)
+        level = quality_level(self.settings.quality)
+        rows = RowFormat(bytes.fromhex(self.worker.model_id), level, height, width, channels)
         self.settings = dataclasses.replace(self.settings, rows=rows)
 
     def run(self, part: tuple[int, int], progress: Callable[[Report], None]) -> Report:
@@ -201,12 +199,12 @@ class _Packer:
                     finished[number] = account
             count = self.source.count() or 0
             report.to_do = sum(
-                min(self.shard_rows, count - number * self.shard_rows)
+                min(self.settings.shard_rows, count - number * self.settings.shard_rows)
                 for number in numbers if number not in finished
             )
-        sums = _Sums(self.folder)
         for number in numbers:
             account = finished.get(number) if total is not None else self._finished(number)
+            there = account is not None
             if account is None:
 
                 def told(pixels: int, bytes_in: int, bytes_out: int, items: int) -> None:
@@ -221,15 +219,23 @@ class _Packer:
                 account = self._write(number, told)
                 if account is None:  # the end of an iterable
                     break
-            else:
-                report.skipped += 1
-            sums.add(_name(number))
+            report.skipped += there
+            add_sum(self.folder, _name(number), fresh=not there)
             report.add(account)
             report.seconds = time.monotonic() - started
             progress(report)
-            if total is None and account.items < self.shard_rows:
+            if total is None and account.items < self.settings.shard_rows:
+                self._check_end(number, account)
                 break
         return report
+
+    def _check_end(self, number: int, account: Account) -> None:
+        """`FormatError` if an iterable goes on after its last shard, which was made when it did not."""
+        after = number * self.settings.shard_rows + account.items
+        if next(self.source.items(after, after + 1), None) is not None:
+            raise FormatError(
+                f"the source goes on after what {_name(number)} was made of: delete it, and pack again"
+            )
 
     def _finished(self, number: int) -> Account | None:
         """What a shard that is there says; `FormatError` if it is not what this call would write."""
@@ -244,22 +250,29 @@ class _Packer:
             ours, others = vars(self.settings), vars(theirs)
             changed = [f"{key} {others[key]}, not {ours[key]}" for key in ours if others[key] != ours[key]]
             raise FormatError(f"{path.name} was packed with {'; '.join(changed)}: pack into another folder")
-        start = number * self.shard_rows
-        if shard.account.source != self.source.digest(start, start + self.shard_rows):
+        wanted = writer_schema(self.settings, self.source.fields)
+        if not shard.schema.equals(wanted) or {**shard.features, **self.source.features} != shard.features:
+            raise FormatError(
+                f"{path.name} has other columns or classes than the source: pack into another folder"
+            )
+        start = number * self.settings.shard_rows
+        if shard.account.source != self.source.digest(start, start + self.settings.shard_rows):
             raise FormatError(
                 f"the source is not what {path.name} was made of: delete it, or pack into another folder"
             )
         return shard.account
 
     def _write(self, number: int, told: Callable[[int, int, int, int], None]) -> Account | None:
-        start = number * self.shard_rows
-        account = Account(number=number, source=self.source.digest(start, start + self.shard_rows))
-        items = self.source.items(start, start + self.shard_rows)
+        start = number * self.settings.shard_rows
+        account = Account(number=number, source=self.source.digest(start, start + self.settings.shard_rows))
+        items = self.source.items(start, start + self.settings.shard_rows)
         first = next(items, None)
         if first is None:
             return None
         target = self.folder / _name(number)
         with _only_one(self.folder / f".{target.name}.lock"):
+            if target.exists():  # another process has just written it
+                raise FormatError(f"{target.name} was written by another process: pack again to go on")
             for left in self.folder.glob(f".{target.name}-*.tmp"):  # by a process that was killed
                 left.unlink()
             self._write_rows(target, itertools.chain([first], items), account, told)
@@ -293,14 +306,15 @@ class _Packer:
                 with warnings.catch_warnings(record=True) as caught:
                     warnings.simplefilter("ignore")
                     warnings.simplefilter("always", NotKept)
+                    self._check_columns(item)
                     content = item.load()
                     account.bytes_in += len(content) if isinstance(content, bytes) else 0
                     picture, about = self._read(content)
-            except (CodecError, OSError, ValueError, TypeError, MemoryError) as error:
+            except _BAD as error:
                 account.failures.append(_failure(item, error))
                 continue
             notes = {f"NotKept: {warning.message}" for warning in caught}
-            if about and not self.metadata:
+            if about and not self.settings.metadata:
                 notes |= {f"{name} left out" for name in about.names}
                 about = Metadata()
             for note in notes:
@@ -317,12 +331,25 @@ class _Packer:
                 batch, pixels = [], 0
         yield batch
 
+    def _check_columns(self, item: Item) -> None:
+        """Raise what writing the row would."""
+        if item.path is not None:
+            item.path.encode()
+        for field in self.source.fields:
+            if item.columns.get(field.name) is not None:
+                pyarrow().scalar(item.columns[field.name], field.type)
+
     def _read(self, content: Any) -> _Entry:
         """A picture and its metadata, or a `.cae` file as it is."""
         if isinstance(content, (bytes, bytearray, memoryview)):
             data = bytes(content)
             if data.startswith(container.SIGNATURE):
-                container.read(memoryview(data)).check_payloads()
+                file = container.read(memoryview(data))
+                file.check_payloads()
+                header = file.header
+                self.limits.check(header.height, header.width)
+                if not header.stored and header.model_id.hex() != self.worker.model_id:
+                    registry.by_id(header.model_id)
                 return data, Metadata()
             return codec.image_files.read_image(io.BytesIO(data), self.limits)
         return to_picture(content, self.limits), Metadata()
@@ -379,21 +406,16 @@ def _name(number: int) -> str:
     return f"shard-{number:05d}.parquet"
 
 
-class _Sums:
-    """The file of the shards' digests: a line each, added when a shard is done."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def add(self, name: str) -> None:
-        path = self._folder / SUMS
-        if name in read_sums(self._folder):
+def add_sum(folder: Path, name: str, fresh: bool) -> None:
+    """Note a shard's digest, in place of an older one if it is `fresh`; other processes may do the same."""
+    with _locked(folder):
+        sums = read_sums(folder)
+        if name in sums and not fresh:
             return
-        with open(self._folder / name, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        # One short write at the end: other parts may be doing the same.
-        with open(path, "ab", buffering=0) as sums:
-            sums.write(f"{digest}  {name}\n".encode())
+        with open(folder / name, "rb") as file:
+            sums[name] = hashlib.file_digest(file, "sha256").hexdigest()
+        lines = "".join(f"{digest}  {shard}\n" for shard, digest in sorted(sums.items()))
+        write_atomically(folder / SUMS, lines.encode())
 
 
 def read_sums(folder: Path) -> dict[str, str]:
@@ -403,6 +425,22 @@ def read_sums(folder: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Wait for the lock of a folder, and hold it."""
+    try:
+        import fcntl
+    except ImportError:  # not on this system
+        yield
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(number)
 
 
 @contextlib.contextmanager
@@ -416,8 +454,12 @@ def _only_one(path: Path) -> Iterator[None]:
     with open(path, "wb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Who had the lock may have removed the file since it was opened here.
+            held = path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
         except OSError:
-            raise FormatError(f"{path.name[1:-5]} is being written by another process") from None
+            held = False
+        if not held:
+            raise FormatError(f"{path.name[1:-5]} is being written by another process")
         try:
             yield
         finally:

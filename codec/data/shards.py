@@ -100,8 +100,9 @@ class Settings:
 _KINDS: dict[str, tuple[type, ...]] = {
     "column": (str,), "quality": (int, float), "effort": (int,), "model": (str,), "weights_sha256": (str,),
     "package": (str,), "shards": (int, type(None)), "shard_rows": (int,), "metadata": (bool,),
-    "max_pixels": (int,), "rows": (RowFormat, type(None)), "number": (int,), "source": (str,), "items": (int,),
-    "pixels": (int,), "bytes_in": (int,), "bytes_out": (int,), "failures": (list,), "notes": (dict,),
+    "max_pixels": (int,), "rows": (RowFormat, type(None)), "number": (int,), "source": (str,),
+    "items": (int,), "pixels": (int,), "bytes_in": (int,), "bytes_out": (int,), "failures": (list,),
+    "notes": (dict,),
 }
 """Types of the fields of `Settings` and `Account`."""
 
@@ -166,6 +167,13 @@ def _object(text: bytes, what: str) -> dict[str, Any]:
     return fields
 
 
+def writer_schema(settings: Settings, fields: list[Any]) -> Any:
+    """The columns of a shard, without metadata."""
+    pa = pyarrow()
+    image = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
+    return pa.schema([pa.field(settings.column, image), *fields])
+
+
 class ShardWriter:
     """Writes rows into a file that is open; its context ends the file. `fields` are the user's columns."""
 
@@ -173,10 +181,8 @@ class ShardWriter:
         self, file: BinaryIO, settings: Settings, fields: list[Any], features: dict[str, Any]
     ) -> None:
         pa = pyarrow()
-        image = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
-        self._schema = pa.schema(
-            [pa.field(settings.column, image), *fields],
-            metadata={SCHEMA_KEY: settings.to_json(), FEATURES_KEY: _features(settings, features)},
+        self._schema = writer_schema(settings, fields).with_metadata(
+            {SCHEMA_KEY: settings.to_json(), FEATURES_KEY: _features(settings, features)}
         )
         column = f"{settings.column}.bytes"
         paths = f"{settings.column}.path"
@@ -482,5 +488,7 @@ def refused_by_name(path: Path) -> Generator[None, None, None]:
         raise FormatError(f"{path.name} is not a shard that can be read: {error}") from None
 
 
-_STRANGE = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
+_STRANGE = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError
+)
 """What comes of reading files that lie about themselves."""

@@ -272,8 +272,9 @@ class TarSource:
         self.ignored = self._index.ignored
         kinds = {"cls": ("label", pa.int64()), "txt": ("txt", pa.string()), "json": ("json", pa.string())}
         self._columns: dict[str, tuple[str, Any]] = {}
-        taken = {self.column, *(kinds[extension][0] for extension in self._index.extensions if extension in kinds)}
-        for extension in self._index.extensions:
+        found = self._index.extensions
+        taken = {self.column, *(kinds[extension][0] for extension in found if extension in kinds)}
+        for extension in found:
             name, kind = kinds.get(extension, (extension.replace(".", "_"), pa.binary()))
             while extension not in kinds and name in taken:
                 name += "_"

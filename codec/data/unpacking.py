@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -37,15 +39,17 @@ def unpack(
 
     `suffix` is that of a format that `codec.decode` writes, or ".cae" for the files as they are. Names that
     would lead out of the folder, or that two pictures share, are replaced by numbers. Existing files are an
-    error unless `force`.
+    error unless `force`. Columns of bytes are written in base64.
     """
     suffix = suffix.lower()
     if suffix != EXTENSION:
         check_suffix(suffix)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
+    if dataset.columns and (folder / METADATA).exists() and not force:
+        raise FileExistsError(17, "exists already", os.fspath(folder / METADATA))
     failures: list[dict[str, str]] = []
-    taken: set[str] = set()
+    taken: set[str] = {METADATA}
     lines: list[bytes] = []
     for index, (path, data, columns) in enumerate(_tolerant(dataset, failures)):
         name = _name(path, index, suffix, taken)
@@ -61,7 +65,8 @@ def unpack(
         except (CodecError, OSError, ValueError) as error:
             failures.append({"path": name, "error": _text(error)})
             continue
-        lines.append((json.dumps({"file_name": name, **_plain(columns, dataset)}) + "\n").encode())
+        about = {**_plain(columns, dataset, "file_name"), "file_name": name}
+        lines.append((json.dumps(about) + "\n").encode())
         progress(1, target.stat().st_size)
     if dataset.columns and lines:
         write_atomically(folder / METADATA, lines)
@@ -97,7 +102,7 @@ def export(
                 members = {EXTENSION[1:]: data}
                 if type(columns.get("label")) is int:
                     members["cls"] = str(columns["label"]).encode()
-                members["json"] = json.dumps({"path": path, **_plain(columns, dataset)}).encode()
+                members["json"] = json.dumps({**_plain(columns, dataset, "path"), "path": path}).encode()
                 add_sample(tar, f"{index:09d}", members)
                 progress(1, len(data))
     return failures
@@ -128,27 +133,31 @@ def _name(path: str | None, index: int, suffix: str, taken: set[str]) -> str:
         name = str(pure.with_suffix(suffix))
         if name in taken:
             name = f"{pure}{suffix}"
-    if name in taken or name == METADATA:
-        name = number
+    for attempt in itertools.count(1):
+        if name not in taken:
+            break
+        name = number if attempt == 1 else f"{index:08d}_{attempt}{suffix}"
     taken.add(name)
     return name
 
 
-def _plain(columns: dict[str, Any], dataset: Dataset) -> dict[str, Any]:
-    """Columns as JSON takes them, with the label's name."""
-    found = {name: value if _is_plain(value) else repr(value) for name, value in columns.items()}
+def _plain(columns: dict[str, Any], dataset: Dataset, ours: str) -> dict[str, Any]:
+    """Columns as JSON takes them, with the label's name; one that is called as `ours` gets a _."""
+    found = {f"{name}_" if name == ours else name: _json_of(value) for name, value in columns.items()}
     classes, label = dataset.classes, columns.get("label")
     if classes and type(label) is int and 0 <= label < len(classes):
         found["label_name"] = classes[label]
     return found
 
 
-def _is_plain(value: Any) -> bool:
+def _json_of(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
     try:
         json.dumps(value)
     except (TypeError, ValueError):
-        return False
-    return True
+        return str(value)
+    return value
 
 
 def _text(error: Exception) -> str:
