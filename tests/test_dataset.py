@@ -536,8 +536,10 @@ def test_damaged_rows_are_named(packed: Path, tmp_path: Path) -> None:
 
 
 def rewritten(path: Path, metadata: dict[bytes, bytes]) -> None:
+    """Write a shard anew, with all of its metadata but what is given."""
     table = pq.read_table(path)
-    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, **metadata}), path)
+    own = {b"codec.shard": pq.read_metadata(path).metadata[b"codec.shard"]}
+    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, **own, **metadata}), path)
 
 
 @pytest.mark.parametrize(

@@ -316,14 +316,18 @@ def test_features_that_are_none_do_no_harm(packed: Path, tmp_path: Path) -> None
 
 
 def test_rows_that_moved_are_found(packed: Path, tmp_path: Path) -> None:
-    """Uncompressed as we write them, but a page each, or in another order."""
-    path = tmp_path / "x.parquet"
-    table = pq.read_table(packed / "shard-00000.parquet")
-    options = {"compression": "none", "use_dictionary": False}
+    """Uncompressed as we write them, with the footer's own part, but a page each, or in another order."""
+    path, original = tmp_path / "x.parquet", packed / "shard-00000.parquet"
+    table = pq.read_table(original)
+    own = {b"codec.shard": pq.read_metadata(original).metadata[b"codec.shard"]}
+    table = table.replace_schema_metadata({**table.schema.metadata, **own})
+    options = {"compression": "none", "use_dictionary": False, "write_batch_size": 1}
     encoding = {"image.bytes": "DELTA_LENGTH_BYTE_ARRAY"}
     for changed in (table, table.take(list(range(7, -1, -1)))):
         pq.write_table(changed, path, column_encoding=encoding, max_rows_per_page=1, **options)
         dataset = codec.Dataset(path)
+        assert len(dataset.shards[0]._find_starts()) == 8
+        assert dataset.shards[0]._place(0) is None
         wanted = changed["image"].to_pylist()
         assert [dataset.read(row) for row in range(8)] == [image["bytes"] for image in wanted]
 
