@@ -610,6 +610,13 @@ def test_wrong_options_write_nothing(
     assert not (tmp_path / "set").exists()
 
 
+def test_not_into_itself(packed: Path) -> None:
+    before = contents(packed)
+    with pytest.raises(ValueError, match="into itself"):
+        codec.data.pack(packed, packed)
+    assert contents(packed) == before
+
+
 def test_sums_are_those_of_sha256sum(packed: Path) -> None:
     for line in (packed / SUMS).read_text().splitlines():
         digest, name = line.split("  ")

@@ -134,6 +134,8 @@ def pack(
     worker = Codec(model=model, device=device, threads=threads)
     shards = None if count is None else -(-count // shard_rows)
     folder = Path(out)
+    if isinstance(source, (str, os.PathLike)) and folder.exists() and folder.samefile(source):
+        raise ValueError("a folder cannot be packed into itself")
     folder.mkdir(parents=True, exist_ok=True)
     settings = Settings(
         column=opened.column, quality=level * 100 / container.MAX_LEVEL, effort=int(effort),
