@@ -27,7 +27,7 @@ import codec
 import codec.data
 from codec import container
 from codec.data import shards
-from codec.data.packing import SUMS
+from codec.data.sums import SUMS
 from codec.decoding import is_simple
 from tests.pictures import textured
 from tests.test_dataset import make_tree, picture, rewritten

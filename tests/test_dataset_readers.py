@@ -22,7 +22,8 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_hugging_face(packed: Path, tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     codec.register_pillow()
     datasets.disable_progress_bars()
     names = [str(path) for path in sorted(packed.glob("*.parquet"))]
@@ -46,7 +47,8 @@ def test_hugging_face(packed: Path, tmp_path: Path) -> None:
 # webdataset leaves its files open.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 def test_webdataset(packed: Path, tmp_path: Path) -> None:
-    wds = pytest.importorskip("webdataset")
+    import webdataset as wds
+
     ours = codec.Dataset(packed)
     codec.data.export(ours, tmp_path, samples=24)
     samples = list(
@@ -61,6 +63,7 @@ def test_webdataset(packed: Path, tmp_path: Path) -> None:
 
 
 def test_pyarrow_and_duckdb(packed: Path) -> None:
+    import duckdb
     import pyarrow.dataset
     import pyarrow.parquet as pq
 
@@ -71,16 +74,16 @@ def test_pyarrow_and_duckdb(packed: Path) -> None:
     assert table.schema.metadata[b"codec"].startswith(b"{")
     assert pyarrow.dataset.dataset(packed).count_rows() == 24
 
-    duckdb = pytest.importorskip("duckdb")
     what = "label, count(*), sum(octet_length(image.bytes))"
     query = f"select {what} from '{packed}/*.parquet' group by label order by 1"
     sizes = [0, 0]
     for index in range(24):
         sizes[ours.values(index)["label"]] += len(ours.read(index))
-    assert duckdb.sql(query).fetchall() == [(0, 12, sizes[0]), (1, 12, sizes[1])]
-    (first,) = duckdb.sql(f"select image.bytes from '{packed}/shard-00000.parquet' limit 1").fetchall()
+    connection = duckdb.connect()
+    assert connection.execute(query).fetchall() == [(0, 12, sizes[0]), (1, 12, sizes[1])]
+    (first,) = connection.execute(f"select image.bytes from '{packed}/shard-00000.parquet' limit 1").fetchall()
     assert bytes(first[0]) == ours.read(0)
-    keys = duckdb.sql(f"select key from parquet_kv_metadata('{packed}/shard-00000.parquet')").fetchall()
+    keys = connection.execute(f"select key from parquet_kv_metadata('{packed}/shard-00000.parquet')").fetchall()
     assert {b"codec", b"codec.shard", b"huggingface"} <= {bytes(key) for (key,) in keys}
 
 

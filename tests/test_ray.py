@@ -177,7 +177,8 @@ def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_datasets_map(stacked: Any) -> None:
     """Hugging Face's `map` hands out lists, and takes what `Compress` returns for its own feature `Image`."""
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     files = [{"bytes": png(picture), "path": f"{row}.png"} for row, picture in enumerate(stacked)]
     features = datasets.Features({"image": datasets.Image(decode=False)})
     rows = datasets.Dataset.from_dict({"image": files}, features=features)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from codec.api import shared_codec
 from codec.data.dataset import Dataset
-from codec.data.packing import read_sums
+from codec.data.sums import read_sums
 from codec.errors import CodecError, FormatError
 from codec.reading import verify as verify_file
 

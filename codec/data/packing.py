@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
-import hashlib
 import io
 import itertools
 import json
@@ -16,23 +15,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import codec.image_files
 from codec import container, registry
 from codec.api import Codec, quality_level
 from codec.data.shards import Account, Settings, Shard, ShardWriter, pyarrow, writer_schema
 from codec.data.sources import Item, Source, open_source
+from codec.data.sums import add_sum, only_one
 from codec.effort import DEFAULT_EFFORT, check_effort
 from codec.errors import CodecError, FormatError, NotKept
 from codec.files import replacing, write_atomically
 from codec.image import Picture, to_picture
+from codec.image_files import read_image
 from codec.limits import DEFAULT as DEFAULT_LIMITS
 from codec.limits import Limits
 from codec.metadata import Metadata
 from codec.rows import TILE_SIZE, RowFormat
 from codec.version import __version__
-
-SUMS = "_SHA256SUMS"
-"""Digests of the shards, as `sha256sum -c` reads them. To most readers a name with _ in front is no data."""
 
 SHARD_ROWS = 4096
 
@@ -272,7 +269,7 @@ class _Packer:
         if first is None:
             return None
         target = self.folder / _name(number)
-        with _only_one(self.folder / f".{target.name}.lock"):
+        with only_one(self.folder / f".{target.name}.lock"):
             if target.exists():  # another process has just written it
                 raise FormatError(f"{target.name} was written by another process: pack again to go on")
             for left in self.folder.glob(f".{target.name}-*.tmp"):  # by a process that was killed
@@ -353,7 +350,7 @@ class _Packer:
                 if not header.stored and header.model_id.hex() != self.worker.model_id:
                     registry.by_id(header.model_id)
                 return data, Metadata()
-            return codec.image_files.read_image(io.BytesIO(data), self.limits)
+            return read_image(io.BytesIO(data), self.limits)
         return to_picture(content, self.limits), Metadata()
 
     def _encode(self, entries: list[_Entry]) -> list[bytes | Exception]:
@@ -406,67 +403,6 @@ def _failure(item: Item, error: BaseException) -> dict[str, str]:
 
 def _name(number: int) -> str:
     return f"shard-{number:05d}.parquet"
-
-
-def add_sum(folder: Path, name: str, fresh: bool) -> None:
-    """Note a shard's digest, in place of an older one if it is `fresh`; other processes may do the same."""
-    with _locked(folder):
-        sums = read_sums(folder)
-        if name in sums and not fresh:
-            return
-        with open(folder / name, "rb") as file:
-            sums[name] = hashlib.file_digest(file, "sha256").hexdigest()
-        lines = "".join(f"{digest}  {shard}\n" for shard, digest in sorted(sums.items()))
-        write_atomically(folder / SUMS, lines.encode())
-
-
-def read_sums(folder: Path) -> dict[str, str]:
-    """Digest of each shard that has one."""
-    try:
-        lines = (folder / SUMS).read_text("utf-8", "replace").splitlines()
-    except FileNotFoundError:
-        return {}
-    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Wait for the lock of a folder, and hold it."""
-    try:
-        import fcntl
-    except ImportError:  # not on this system
-        yield
-        return
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(number, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(number)
-
-
-@contextlib.contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    """Hold a lock; `FormatError` if another process has it. What a killed process leaves does not lock."""
-    try:
-        import fcntl
-    except ImportError:  # not on this system
-        yield
-        return
-    with open(path, "wb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Who had the lock may have removed the file since it was opened here.
-            held = path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
-        except OSError:
-            held = False
-        if not held:
-            raise FormatError(f"{path.name[1:-5]} is being written by another process")
-        try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):
-                path.unlink()
 
 
 def write_report(report: Report, path: str | os.PathLike[str]) -> None:

@@ -77,7 +77,7 @@ class Cae(Settings, ArrayBytesCodec):
         check_rank(chunk)
 
     def compute_encoded_size(self, input_byte_length: int, chunk_spec: ArraySpec) -> int:
-        """Not known before a chunk is encoded: `NotImplementedError`."""
+        """`NotImplementedError`, as Zarr expects where `is_fixed_size` is false: it does not ask then."""
         raise NotImplementedError("the size of a chunk depends on its pictures")
 
     async def encode(
