@@ -79,11 +79,12 @@ def test_pyarrow_and_duckdb(packed: Path) -> None:
     sizes = [0, 0]
     for index in range(24):
         sizes[ours.values(index)["label"]] += len(ours.read(index))
-    connection = duckdb.connect()
-    assert connection.execute(query).fetchall() == [(0, 12, sizes[0]), (1, 12, sizes[1])]
-    (first,) = connection.execute(f"select image.bytes from '{packed}/shard-00000.parquet' limit 1").fetchall()
+    run = duckdb.connect().execute
+    first_shard = f"{packed}/shard-00000.parquet"
+    assert run(query).fetchall() == [(0, 12, sizes[0]), (1, 12, sizes[1])]
+    (first,) = run(f"select image.bytes from '{first_shard}' limit 1").fetchall()
     assert bytes(first[0]) == ours.read(0)
-    keys = connection.execute(f"select key from parquet_kv_metadata('{packed}/shard-00000.parquet')").fetchall()
+    keys = run(f"select key from parquet_kv_metadata('{first_shard}')").fetchall()
     assert {b"codec", b"codec.shard", b"huggingface"} <= {bytes(key) for (key,) in keys}
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from codec.api import shared_codec
-from codec.data.shards import Settings, Shard, refused_by_name
+from codec.data.layout import Settings, refused_by_name
+from codec.data.shards import Shard
 from codec.errors import CodecError, FormatError
 from codec.image import Samples
 from codec.limits import DEFAULT as DEFAULT_LIMITS
@@ -118,7 +119,7 @@ class Dataset:
 
     def column(self, name: str) -> Any:
         """A whole column, as pyarrow's `ChunkedArray`."""
-        from codec.data.shards import pyarrow
+        from codec.data.layout import pyarrow
 
         if name not in self.columns:
             raise KeyError(f"no column {name!r} (there are: {', '.join(self.columns) or 'none'})")

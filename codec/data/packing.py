@@ -17,7 +17,8 @@ from typing import Any
 
 from codec import container, registry
 from codec.api import Codec, quality_level
-from codec.data.shards import Account, Settings, Shard, ShardWriter, pyarrow, writer_schema
+from codec.data.layout import Account, Settings, pyarrow, writer_schema
+from codec.data.shards import Shard, ShardWriter
 from codec.data.sources import Item, Source, open_source
 from codec.data.sums import add_sum, only_one
 from codec.effort import DEFAULT_EFFORT, check_effort

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from codec import raster
 from codec.api import EXTENSION
-from codec.data.shards import (
+from codec.data.layout import (
     FEATURES_KEY,
     SCHEMA_KEY,
     Settings,

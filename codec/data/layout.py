@@ -1,0 +1,239 @@
+"""What shards say of themselves: settings, accounts, features and columns; and pyarrow's errors by name.
+
+What comes from a file is checked here before anything rests on it: types, sizes, the column of pictures.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import dataclasses
+import json
+import zlib
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.errors import FormatError, UnsupportedVersion
+from codec.extras import missing
+from codec.rows import RowFormat
+
+VERSION = 1
+
+SCHEMA_KEY, SHARD_KEY, FEATURES_KEY = b"codec", b"codec.shard", b"huggingface"
+
+
+def pyarrow() -> Any:
+    """The library; raises `MissingExtra`."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise missing("pyarrow", "data") from error
+    return pyarrow
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How a dataset was packed: what all its shards share."""
+
+    column: str
+    """Name of the column of pictures."""
+    quality: float
+    effort: int
+    model: str
+    """Id of the model, twelve hexadecimal digits."""
+    weights_sha256: str
+    package: str
+    """Version of this package."""
+    shards: int | None
+    """Shards in all; None if that was not known."""
+    shard_rows: int
+    """Items of the source in a shard."""
+    metadata: bool
+    """Whether ICC profiles, EXIF and XMP were kept."""
+    max_pixels: int
+    """Larger pictures were taken for bad."""
+    rows: RowFormat | None = None
+    """What bare rows share; None for whole files."""
+
+    def to_json(self) -> bytes:
+        fields = {"version": VERSION, **dataclasses.asdict(self)}
+        fields["rows"] = None if self.rows is None else self.rows.as_dict()
+        return json.dumps(fields, sort_keys=True).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Settings:
+        """Raises `UnsupportedVersion` or `FormatError`."""
+        fields = _object(text, "the schema's metadata")
+        if fields.pop("version", None) != VERSION:
+            raise UnsupportedVersion("a dataset of another version than this package reads")
+        rows = fields.pop("rows", None)
+        try:
+            found = cls(**fields, rows=None if rows is None else RowFormat.from_dict(rows))
+        except TypeError as error:
+            raise FormatError(f"the schema's metadata: {error}") from None
+        _check_types(found, "the schema's metadata")
+        return found
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "column": (str,), "quality": (int, float), "effort": (int,), "model": (str,), "weights_sha256": (str,),
+    "package": (str,), "shards": (int, type(None)), "shard_rows": (int,), "metadata": (bool,),
+    "max_pixels": (int,), "rows": (RowFormat, type(None)), "number": (int,), "source": (str,),
+    "items": (int,), "pixels": (int,), "bytes_in": (int,), "bytes_out": (int,), "failures": (list,),
+    "notes": (dict,),
+}
+"""Types of the fields of `Settings` and `Account`."""
+
+
+def _check_types(found: Settings | Account, what: str) -> None:
+    """`FormatError` for a field of another type, or below zero."""
+    for name, value in vars(found).items():
+        wrong = type(value) not in _KINDS[name] or (isinstance(value, (int, float)) and not value >= 0)
+        if wrong:
+            raise FormatError(f"{what}: {name} is {value!r}")
+
+
+@dataclasses.dataclass
+class Account:
+    """What a shard says of itself."""
+
+    number: int = 0
+    source: str = ""
+    """Digest of the part of the source that it was made from; "" if that has none."""
+    items: int = 0
+    """Pictures of the source that it stands for, bad ones counted."""
+    pixels: int = 0
+    bytes_in: int = 0
+    """Bytes of the pictures' files in the source."""
+    bytes_out: int = 0
+    """Bytes of the pictures here."""
+    failures: list[dict[str, str]] = dataclasses.field(default_factory=list)
+    """`path` and `error` of each bad picture."""
+    notes: dict[str, int] = dataclasses.field(default_factory=dict)
+    """What was not kept, and of how many pictures."""
+
+    def to_json(self, lengths: list[int], marks: list[int]) -> bytes:
+        fields = {**dataclasses.asdict(self), "lengths": _pack_lengths(lengths), "marks": marks}
+        return json.dumps(fields, sort_keys=True).encode()
+
+
+def _pack_lengths(lengths: list[int]) -> str:
+    """Lengths as text: all lowest bytes first, deflated."""
+    planes = np.array(lengths, "<u4").view(np.uint8).reshape(-1, 4).T
+    return base64.b85encode(zlib.compress(planes.tobytes(), 9)).decode()
+
+
+def unpack_lengths(text: str, count: int) -> NDArray[np.int64] | None:
+    """The inverse; None if it is not that of so many lengths."""
+    try:
+        raw = zlib.decompressobj().decompress(base64.b85decode(text), 4 * count + 1)
+    except (ValueError, zlib.error):
+        return None
+    if len(raw) != 4 * count:
+        return None
+    planes = np.frombuffer(raw, np.uint8).reshape(4, count)
+    return np.ascontiguousarray(planes.T).view("<u4")[:, 0].astype(np.int64)
+
+
+def _object(text: bytes, what: str) -> dict[str, Any]:
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{what} is not JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise FormatError(f"{what} is not an object")
+    return fields
+
+
+def writer_schema(settings: Settings, fields: list[Any]) -> Any:
+    """The columns of a shard, without metadata."""
+    pa = pyarrow()
+    image = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
+    return pa.schema([pa.field(settings.column, image), *fields])
+
+
+def write_features(settings: Settings, features: dict[str, Any]) -> bytes:
+    """What Hugging Face's `datasets` reads: bare rows are bytes to it, whole files pictures."""
+    value = {"_type": "Value"}
+    bare = {"bytes": {"dtype": "binary", **value}, "path": {"dtype": "string", **value}}
+    image = {"_type": "Image"} if settings.rows is None else bare
+    return json.dumps({"info": {"features": {settings.column: image, **features}}}).encode()
+
+
+def read_account(text: bytes | None) -> tuple[Account | None, str | None, list[int]]:
+    """The footer's account, lengths and marks: CRC-32s of the first picture of each row group."""
+    if text is None:
+        return None, None, []
+    fields = _object(text, "the footer's metadata")
+    lengths, marks = fields.pop("lengths", None), fields.pop("marks", [])
+    if not isinstance(lengths, (str, type(None))) or not isinstance(marks, list):
+        raise FormatError("the footer's metadata: lengths or marks are none")
+    try:
+        account = Account(**fields)
+    except TypeError as error:
+        raise FormatError(f"the footer's metadata: {error}") from None
+    _check_types(account, "the footer's metadata")
+    return account, lengths, marks
+
+
+def read_features(text: bytes | None) -> dict[str, Any]:
+    """Hugging Face's description of the columns; empty if there is none."""
+    found = {} if text is None else _object(text, "the features").get("info", {})
+    features = found.get("features", {}) if isinstance(found, dict) else {}
+    return features if isinstance(features, dict) else {}
+
+
+def check_column(schema: Any, name: str) -> None:
+    """`FormatError` unless the column is there, alone, and holds bytes or a struct with `bytes`."""
+    pa = pyarrow()
+    if len(set(schema.names)) != len(schema.names):
+        raise FormatError("two columns have the same name")
+    if schema.get_field_index(name) < 0:
+        raise FormatError(f"no column {name!r}")
+    kind = schema.field(name).type
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        kind = kind.field("bytes").type
+    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        raise FormatError(f"column {name!r} holds {kind}, not pictures")
+
+
+def find_column(schema: Any, features: dict[str, Any]) -> str:
+    """The column of pictures: the one that features call `Image`, a struct with `bytes`, or binary."""
+    pa = pyarrow()
+    kinds = [
+        [name for name, about in features.items() if about == {"_type": "Image"}],
+        [f.name for f in schema if pa.types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0],
+        [f.name for f in schema if pa.types.is_binary(f.type) or pa.types.is_large_binary(f.type)],
+    ]
+    for names in kinds:
+        if len(names) == 1 and schema.get_field_index(names[0]) >= 0:
+            return str(names[0])
+        if names:
+            raise FormatError(f"more than one column may hold pictures: {', '.join(names)}; name one")
+    raise FormatError("no column holds pictures: a struct with `bytes`, or binary, is needed")
+
+
+@contextlib.contextmanager
+def refused_by_name(path: Path) -> Generator[None, None, None]:
+    """Errors of pyarrow as `FormatError` that names the shard."""
+    try:
+        yield
+    except _STRANGE as error:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
+            raise
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise FormatError(f"{path.name} is not a shard that can be read: {text}") from None
+    except Exception as error:
+        # Some of pyarrow's own errors derive from Exception alone.
+        if type(error).__module__.split(".")[0] != "pyarrow":
+            raise
+        raise FormatError(f"{path.name} is not a shard that can be read: {error}") from None
+
+_STRANGE = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError
+)
+"""What comes of reading files that lie about themselves."""
