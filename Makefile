@@ -12,7 +12,7 @@ STAMP  := $(VENV)/.installed
 .PHONY: demo test test-all bench figures lint clean
 
 demo: $(STAMP)
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m bench.demo --out demo
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m bench.studies.demo --out demo
 
 test: lint
 	$(BIN)/python -m pytest -n auto --dist worksteal
@@ -26,7 +26,7 @@ bench: $(STAMP)
 
 figures: $(STAMP)
 	$(BIN)/python -m bench "$(KODAK)" --out results/kodak
-	$(BIN)/python -m bench.figures results/kodak/json --keep
+	$(BIN)/python -m bench.suite.figures results/kodak/json --keep
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """`python -m bench`."""
 
-from .cli import bench_command
+from .suite.cli import bench_command
 
 if __name__ == "__main__":  # the measuring processes import this module under another name
     bench_command(prog_name="python -m bench")

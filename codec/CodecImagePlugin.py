@@ -28,13 +28,15 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from codec import container
 from codec.api import EXTENSION, compress, decompress
+from codec.coding.stored import unpack_metadata
+from codec.engine.reading import info_of, verify
 from codec.errors import CodecError, NotKept, TargetUnreachable
-from codec.image import Samples
+from codec.format import container
+from codec.format.header import SIGNATURE, parse_header
+from codec.format.metadata import EXIF_PREFIX, Metadata
 from codec.limits import Limits
-from codec.metadata import EXIF_PREFIX, Metadata, unpack
-from codec.reading import info_of, verify
+from codec.pictures.picture import Samples
 
 if TYPE_CHECKING:
     from PIL._imaging import PixelAccess
@@ -77,10 +79,10 @@ class CodecImageFile(ImageFile.ImageFile):
         if not _accept(data[:16]):
             raise SyntaxError("not a .cae file")
         try:
-            header, size = container.parse_header(data)
+            header, size = parse_header(data)
             info = info_of(header, size)
             # What is damaged here is left out: it shows when pixels are loaded, as any damage.
-            metadata = unpack(container.File(header, data, size), [])
+            metadata = unpack_metadata(container.File(header, data, size), [])
         except CodecError as error:
             # Not a SyntaxError: no other plugin takes the file, and this one knows what is wrong.
             raise UnidentifiedImageError(str(error)) from error
@@ -152,7 +154,7 @@ class CodecImageFile(ImageFile.ImageFile):
 
 
 def _accept(prefix: bytes) -> bool:
-    return prefix.startswith(container.SIGNATURE)
+    return prefix.startswith(SIGNATURE)
 
 
 def _save(im: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:

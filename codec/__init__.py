@@ -9,6 +9,7 @@ Importing this package loads neither torch nor weights; the first call that need
 from codec.api import Codec, compress, decompress, models
 from codec.convert import decode, encode
 from codec.data.dataset import Dataset
+from codec.engine.reading import Info, inspect, read_metadata, verify
 from codec.errors import (
     ChecksumMismatch,
     CodecError,
@@ -23,10 +24,9 @@ from codec.errors import (
     UnknownModel,
     UnsupportedVersion,
 )
+from codec.format.metadata import Metadata
 from codec.integrations.pillow import register_pillow, worker_init
 from codec.limits import Limits
-from codec.metadata import Metadata
-from codec.reading import Info, inspect, read_metadata, verify
 from codec.version import __version__
 
 __all__ = [

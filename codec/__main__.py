@@ -1,6 +1,6 @@
 """`python -m codec`."""
 
-from codec.cli import main
+from codec.cli.main import main
 
 if __name__ == "__main__":
     main(prog_name="codec")

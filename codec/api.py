@@ -6,8 +6,6 @@ import contextlib
 import functools
 import hashlib
 import os
-import sys
-import threading
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -16,24 +14,26 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from codec import container, rate_control, registry
-from codec.container import File
-from codec.effort import DEFAULT_EFFORT, EFFORTS, Progress, check_effort
-from codec.errors import LimitExceeded, TargetMissed, TargetUnreachable
-from codec.image import Picture, Samples, from_samples, to_picture
+from codec.coding.effort import DEFAULT_EFFORT, EFFORTS, Progress, check_effort
+from codec.coding.stored import pack_metadata
+from codec.engine import rate_control, running
+from codec.engine.goal import DEFAULT_QUALITY, Target, choose_goal, quality_level
+from codec.engine.rate_control import Trial
+from codec.engine.reading import Data, OnError, Region, inspect, open_part
+from codec.engine.running import memory_named
+from codec.errors import TargetMissed, TargetUnreachable
+from codec.format import container
+from codec.format.container import File
+from codec.format.metadata import Metadata
+from codec.format.rows import RowFormat
+from codec.format.tiling import Box
 from codec.limits import DEFAULT as DEFAULT_LIMITS
 from codec.limits import Limits
-from codec.metadata import Metadata
-from codec.metadata import pack as pack_metadata
-from codec.rate_control import Target, Trial
-from codec.reading import Data, OnError, Region, inspect, open_part
-from codec.rows import RowFormat
-from codec.tiling import Box
+from codec.model import registry
+from codec.pictures.picture import Picture, Samples, from_samples, to_picture
 
 if TYPE_CHECKING:
-    import torch
-
-    from codec.pipeline import Pipeline
+    from codec.engine.loaded_model import LoadedModel
 
 Image = Any
 """ndarray H×W or H×W×C, PIL image, or torch tensor C×H×W; see `compress`."""
@@ -42,82 +42,6 @@ Concealed = tuple[Samples, NDArray[np.bool_]]
 """A picture, and where it is not what it was."""
 
 EXTENSION = ".cae"
-
-DEFAULT_QUALITY = 75.0
-
-
-_RUNNING = threading.RLock()
-"""Held during calls: torch's number of threads belongs to the whole process."""
-
-_FORKED = False
-"""Whether this process was forked from one that had loaded torch."""
-
-
-def _after_fork() -> None:
-    """Of the parent's threads only the one that forked goes on: no other will ever release its lock."""
-    global _RUNNING, _FORKED
-    _RUNNING = threading.RLock()
-    _FORKED = "torch" in sys.modules
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-@contextlib.contextmanager
-def _torch_threads(count: int | None) -> Iterator[None]:
-    """Torch with so many threads, None for as many as it has; to be used under `_RUNNING`."""
-    import torch
-
-    if _FORKED:
-        # OpenMP would wait for ever for threads that it started before the fork.
-        count = 1
-    before = torch.get_num_threads()
-    if count is not None:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        if count is not None:
-            torch.set_num_threads(before)
-
-
-def quality_level(quality: float) -> int:
-    """The level 0…1024 that files store; `ValueError` unless 0 ≤ quality ≤ 100."""
-    if isinstance(quality, bool) or not isinstance(quality, (int, float, np.integer, np.floating)):
-        raise TypeError(f"quality must be a number, not {type(quality).__name__}")
-    if not 0 <= quality <= 100:  # NaN too
-        raise ValueError(f"quality must be from 0 to 100, not {quality}")
-    return round(float(quality) * container.MAX_LEVEL / 100)
-
-
-def choose_goal(
-    quality: float | None,
-    target_bpp: float | None = None,
-    target_bytes: int | None = None,
-    target_psnr: float | None = None,
-) -> int | Target:
-    """The quality level, or the target; `ValueError` if there is more than one."""
-    targets: list[tuple[rate_control.Kind, float | None]] = [
-        ("bpp", target_bpp), ("bytes", target_bytes), ("psnr", target_psnr)
-    ]
-    given = [Target(kind, value) for kind, value in targets if value is not None]
-    if len(given) + (quality is not None) > 1:
-        raise ValueError("give one of quality, target_bpp, target_bytes and target_psnr")
-    return given[0] if given else quality_level(DEFAULT_QUALITY if quality is None else quality)
-
-
-@contextlib.contextmanager
-def memory_named() -> Iterator[None]:
-    """Lack of memory is `LimitExceeded`."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        # torch raises an error of its own for a GPU, and a plain RuntimeError when the CPU allocator fails.
-        known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-        if not known and "not enough memory" not in str(error):
-            raise
-        raise LimitExceeded("the picture needs more memory than there is") from None
 
 
 class Codec:
@@ -147,11 +71,13 @@ class Codec:
             raise ValueError(f"threads must be at least 1, not {threads}")
         self.device = device or "cpu"
         self.threads = threads
+        from codec.engine.loaded_model import load
+
         name, data = registry.find(None if model is None else os.fspath(model))
         self.model = name
         self.weights_sha256 = hashlib.sha256(data).hexdigest()
-        self._pipeline = _load_pipeline(name, data, self.device)
-        self._others: dict[bytes, Pipeline] = {self._pipeline.model_id: self._pipeline}
+        self._loaded = load(name, data, self.device)
+        self._others: dict[bytes, LoadedModel] = {self._loaded.model_id: self._loaded}
 
     def __repr__(self) -> str:
         return f"Codec(model={self.model!r}, device={self.device!r}, threads={self.threads})"
@@ -159,7 +85,7 @@ class Codec:
     @property
     def model_id(self) -> str:
         """Twelve hexadecimal digits that name the weights."""
-        return self._pipeline.model_id.hex()
+        return self._loaded.model_id.hex()
 
     def compress(
         self,
@@ -189,9 +115,7 @@ class Codec:
         with self._running():
 
             def encode(level: int, at: int, shown: Progress) -> bytes:
-                return self._pipeline.encode(
-                    [picture], level, effort=EFFORTS[at], progress=shown, metadata=metadata
-                )[0]
+                return self._encode([picture], level, at, progress=shown, metadata=metadata)[0]
 
             if isinstance(goal, Target):
                 data = self._reach(picture, goal, effort, encode, report)
@@ -230,7 +154,7 @@ class Codec:
         check_effort(effort)
         pictures = [to_picture(image, limits) for image in images]
         with self._running():
-            return self._pipeline.encode(pictures, level, effort=EFFORTS[effort])
+            return self._encode(pictures, level, effort)
 
     def compress_rows(
         self, images: Sequence[Image], rows: RowFormat, *, effort: int = DEFAULT_EFFORT,
@@ -238,28 +162,33 @@ class Codec:
     ) -> list[bytes]:
         """As `compress_batch`, at the quality of `rows`, to rows of a dataset; `rows.unpack` makes files of
         them. `ValueError` if `rows` is for another model than this codec's."""
-        if rows.model_id != self._pipeline.model_id:
+        if rows.model_id != self._loaded.model_id:
             raise ValueError(f"rows of model {rows.model_id.hex()}, and this codec has {self.model_id}")
         check_effort(effort)
         pictures = [to_picture(image, limits) for image in images]
         with self._running():
-            files = self._pipeline.encode(pictures, rows.level, effort=EFFORTS[effort])
+            files = self._encode(pictures, rows.level, effort)
         return [rows.pack(data) for data in files]
+
+    def _encode(self, pictures: Sequence[Picture], level: int, effort: int, **options: Any) -> list[bytes]:
+        from codec.engine.encoding import encode_pictures
+
+        return encode_pictures(self._loaded, pictures, level, effort=EFFORTS[effort], **options)
 
     def _reach(
         self, picture: Picture, target: Target, effort: int, encode: Callable[[int, int, Progress], bytes],
         progress: Progress,
     ) -> bytes:
         """The file that meets `target`; warns of `TargetMissed` or raises `TargetUnreachable`."""
-        from codec.decoding import decode_bands, whole
-        from codec.residual import last_level_without
+        from codec.coding.residual import last_level_without
+        from codec.engine.decoding import decode_bands, whole
 
         def attempt(level: int, at: int, report: Progress) -> Trial:
             data = encode(level, at, report)
             psnr = None
             if target.kind == "psnr":
                 file = container.read(memoryview(data))
-                psnr = rate_control.psnr(picture, decode_bands(self._pipeline, file, whole(file), None))
+                psnr = rate_control.psnr(picture, decode_bands(self._loaded, file, whole(file), None))
             return Trial(level, data, psnr, inspect(data).lossless)
 
         pixels = picture.height * picture.width
@@ -277,7 +206,7 @@ class Codec:
         self, files: Sequence[Data], *, limits: Limits = DEFAULT_LIMITS
     ) -> list[Samples]:
         """The picture of each file; all files are checked before the first is decoded."""
-        from codec.decoding import decode_bands, decode_pictures, join
+        from codec.engine.decoding import decode_bands, decode_pictures, join
 
         opened = [open_part(data, None, "raise", limits) for data in files]
         pictures: dict[int, Samples] = {}
@@ -288,26 +217,28 @@ class Codec:
             else:
                 by_model[file.header.model_id].append(index)
         with self._running():
-            pipelines = {model_id: self.pipeline_for(model_id) for model_id in by_model}
+            models = {model_id: self.loaded_model(model_id) for model_id in by_model}
             for model_id, indexes in by_model.items():
-                decoded = decode_pictures(pipelines[model_id], [opened[index][0] for index in indexes])
+                decoded = decode_pictures(models[model_id], [opened[index][0] for index in indexes])
                 for index, samples in zip(indexes, decoded, strict=True):
                     pictures[index] = from_samples(samples)
         return [pictures[index] for index in range(len(opened))]
 
-    def pipeline_for(self, model_id: bytes) -> Pipeline:
+    def loaded_model(self, model_id: bytes) -> LoadedModel:
         """The model of a file; `UnknownModel` if it does not ship."""
         if model_id not in self._others:
+            from codec.engine.loaded_model import load
+
             entry = registry.by_id(model_id)
-            self._others[model_id] = _load_pipeline(entry.name, entry.read(), self.device)
+            self._others[model_id] = load(entry.name, entry.read(), self.device)
         return self._others[model_id]
 
     def one_at_a_time(self, file: File, part: Box) -> Generator[Samples, None, None]:
         """The bands of a part of a file of latents; others may call between two of them."""
-        from codec.decoding import decode_bands
+        from codec.engine.decoding import decode_bands
 
         with self._running():
-            bands = decode_bands(self.pipeline_for(file.header.model_id), file, part, None)
+            bands = decode_bands(self.loaded_model(file.header.model_id), file, part, None)
         with contextlib.closing(bands):
             while True:
                 with self._running():
@@ -322,38 +253,8 @@ class Codec:
         import torch
 
         # Inference mode would keep the search from its gradients, and its tensors from later calls.
-        with _RUNNING, memory_named(), torch.inference_mode(False), _torch_threads(self.threads):
+        with running.exclusive(self.threads), memory_named(), torch.inference_mode(False):
             yield
-
-
-def check_device(device: str) -> torch.device:
-    """The torch device of a name; `ValueError` unless it is a CPU or a GPU that is there."""
-    import torch
-
-    try:
-        where = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"device {device!r} is not known: {error}") from None
-    if where.type not in ("cpu", "cuda"):
-        raise ValueError(f"device {device!r} is not supported: use cpu or cuda")
-    if where.type == "cuda" and (where.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device {device!r} was asked for, but torch does not see it")
-    return where
-
-
-def _load_pipeline(name: str, data: bytes, device: str) -> Pipeline:
-    from codec.errors import UnknownModel
-    from codec.model.weights import InvalidWeights, deserialise, model_id, read_objective
-    from codec.pipeline import Pipeline
-
-    where = check_device(device)
-    try:
-        with _RUNNING, _torch_threads(None):
-            model, tables = deserialise(data)
-            objective = read_objective(data)
-            return Pipeline(model, tables, model_id(data), where, objective)
-    except InvalidWeights as error:
-        raise UnknownModel(f"model {name!r}: {error}") from None
 
 
 @functools.lru_cache(maxsize=4)
@@ -468,7 +369,7 @@ def decompress(
 
 def _decode(worker: Codec | None, file: File, part: Box, on_error: OnError) -> Samples | Concealed:
     """The pixels of `part`; a file of latents needs a `worker`."""
-    from codec.decoding import Damage, decode_bands, join, lost_pixels
+    from codec.engine.decoding import Damage, decode_bands, join, lost_pixels
 
     damage = Damage() if on_error == "conceal" else None
     halo = 0
@@ -476,9 +377,9 @@ def _decode(worker: Codec | None, file: File, part: Box, on_error: OnError) -> S
         samples = join(file, part, decode_bands(None, file, part, damage))
     else:
         with worker._running():
-            pipeline = worker.pipeline_for(file.header.model_id)
-            samples = join(file, part, decode_bands(pipeline, file, part, damage))
-        halo = pipeline.halo
+            model = worker.loaded_model(file.header.model_id)
+            samples = join(file, part, decode_bands(model, file, part, damage))
+        halo = model.halo
     picture = from_samples(samples)
     return picture if damage is None else (picture, lost_pixels(file, damage, part, halo))
 

@@ -8,14 +8,17 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
-from codec import container
-from codec.api import Codec, compress, memory_named, shared_codec
-from codec.files import open_bytes, write_atomically
-from codec.image_files import check_suffix, image_chunks, read_image
+from codec.api import Codec, compress, shared_codec
+from codec.coding.stored import unpack_metadata
+from codec.engine.reading import Data, Region, as_bytes, open_part
+from codec.engine.running import memory_named
+from codec.format import container
+from codec.format.metadata import Metadata
+from codec.format.readable import open_bytes
 from codec.limits import DEFAULT as DEFAULT_LIMITS
 from codec.limits import Limits
-from codec.metadata import Metadata, unpack
-from codec.reading import Data, Region, as_bytes, open_part
+from codec.pictures.atomic import write_atomically
+from codec.pictures.files import check_suffix, image_chunks, read_image
 
 
 def encode(
@@ -77,11 +80,11 @@ def decode_to_chunks(
     limits: Limits,
 ) -> Generator[bytes, None, None]:
     """A picture file, in pieces; `worker` is asked for where the file needs a model."""
-    from codec.decoding import decode_bands
+    from codec.engine.decoding import decode_bands
 
     file, part = open_part(data, region, "raise", limits)
     header = file.header
-    metadata = Metadata() if strip else unpack(file)
+    metadata = Metadata() if strip else unpack_metadata(file)
     shape = (part.height, part.width, header.samples)
     codec = None if header.stored else worker()
     with memory_named():
@@ -93,4 +96,4 @@ def decode_to_chunks(
 def metadata_left(data: Data) -> tuple[Metadata, list[str]]:
     """The metadata of a file that may be damaged, and what of it is lost: icc, exif, xmp."""
     lost: list[str] = []
-    return unpack(container.read(as_bytes(data), complete=False), lost), lost
+    return unpack_metadata(container.read(as_bytes(data), complete=False), lost), lost

@@ -23,7 +23,7 @@ from rich.table import Table
 
 import codec
 import codec.data
-from codec.files import write_atomically
+from codec.pictures.atomic import write_atomically
 
 SAMPLES = Path(__file__).parent.parent / "bench" / "samples"
 SIDE = 96

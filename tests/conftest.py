@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from codec.engine import encoding
+
 # Before torch: threads that wait for others actively keep them from running where cores are shared.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -12,7 +14,6 @@ import pytest
 import torch
 
 import codec
-from codec import pipeline
 from codec.model.config import ModelConfig
 from codec.model.network import Model
 from codec.model.weights import serialise
@@ -20,7 +21,7 @@ from codec.training.data import CropSampler, list_images
 from codec.training.export import freeze
 from codec.training.initialisation import initialise_with_klt
 from codec.training.tables import collect_histograms, fit_tables
-from tests.pictures import SAMPLES
+from tests.support.pictures import SAMPLES
 
 TINY = ModelConfig(
     width_8=16, width_16=16, blocks_8=1, blocks_16=1, synthesis_blocks_8=1, synthesis_blocks_16=1, latents=24,
@@ -69,4 +70,4 @@ def tiny(tiny_weights: Path) -> codec.Codec:
 @pytest.fixture
 def never_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     """Code latents even where storing the pixels would be smaller."""
-    monkeypatch.setattr(pipeline, "_store", lambda *args: None)
+    monkeypatch.setattr(encoding, "_store", lambda *args: None)

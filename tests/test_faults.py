@@ -18,13 +18,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import codec
-from codec import decoding, image_files, latent_codec, pipeline, reading, tiling
+from codec.coding import latents
+from codec.engine import decoding, encoding, reading
 from codec.entropy_coder import Decoder, Encoder
+from codec.format import tiling
 from codec.model.entropy_model import EntropyModel
 from codec.model.transforms import AnalysisTransform, SynthesisTransform
-from tests import children
-from tests.pictures import noise, textured
-from tests.tiles import encode
+from codec.pictures import files
+from tests.support import children
+from tests.support.pictures import noise, textured
+from tests.support.tiles import encode
 
 PICTURE = textured(80, 140)
 
@@ -63,8 +66,8 @@ def fail(where: Any, name: str, number: int, error: BaseException, work: Callabl
 
 
 ENCODING: list[tuple[Any, str]] = [
-    (tiling, "tiles"), (tiling, "window"), (np, "stack"), (np, "pad"), (pipeline, "encode_latents"),
-    (AnalysisTransform, "forward"), (EntropyModel, "run"), (latent_codec, "quantize"), (Encoder, "put"),
+    (tiling, "tiles"), (tiling, "window"), (np, "stack"), (np, "pad"), (encoding, "encode_latents"),
+    (AnalysisTransform, "forward"), (EntropyModel, "run"), (latents, "quantize"), (Encoder, "put"),
     (Encoder, "finish"), (zstandard, "ZstdCompressor"), (zlib, "crc32"),
 ]
 DECODING: list[tuple[Any, str]] = [
@@ -158,11 +161,11 @@ def test_a_read_that_fails(kind: str) -> None:
     out = io.BytesIO()
     Image.fromarray(noise(60, 60)).save(out, kind)
     whole = Failing(out.getvalue(), -1)
-    image_files.read_image(whole)
+    files.read_image(whole)
     assert whole.reads
     for number in range(whole.reads):
         with pytest.raises(OSError, match="broken") as caught:
-            image_files.read_image(Failing(out.getvalue(), number))
+            files.read_image(Failing(out.getvalue(), number))
         assert caught.value.errno == errno.EIO
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import codec
-from codec import registry
-from tests.determinism_worker import symbols_digest
-from tests.make_goldens import (
+from codec.model import registry
+from tests.support.determinism_worker import symbols_digest
+from tests.support.make_goldens import (
     GOLDEN,
     kinds,
     metadata_digest,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import hostile, mutants
+from tests.support import hostile, mutants
 
 
 def checked(weights: Path, kind: str, count: int | None = None, seed: int = 0) -> hostile.Report:

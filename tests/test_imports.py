@@ -1,96 +1,115 @@
-"""Imports point one way, and `import codec` stays light."""
+"""Imports point one way, the root of the package stays small, and `import codec` stays light."""
 
 from __future__ import annotations
 
-import ast
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import codec
+from tests.support.imports import depth, imported, module_graph, modules, unit, unit_graph
 
 ROOT = Path(codec.__file__).parent
+BENCH = ROOT.parent / "bench"
+MODULES = modules(ROOT)
 
-# Each layer may import from those above it, and from its own.
+# Each layer may import from the layers above it. docs/architecture.md says what each folder is for.
 LAYERS = [
-    {"errors", "limits", "files", "effort", "parallel", "extras", "version"},
-    {"tiling", "entropy_coder", "transparency"},
-    {"container", "registry"},
-    {"image", "rows"},
-    {"lossless", "raster", "metadata"},
-    {"rate_control", "reading", "image_files"},
+    {"errors", "version"},
+    {"limits", "extras"},
+    {"entropy_coder"},
     {"model"},
-    {"latent_codec", "residual"},
-    {"search", "decoding"},
-    {"pipeline"},
+    {"format"},
+    {"pictures"},
+    {"coding"},
+    {"engine"},
     {"api"},
     {"convert"},
-    {"data", "integrations", "CodecImagePlugin"},
+    {"CodecImagePlugin"},
+    {"data", "integrations"},
     {"__init__"},
     {"training"},
-    {"cli_train", "cli_jobs", "cli_dataset"},
     {"cli"},
     {"__main__"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
-SOURCES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
+AT_THE_ROOT = {
+    "__init__", "__main__", "api", "convert", "errors", "limits", "version", "extras", "entropy_coder",
+    "CodecImagePlugin",
+}
+
+UNRELATED = [("format", "model"), ("pictures", "model"), ("pictures", "entropy_coder"), ("model", "limits")]
+"""Pairs of which the first never imports the second, although the order of the layers allows it."""
 
 
-def part(path: Path) -> str:
-    return path.parts[0].removesuffix(".py")
+def test_every_file_has_a_layer() -> None:
+    assert {unit(module) for module in MODULES} == set(RANK)
 
 
-def imported(path: Path) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} uses a relative import"
-            names.add(node.module or "")
-            if node.module == "codec":
-                names |= {f"codec.{alias.name}" for alias in node.names}
-    return names
+def test_new_files_go_into_folders() -> None:
+    assert {path.stem for path in ROOT.glob("*.py")} == AT_THE_ROOT
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=str)
-def test_imports_point_one_way(path: Path) -> None:
-    for name in imported(path):
-        pieces = name.split(".")
-        if pieces[0] != "codec" or len(pieces) == 1:
-            continue
-        target = pieces[1] if pieces[1] in RANK else "__init__"
-        assert RANK[target] <= RANK[part(path)], f"{path} imports {name}"
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_one_way(module: str) -> None:
+    for other in module_graph(ROOT)[module]:
+        allowed = unit(other) == unit(module) or RANK[unit(other)] < RANK[unit(module)]
+        assert allowed, f"{module} imports {other}"
+
+
+def test_folders_that_know_nothing_of_each_other() -> None:
+    graph = unit_graph(ROOT)
+    assert [pair for pair in UNRELATED if pair[1] in graph[pair[0]]] == []
+
+
+@pytest.mark.parametrize("root", [ROOT, BENCH], ids=["codec", "bench"])
+def test_no_module_imports_itself_through_others(root: Path) -> None:
+    assert depth(module_graph(root)) > 1
+
+
+def test_the_benchmark_does_not_need_the_studies() -> None:
+    assert unit_graph(BENCH)["studies"] == {"suite"}
+    assert unit_graph(BENCH)["suite"] == set()
+
+
+def test_no_import_is_relative() -> None:
+    assert not [path for path in MODULES.values() if "\nfrom ." in path.read_text(encoding="utf-8")]
+
+
+def libraries(module: str) -> set[str]:
+    return {name.split(".")[0] for name in imported(MODULES[module], module)}
 
 
 @pytest.mark.parametrize(
     ("library", "owners"),
     [
-        ("constriction", {"entropy_coder.py"}),
-        ("safetensors", {"model/weights.py"}),
-        ("click", {"cli.py", "cli_dataset.py", "cli_jobs.py", "cli_train.py"}),
+        ("constriction", {"codec.entropy_coder"}),
+        ("safetensors", {"codec.model.weights"}),
+        ("zstandard", {"codec.coding.stored"}),
+        ("click", {f"codec.cli.{name}" for name in ("main", "dataset", "jobs", "train")}),
+        ("bench", set()),
+        ("tests", set()),
     ],
 )
-def test_one_file_owns_a_library(library: str, owners: set[str]) -> None:
-    users = {
-        path.as_posix()
-        for path in SOURCES
-        if any(name.split(".")[0] == library for name in imported(path))
-    }
-    assert users == owners
+def test_one_place_owns_a_library(library: str, owners: set[str]) -> None:
+    assert {module for module in MODULES if library in libraries(module)} == owners
 
 
-def test_nothing_needs_the_benchmark() -> None:
-    assert not [path for path in SOURCES if any(name.split(".")[0] == "bench" for name in imported(path))]
+@pytest.mark.parametrize("module", [module for module in MODULES if unit(module) == "format"])
+def test_the_format_uses_the_standard_library_only(module: str) -> None:
+    assert libraries(module) <= {*sys.stdlib_module_names, "codec"}
 
 
-def test_the_container_uses_the_standard_library_only() -> None:
-    for name in imported(Path("container.py")):
-        assert name.split(".")[0] in {*sys.stdlib_module_names, "codec"}
+def test_folders_say_what_they_are_for() -> None:
+    for folder in (path.parent for path in ROOT.glob("*/__init__.py")):
+        text = (folder / "__init__.py").read_text(encoding="utf-8")
+        assert "Imports:" in text, folder.name
+        assert "Start" in text, folder.name
 
 
 def run_python(code: str) -> str:
@@ -109,7 +128,7 @@ def test_import_loads_neither_torch_nor_weights() -> None:
 
 def test_inspect_and_verify_need_no_torch(tmp_path: Path) -> None:
     file = tmp_path / "x.cae"
-    file.write_bytes(codec.compress(__import__("numpy").zeros((9, 9), "uint8")))
+    file.write_bytes(codec.compress(np.zeros((9, 9), np.uint8)))
     code = (
         f"import codec, sys; d = open({str(file)!r}, 'rb').read()\n"
         "codec.verify(d); print(codec.inspect(d).width, 'torch' in sys.modules)"
@@ -119,7 +138,7 @@ def test_inspect_and_verify_need_no_torch(tmp_path: Path) -> None:
 
 def test_help_needs_no_torch() -> None:
     code = (
-        "import sys\nfrom codec.cli import main\n"
+        "import sys\nfrom codec.cli.main import main\n"
         "try: main(['--help'], standalone_mode=False)\n"
         "finally: print('torch' in sys.modules)"
     )
@@ -130,5 +149,4 @@ def test_exported_names() -> None:
     assert all(hasattr(codec, name) for name in codec.__all__)
     assert sorted(codec.__all__) == codec.__all__
     public = {name for name in vars(codec) if not name.startswith("_")}
-    modules = {path.stem for path in ROOT.glob("*.py")} | {"data", "integrations", "model", "training"}
-    assert public - modules - set(codec.__all__) == set()
+    assert public - {unit(module) for module in MODULES} - set(codec.__all__) == set()

@@ -1,4 +1,4 @@
-"""The list of `tests.mutation_check` has not rotted; running it takes minutes, and is done by hand."""
+"""Every mutation of `tests.support.mutations` still applies to the source; the check runs by hand."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutation_check import MUTATIONS, Mutation, occurrences
+from tests.support.mutation_check import occurrences
+from tests.support.mutations import MUTATIONS, Mutation
 
 TESTS = Path(__file__).parent
 

@@ -15,10 +15,11 @@ import pytest
 import torch
 
 import codec
-from codec import container, pipeline, tiling
-from codec.latent_codec import decode_latents
-from tests import children
-from tests.pictures import Pixels, noise, textured
+from codec.coding.latents import decode_latents
+from codec.engine import encoding
+from codec.format import container, tiling
+from tests.support import children
+from tests.support.pictures import Pixels, noise, textured
 
 ROOT = Path(__file__).parent.parent
 
@@ -107,7 +108,7 @@ def decode(worker: codec.Codec, data: bytes) -> bytes:
     file = container.read(data)
     header = file.header
     y_hat, _ = decode_latents(
-        worker._pipeline.model, worker._pipeline.tables, [file.payload(0)], [header.tiles[0].content_crc],
+        worker._loaded.networks, worker._loaded.tables, [file.payload(0)], [header.tiles[0].content_crc],
         torch.tensor([header.level]), tiling.latent_size(header.height, header.width),
     )
     return y_hat.numpy().tobytes()
@@ -117,7 +118,7 @@ def decode(worker: codec.Codec, data: bytes) -> bytes:
 @pytest.mark.parametrize("seeds", [1, pytest.param(8, marks=pytest.mark.nightly)])
 def test_any_number_of_threads(seeds: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Encoded with 1 to 8 threads: the same files. Decoded with 1 to 8: the same bits of every latent."""
-    monkeypatch.setattr(pipeline, "_store", lambda *args: None)
+    monkeypatch.setattr(encoding, "_store", lambda *args: None)
     worker = codec.Codec()
     for shape in SHAPES:
         for seed in range(seeds):

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 import codec
-from codec.rows import RowFormat
+from codec.format.rows import RowFormat
 
 SIDE = 64
 

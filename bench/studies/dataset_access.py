@@ -22,8 +22,8 @@ import PIL.Image
 import codec
 import codec.data
 
+from ..suite.environment import machine
 from .datasets import cut, size_of
-from .environment import machine
 
 
 def reads() -> int:

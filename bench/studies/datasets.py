@@ -25,7 +25,7 @@ from rich.table import Table
 import codec
 import codec.data
 
-from .environment import machine
+from ..suite.environment import machine
 
 Pixels = NDArray[np.uint8]
 

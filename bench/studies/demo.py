@@ -21,12 +21,12 @@ from rich.table import Table
 
 import codec
 
-from .baselines import find
-from .comparisons import largest_within
-from .metrics import ms_ssim, psnr
-from .pictures import collect, read_again
+from ..suite.baselines import find
+from ..suite.comparisons import largest_within
+from ..suite.metrics import ms_ssim, psnr
+from ..suite.pictures import collect, read_again
 
-SAMPLES = Path(__file__).parent / "samples"
+SAMPLES = Path(__file__).parent.parent / "samples"
 QUALITIES = (10, 40, 75)
 
 

@@ -19,12 +19,13 @@ from rich.console import Console
 from rich.table import Table
 
 import codec
-from codec.api import quality_level
-from codec.effort import DEFAULT_EFFORT, EFFORTS, Effort
-from codec.image import to_picture
+from codec.coding.effort import DEFAULT_EFFORT, EFFORTS, Effort
+from codec.engine.encoding import encode_pictures
+from codec.engine.goal import quality_level
+from codec.pictures.picture import to_picture
 from codec.training.data import list_images, split, validation_images
 
-from .metrics import bd_rate, psnr
+from ..suite.metrics import bd_rate, psnr
 
 
 @click.command()
@@ -55,7 +56,7 @@ def main(
     levels |= {f"{n} steps": dataclasses.replace(EFFORTS[max(EFFORTS)], iterations=n) for n in steps}
     reference: list[tuple[float, float]] = []
     for name, effort in levels.items():
-        worker._pipeline.encode([to_picture(images[0])], 500, effort=effort)  # warm up
+        encode_pictures(worker._loaded, [to_picture(images[0])], 500, effort=effort)  # warm up
         start = time.perf_counter()
         packed = [[encode(worker, image, q, effort) for image in images] for q in sorted(qualities)]
         seconds = (time.perf_counter() - start) / megapixels / len(qualities)
@@ -72,7 +73,7 @@ def main(
 
 def encode(worker: codec.Codec, image: np.ndarray, quality: float, effort: Effort) -> bytes:
     """As `compress`, but with any number of steps."""
-    return worker._pipeline.encode([to_picture(image)], quality_level(quality), effort=effort)[0]
+    return encode_pictures(worker._loaded, [to_picture(image)], quality_level(quality), effort=effort)[0]
 
 
 def _point(worker: codec.Codec, images: list[np.ndarray], files: list[bytes]) -> tuple[float, float]:

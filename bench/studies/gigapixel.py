@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from codec import container, tiling
-from codec.raster import Raster, open_raster
+from codec.format import tiling
+from codec.format.header import parse_header
+from codec.pictures.raster import Raster, open_raster
 from codec.training.data import list_images, read_rgb
 
 _BLOCK = 500
@@ -125,7 +126,7 @@ def main(
     make_mosaic(photographs, side, source)
     common = ["-f", "-T", str(threads), "--max-pixels", str(side * side)]
     runs = {"compress": run("compress", *common, "-q", str(quality), str(source), str(packed))}
-    header, header_bytes = container.parse_header(packed.read_bytes())
+    header, header_bytes = parse_header(packed.read_bytes())
     runs["decompress"] = run("decompress", *common, str(packed), str(decoded))
     original, result = (open_raster(path.open("rb")) for path in (source, decoded))
     assert original is not None

@@ -23,11 +23,11 @@ from rich.console import Console
 from rich.table import Table
 
 import codec
-from codec import rate_control
-from codec.image_files import read_image
+from codec.engine import rate_control
+from codec.pictures.files import read_image
 from codec.training.data import list_images, read_rgb
 
-SAMPLES = Path(__file__).parent / "samples"
+SAMPLES = Path(__file__).parent.parent / "samples"
 
 
 @dataclasses.dataclass

@@ -17,7 +17,7 @@ import numpy as np
 import codec
 from codec.training.data import list_images, split, validation_images
 
-from .metrics import psnr
+from ..suite.metrics import psnr
 
 QUALITIES = tuple(range(0, 101, 5))
 

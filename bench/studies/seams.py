@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 import codec
-from codec.image import to_picture
+from codec.engine.encoding import encode_pictures
+from codec.pictures.picture import to_picture
 from codec.training.data import list_images, read_rgb, split
 
 _NEAR = 8
@@ -40,7 +41,7 @@ def squared_error(
     worker: codec.Codec, image: NDArray[np.uint8], level: int, tile: int
 ) -> NDArray[np.float64]:
     """H×W, mean over channels, of `image` coded in tiles of a side."""
-    data = worker._pipeline.encode([to_picture(image)], level, tile)[0]
+    data = encode_pictures(worker._loaded, [to_picture(image)], level, tile)[0]
     error: NDArray[np.float64] = np.square(worker.decompress(data).astype(np.float64) - image).mean(2)
     return error
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from .metrics import ms_ssim_db
 from .pictures import Picture
 
-FOLDER = Path(__file__).parent / "anchors"
+FOLDER = Path(__file__).parent.parent / "anchors"
 PREFIX = "published:"
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.effort import DEFAULT_EFFORT, EFFORTS
+from codec.coding.effort import DEFAULT_EFFORT, EFFORTS
 
 Pixels = NDArray[np.uint8]
 Encode = Callable[[Pixels, float], bytes]
@@ -109,7 +109,7 @@ def _ours(model: str, name: str | None = None, effort: int = DEFAULT_EFFORT) -> 
 
     def version() -> str:
         import codec
-        from codec import registry
+        from codec.model import registry
         from codec.model.weights import model_id
 
         return f"codec {codec.__version__}, model {model_id(registry.find(model)[1]).hex()}"

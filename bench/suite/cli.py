@@ -26,7 +26,7 @@ from .results import Store
 from .run import Advance, Entry, prepare, run, total
 from .summary import Summary, summarise
 
-SAMPLES = Path(__file__).parent / "samples"
+SAMPLES = Path(__file__).parent.parent / "samples"
 SHOWN = 3
 SHOWN_QUALITY = 25
 BUSY = 0.5  # load average; an idle machine is near 0
@@ -106,7 +106,7 @@ def bench_command(
 
 def _check_report() -> None:
     try:
-        from . import report  # noqa: F401
+        from .report import page  # noqa: F401
     except ImportError as error:
         raise ValueError(f"the report needs {error.name}: pip install 'codec[bench]'") from None
 
@@ -206,7 +206,7 @@ def _write(
         export.write_csv(summary, out / "results.csv")
         written.append(out / "results.csv")
     if "html" in wanted:
-        from .report import write_report
+        from .report.page import write_report
 
         ours = [e.baseline for e in entries if e.baseline.ours and not e.unavailable]
         chosen = [p for p in pictures if p.name in show] or _spread(pictures)

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from codec.files import write_atomically
+from codec.pictures.atomic import write_atomically
 
 from .measure import cores
 from .summary import FIGURES, SPEEDS, Summary

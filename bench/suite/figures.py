@@ -17,15 +17,15 @@ from typing import Any
 
 import click
 
-from codec.files import write_atomically
+from codec.pictures.atomic import write_atomically
 
 from . import anchors
 from .metrics import METRICS, ms_ssim_db
 from .plots import draw, nearest_point
 from .summary import bd_rates, published_codec
 
-ROOT = Path(__file__).parent.parent
-RESULTS = Path(__file__).parent / "results" / "kodak"
+ROOT = Path(__file__).parents[2]
+RESULTS = Path(__file__).parents[1] / "results" / "kodak"
 PLOTS = ROOT / "docs" / "figures"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 ANCHOR = "jpeg"

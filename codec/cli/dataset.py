@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from codec.cli_jobs import on_one_line
-from codec.effort import DEFAULT_EFFORT
+from codec.cli.jobs import on_one_line
+from codec.coding.effort import DEFAULT_EFFORT
 from codec.errors import CodecError
 from codec.limits import DEFAULT, Limits
 

@@ -15,9 +15,10 @@ from typing import Any, TextIO
 
 import click
 
-from codec.effort import Progress
+from codec.coding.effort import Progress
 from codec.errors import CodecError, NotKept, TargetMissed
-from codec.files import OpenFile, open_bytes, write_atomically
+from codec.format.readable import OpenFile, open_bytes
+from codec.pictures.atomic import write_atomically
 
 
 def end_in_order() -> None:

@@ -18,14 +18,16 @@ from pathlib import Path
 import click
 
 import codec
-from codec import api, convert, image_files
-from codec.cli_dataset import dataset_group
-from codec.cli_jobs import each, end_in_order, on_one_line, open_input, plan, run, standard_stream
-from codec.cli_train import export_command, train_command
-from codec.effort import DEFAULT_EFFORT, Progress
+from codec import api, convert
+from codec.cli.dataset import dataset_group
+from codec.cli.jobs import each, end_in_order, on_one_line, open_input, plan, run, standard_stream
+from codec.cli.train import export_command, train_command
+from codec.coding.effort import DEFAULT_EFFORT, Progress
+from codec.engine.goal import choose_goal
 from codec.errors import CodecError
-from codec.image import KINDS
 from codec.limits import DEFAULT, Limits
+from codec.pictures.files import check_suffix, image_chunks, read_image
+from codec.pictures.picture import KINDS
 
 _PATHS = click.argument("paths", nargs=-1, required=True, metavar="IN… [OUT]")
 _OUTPUT = click.option("-o", "--output", help="Output file, or folder for several inputs; - for stdout.")
@@ -85,7 +87,7 @@ def compress(
     or is - or a folder and follows an input. - reads stdin and writes stdout.
     """
     try:
-        api.choose_goal(quality, target_bpp, target_bytes, target_psnr)
+        choose_goal(quality, target_bpp, target_bytes, target_psnr)
     except ValueError as error:
         raise click.UsageError(str(error).replace("target_", "--target-")) from None
     jobs = plan(paths, output, lambda name: name.endswith(api.EXTENSION), api.EXTENSION)
@@ -98,7 +100,7 @@ def compress(
 
     def convert_one(source: str, target: str, progress: Progress) -> Generator[bytes, None, None]:
         file = io.BytesIO(standard_stream(sys.stdin, "stdin").buffer.read()) if source == "-" else source
-        picture, metadata = image_files.read_image(file, limits, bit_depth)
+        picture, metadata = read_image(file, limits, bit_depth)
         yield worker.compress(
             picture, quality=quality, target_bpp=target_bpp, target_bytes=target_bytes,
             target_psnr=target_psnr, effort=effort, metadata=None if strip else metadata, progress=progress,
@@ -136,7 +138,7 @@ def decompress(
     """
     suffix = "." + suffix.lower().lstrip(".")
     try:
-        image_files.check_suffix(suffix)
+        check_suffix(suffix)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--format") from None
     jobs = plan(paths, output, lambda name: not name.endswith(api.EXTENSION), suffix)
@@ -147,7 +149,7 @@ def decompress(
     def convert_one(source: str, target: str, progress: Progress) -> Generator[bytes, None, None]:
         nonlocal damaged
         kind = suffix if target == "-" else Path(target).suffix
-        image_files.check_suffix(kind)
+        check_suffix(kind)
         with open_input(source) as data:
             if not conceal:
                 yield from convert.decode_to_chunks(
@@ -165,7 +167,7 @@ def decompress(
                 click.echo(f"codec: {on_one_line(source)}: damaged: {', '.join(lost_kinds)} lost", err=True)
             depth = codec.inspect(data).bit_depth
             samples = picture if picture.ndim == 3 else picture[:, :, None]
-            yield from image_files.image_chunks(
+            yield from image_chunks(
                 [samples], samples.shape, depth, kind, None if strip else metadata
             )
 
@@ -236,11 +238,11 @@ def models(as_json: bool) -> None:
 def bench(arguments: tuple[str, ...]) -> None:
     """Compare codecs on your own pictures (needs codec[bench])."""
     try:
-        module = importlib.import_module("codec.bench.cli")  # in an installed wheel
+        module = importlib.import_module("codec.bench.suite.cli")  # in an installed wheel
     except ModuleNotFoundError as error:
         if error.name != "codec.bench":
             raise click.ClickException(f"{error.name} is missing: pip install 'codec[bench]'") from None
-        module = importlib.import_module("bench.cli")  # in a checkout
+        module = importlib.import_module("bench.suite.cli")  # in a checkout
     module.bench_command.main(args=list(arguments), prog_name="codec bench")
 
 

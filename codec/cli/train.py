@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from codec import api
-
 if TYPE_CHECKING:
     import torch
 
@@ -58,6 +56,7 @@ def train_command(
     """Train a model and export it to OUT/model.safetensors; a killed run goes on with --resume."""
     import torch
 
+    from codec.engine.loaded_model import check_device
     from codec.training import distributed
     from codec.training.config import load_config
     from codec.training.initialisation import read_start
@@ -67,7 +66,7 @@ def train_command(
         torch.set_num_threads(threads)
     try:
         settings = load_config(config, overrides)
-        where = None if device is None else api.check_device(device)
+        where = None if device is None else check_device(device)
         start = None if init is None else read_start(init.read_bytes())
         with _progress(minutes) as report:
             train(data, out, settings, minutes=minutes, resume=resume, init=start, device=where,
@@ -134,12 +133,13 @@ def export_command(run: Path, output: Path, data: Path, batches: int, device: st
     """Turn the run in folder RUN into the weights file OUTPUT."""
     import torch
 
+    from codec.engine.loaded_model import check_device
     from codec.training.loop import CHECKPOINT
 
     if not (run / CHECKPOINT).exists():
         raise click.ClickException(f"{run} holds no {CHECKPOINT}")
     try:
-        where = torch.device("cpu") if device is None else api.check_device(device)
+        where = torch.device("cpu") if device is None else check_device(device)
         _export(run, output, data, where, batches)
     except Exception as error:  # a damaged checkpoint raises whatever pickle does
         raise click.ClickException(f"{type(error).__name__}: {error}") from None
@@ -149,7 +149,7 @@ def _export(run: Path, output: Path, data: Path, device: torch.device, batches: 
     import torch
     from rich.console import Console
 
-    from codec.files import write_atomically
+    from codec.pictures.atomic import write_atomically
     from codec.training.config import TrainingConfig
     from codec.training.export import describe_training, export
     from codec.training.loop import CHECKPOINT, Trainer

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.container import MAX_LEVEL
+from codec.coding.latents import check_range, crc_of
 from codec.entropy_coder import Decoder, Encoder, Symbols, Table, TableSet
 from codec.errors import ChecksumMismatch, FormatError
-from codec.image import Samples
-from codec.latent_codec import check_range, crc_of
+from codec.format.header import MAX_LEVEL
 from codec.model.quantization import SCALES
+from codec.pictures.picture import Samples
 
 BLOCK = 8
 """Pixels along a block, whose samples of a channel share a scale."""

@@ -17,13 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from codec.effort import Progress
+from codec.coding.effort import Progress
+from codec.format.tiling import Box
 from codec.model.config import LATENTS_PER_HYPER_LATENT, PIXELS_PER_LATENT
 from codec.model.entropy_model import inside, merge_phases, merge_steps, step_values
 from codec.model.layers import space_to_depth
 from codec.model.network import Model, gaussian_bits
 from codec.model.quantization import SCALES, scale_of_index, shrink, soft_clamp, straight_through_round
-from codec.tiling import Box
 
 _RATE = 0.004
 """Step along the gradient (bits per quantization step) of latents that are not rounded.

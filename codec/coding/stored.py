@@ -6,16 +6,21 @@ import math
 import zlib
 
 import numpy as np
-import zstandard
 
 from codec.errors import ChecksumMismatch, FormatError, UnsupportedVersion
-from codec.image import Samples
+from codec.format.container import File
+from codec.format.header import METADATA_KINDS, Section
+from codec.format.metadata import Metadata
+from codec.pictures.picture import Samples
 
 _FILTERS = 3
+_METADATA_ZSTD_LEVEL = 19
 
 
 def pack(raw: bytes, zstd_level: int) -> bytes:
     """A zstd frame of `raw`, or `raw` where that is not longer."""
+    import zstandard  # loaded when first needed, so that `import codec` stays light
+
     packed = zstandard.ZstdCompressor(level=zstd_level).compress(raw)
     # On a tie as it is: a payload of exactly the length of its content is read as the content itself.
     return packed if len(packed) < len(raw) else raw
@@ -23,6 +28,8 @@ def pack(raw: bytes, zstd_level: int) -> bytes:
 
 def unpack(payload: bytes | memoryview, size: int, what: str) -> bytes:
     """The `size` bytes that `pack` was given; `FormatError` that names `what`."""
+    import zstandard
+
     if len(payload) == size:
         return bytes(payload)
     if len(payload) > size:
@@ -115,3 +122,30 @@ def _undo_filter(filtered: Samples, number: int) -> Samples:
 def _check(raw: bytes, content_crc: int, what: str) -> None:
     if zlib.crc32(raw) != content_crc:
         raise ChecksumMismatch(f"{what} unpacks to other samples than were stored")
+
+
+def pack_metadata(metadata: Metadata) -> tuple[list[Section], list[bytes]]:
+    """The header's entries and their payloads."""
+    sections, payloads = [], []
+    for kind, name in METADATA_KINDS.items():
+        content = getattr(metadata, name)
+        if content:
+            payload = pack(content, _METADATA_ZSTD_LEVEL)
+            sections.append(Section(kind, len(payload), len(content), zlib.crc32(payload)))
+            payloads.append(payload)
+    return sections, payloads
+
+
+def unpack_metadata(file: File, damaged: list[str] | None = None) -> Metadata:
+    """The metadata of a file; what is damaged is named in `damaged`, or raises if it is None."""
+    found = {}
+    for number, section in enumerate(file.header.metadata):
+        name = METADATA_KINDS[section.kind]
+        try:
+            payload = file.metadata_payload(number)
+            found[name] = unpack(payload, section.size, f"metadata ({name})")
+        except FormatError:
+            if damaged is None:
+                raise
+            damaged.append(name)
+    return Metadata(**found)

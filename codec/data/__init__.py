@@ -5,6 +5,10 @@
         batch["image"], batch["label"]          # N×3×H×W uint8, N int64
 
 Needs pyarrow: `pip install 'codec[data]'`.
+
+Imports: `convert`, `api` and below.
+Start reading: `packing.py` writes a dataset, `dataset.py` reads it. `layout.py` defines the Parquet
+columns and metadata.
 """
 
 from __future__ import annotations

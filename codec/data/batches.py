@@ -21,14 +21,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from codec.api import Codec, memory_named, shared_codec
-from codec.container import Header
+from codec.api import Codec, shared_codec
 from codec.data.dataset import Dataset, decode_named
-from codec.decoding import is_simple, latents_of, synthesise
-from codec.image import Samples
+from codec.engine.decoding import is_simple, latents_of, synthesise
+from codec.engine.reading import open_part
+from codec.engine.running import memory_named
+from codec.format.header import Header
 from codec.limits import DEFAULT as DEFAULT_LIMITS
 from codec.limits import Limits
-from codec.reading import open_part
+from codec.pictures.picture import Samples
 
 
 @dataclasses.dataclass
@@ -56,7 +57,7 @@ def entropy_decode(files: Sequence[bytes], limits: Limits = DEFAULT_LIMITS) -> l
             others.append(index)
     with codec._running():
         for model_id, indexes in by_model.items():
-            latents = latents_of(codec.pipeline_for(model_id), [opened[index] for index in indexes])
+            latents = latents_of(codec.loaded_model(model_id), [opened[index] for index in indexes])
             for index, y_hat in zip(indexes, latents, strict=True):
                 found[index] = Latents(opened[index].header, y_hat.cpu().numpy())
     pictures = codec.decompress_batch([files[index] for index in others], limits=limits)
@@ -80,9 +81,9 @@ def synthesise_batch(batch: Sequence[Latents | Samples], codec: Codec) -> list[T
     with codec._running():
         for model_id, indexes in by_model.items():
             entries = [entry for index in indexes if isinstance(entry := batch[index], Latents)]
-            pipeline = codec.pipeline_for(model_id)
+            model = codec.loaded_model(model_id)
             latents = [torch.from_numpy(entry.y_hat) for entry in entries]
-            pictures = synthesise(pipeline, [entry.header for entry in entries], latents)
+            pictures = synthesise(model, [entry.header for entry in entries], latents)
             found.update(zip(indexes, (picture.permute(2, 0, 1) for picture in pictures), strict=True))
     return [found[index] for index in range(len(batch))]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from codec.api import shared_codec
 from codec.data.dataset import Dataset
 from codec.data.sums import read_sums
+from codec.engine.reading import verify as verify_file
 from codec.errors import CodecError, FormatError
-from codec.reading import verify as verify_file
 
 _BATCH = 64
 

@@ -15,9 +15,9 @@ from codec.api import shared_codec
 from codec.data.layout import Settings, refused_by_name
 from codec.data.shards import Shard
 from codec.errors import CodecError, FormatError
-from codec.image import Samples
 from codec.limits import DEFAULT as DEFAULT_LIMITS
 from codec.limits import Limits
+from codec.pictures.picture import Samples
 
 _BATCH = 64
 """Rows that are decoded together in iteration."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from codec.errors import FormatError, UnsupportedVersion
 from codec.extras import missing
-from codec.rows import RowFormat
+from codec.format.rows import RowFormat
 
 VERSION = 1
 

@@ -15,21 +15,24 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from codec import container, registry
-from codec.api import Codec, quality_level
+from codec.api import Codec
+from codec.coding.effort import DEFAULT_EFFORT, check_effort
 from codec.data.layout import Account, Settings, pyarrow, writer_schema
 from codec.data.shards import Shard, ShardWriter
 from codec.data.sources import Item, Source, open_source
 from codec.data.sums import add_sum, only_one
-from codec.effort import DEFAULT_EFFORT, check_effort
+from codec.engine.goal import quality_level
 from codec.errors import CodecError, FormatError, NotKept
-from codec.files import replacing, write_atomically
-from codec.image import Picture, to_picture
-from codec.image_files import read_image
+from codec.format import container
+from codec.format.header import MAX_LEVEL, SIGNATURE, parse_header
+from codec.format.metadata import Metadata
+from codec.format.rows import TILE_SIZE, RowFormat
 from codec.limits import DEFAULT as DEFAULT_LIMITS
 from codec.limits import Limits
-from codec.metadata import Metadata
-from codec.rows import TILE_SIZE, RowFormat
+from codec.model import registry
+from codec.pictures.atomic import replacing, write_atomically
+from codec.pictures.files import read_image
+from codec.pictures.picture import Picture, to_picture
 from codec.version import __version__
 
 SHARD_ROWS = 4096
@@ -136,7 +139,7 @@ def pack(
         raise ValueError("a folder cannot be packed into itself")
     folder.mkdir(parents=True, exist_ok=True)
     settings = Settings(
-        column=opened.column, quality=level * 100 / container.MAX_LEVEL, effort=int(effort),
+        column=opened.column, quality=level * 100 / MAX_LEVEL, effort=int(effort),
         model=worker.model_id, weights_sha256=worker.weights_sha256, package=__version__, shards=shards,
         shard_rows=shard_rows, metadata=metadata, max_pixels=limits.max_pixels,
     )
@@ -343,7 +346,7 @@ class _Packer:
         """A picture and its metadata, or a `.cae` file as it is."""
         if isinstance(content, (bytes, bytearray, memoryview)):
             data = bytes(content)
-            if data.startswith(container.SIGNATURE):
+            if data.startswith(SIGNATURE):
                 file = container.read(memoryview(data))
                 file.check_payloads()
                 header = file.header
@@ -393,7 +396,7 @@ class _Packer:
 
 
 def _pixels_of(data: bytes) -> int:
-    header = container.parse_header(memoryview(data))[0]
+    header = parse_header(memoryview(data))[0]
     return header.width * header.height
 
 

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from codec import raster
 from codec.api import EXTENSION
 from codec.data.layout import (
     FEATURES_KEY,
@@ -30,6 +29,7 @@ from codec.data.layout import (
 )
 from codec.data.tars import TarIndex
 from codec.errors import FormatError
+from codec.pictures import raster
 
 
 @dataclasses.dataclass

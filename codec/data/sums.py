@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from codec.errors import FormatError
-from codec.files import write_atomically
+from codec.pictures.atomic import write_atomically
 
 SUMS = "_SHA256SUMS"
 """Digests of the shards, as `sha256sum -c` reads them. To most readers a name with _ in front is no data."""

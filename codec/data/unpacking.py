@@ -16,9 +16,9 @@ from codec.api import EXTENSION
 from codec.data.dataset import Dataset
 from codec.data.tars import add_sample, open_tar
 from codec.errors import CodecError
-from codec.files import replacing, write_atomically
-from codec.image_files import check_suffix
 from codec.limits import DEFAULT
+from codec.pictures.atomic import replacing, write_atomically
+from codec.pictures.files import check_suffix
 
 METADATA = "metadata.jsonl"
 """The columns of the pictures of a folder, a line each, as Hugging Face's `imagefolder` reads it."""

@@ -14,37 +14,28 @@ import dataclasses
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from codec import tiling
-from codec.container import File, Header
-from codec.entropy_coder import Symbols, TableSet
+from codec.coding.latents import decode_latents
+from codec.coding.residual import add_residual, unpack_residual
+from codec.coding.stored import unpack_alpha, unpack_samples
+from codec.engine.loaded_model import LoadedModel
+from codec.engine.parallel import Workers
+from codec.entropy_coder import Symbols
 from codec.errors import FormatError
-from codec.image import Samples
-from codec.latent_codec import decode_latents
-from codec.lossless import unpack_alpha, unpack_samples
+from codec.format import tiling
+from codec.format.container import File
+from codec.format.header import Header
+from codec.format.tiling import Box
 from codec.model.config import PIXELS_PER_LATENT
-from codec.model.network import Model
-from codec.parallel import Workers
-from codec.residual import add_residual, unpack_residual
-from codec.tiling import Box
+from codec.pictures.picture import Samples
 
 _BATCH_PIXELS = 1 << 20
 """Tiles of equal size are entropy-decoded together up to this many pixels."""
-
-
-class Engine(Protocol):
-    """What decoding needs of a loaded model."""
-
-    model: Model
-    tables: TableSet
-    device: torch.device
-    halo: int
 
 
 @dataclasses.dataclass
@@ -74,17 +65,17 @@ def lost_pixels(file: File, damage: Damage, region: Box, halo: int) -> NDArray[n
     return mask
 
 
-def decode_pictures(engine: Engine, files: Sequence[File]) -> list[Samples]:
+def decode_pictures(model: LoadedModel, files: Sequence[File]) -> list[Samples]:
     """Whole pictures of files with latents; those of one tile go through the networks together."""
     together = [file for file in files if is_simple(file)]
-    latents = latents_of(engine, together)
-    painted = synthesise(engine, [file.header for file in together], latents)
+    latents = latents_of(model, together)
+    painted = synthesise(model, [file.header for file in together], latents)
     found = {id(file): colour.cpu().numpy() for file, colour in zip(together, painted, strict=True)}
-    return [found[id(file)] if id(file) in found else _decode_whole(engine, file) for file in files]
+    return [found[id(file)] if id(file) in found else _decode_whole(model, file) for file in files]
 
 
-def _decode_whole(engine: Engine, file: File) -> Samples:
-    return join(file, whole(file), decode_bands(engine, file, whole(file), None))
+def _decode_whole(model: LoadedModel, file: File) -> Samples:
+    return join(file, whole(file), decode_bands(model, file, whole(file), None))
 
 
 def is_simple(file: File) -> bool:
@@ -94,15 +85,15 @@ def is_simple(file: File) -> bool:
     return header.depth == 8 and len(header.tiles) == 1 and not more
 
 
-def latents_of(engine: Engine, files: Sequence[File]) -> list[Tensor]:
+def latents_of(model: LoadedModel, files: Sequence[File]) -> list[Tensor]:
     """y_hat, h×w×M float32, of each of these simple files: the half of decoding that is exact."""
     with Workers() as workers:
-        found = _decode_tiles(engine, files, [(index, 0) for index in range(len(files))], None, workers)
+        found = _decode_tiles(model, files, [(index, 0) for index in range(len(files))], None, workers)
     return [found[index, 0] for index in range(len(files))]
 
 
-def synthesise(engine: Engine, headers: Sequence[Header], latents: Sequence[Tensor]) -> list[Tensor]:
-    """Pictures H×W×C uint8, on the engine's device, of the latents of simple files: the other half.
+def synthesise(model: LoadedModel, headers: Sequence[Header], latents: Sequence[Tensor]) -> list[Tensor]:
+    """Pictures H×W×C uint8, on the device of the model, of the latents of simple files: the other half.
 
     Latents of equal size run together, so that samples may differ by one level from those of one alone.
     """
@@ -116,9 +107,9 @@ def synthesise(engine: Engine, headers: Sequence[Header], latents: Sequence[Tens
 
     @torch.no_grad()
     def run(batch: list[int]) -> Tensor:
-        levels = torch.tensor([headers[index].level for index in batch], device=engine.device)
-        y_hat = torch.stack([latents[index] for index in batch]).to(engine.device)
-        return engine.model.synthesis(y_hat, levels)  # type: ignore[no-any-return]
+        levels = torch.tensor([headers[index].level for index in batch], device=model.device)
+        y_hat = torch.stack([latents[index] for index in batch]).to(model.device)
+        return model.networks.synthesis(y_hat, levels)  # type: ignore[no-any-return]
 
     pictures: dict[int, Tensor] = {}
     with Workers() as workers:
@@ -130,18 +121,18 @@ def synthesise(engine: Engine, headers: Sequence[Header], latents: Sequence[Tens
 
 
 def decode_bands(
-    engine: Engine | None, file: File, region: Box, damage: Damage | None
+    model: LoadedModel | None, file: File, region: Box, damage: Damage | None
 ) -> Generator[Samples, None, None]:
     """The rows of `region`, H×W×C with alpha, a band for every row of tiles.
 
-    Damaged tiles are added to `damage`, or raise if it is None. A file of latents needs the `engine` of its
+    Damaged tiles are added to `damage`, or raise if it is None. A file of latents needs the `model` of its
     model.
     """
     if file.header.stored:
         colour = _stored_bands(file, region, damage)
     else:
-        assert engine is not None
-        colour = _latent_bands(engine, file, region, damage)
+        assert model is not None
+        colour = _latent_bands(model, file, region, damage)
     with contextlib.closing(colour):
         if not file.header.alpha:
             yield from colour
@@ -181,23 +172,23 @@ def _rows_of_tiles(file: File, region: Box) -> Iterator[tuple[Box, list[tuple[in
 
 
 def _latent_bands(
-    engine: Engine, file: File, region: Box, damage: Damage | None
+    model: LoadedModel, file: File, region: Box, damage: Damage | None
 ) -> Generator[Samples, None, None]:
     header = file.header
     size = (header.height, header.width)
     boxes = tiling.tiles(*size, header.tile_size)
-    level = torch.tensor([header.level], device=engine.device)
-    channels = engine.model.config.latents
+    level = torch.tensor([header.level], device=model.device)
+    channels = model.networks.config.latents
     latents: dict[int, Tensor] = {}
     with Workers() as workers:
         for part, row in _rows_of_tiles(file, region):
-            windows = [tiling.window(box, engine.halo, *size) for _, box in row]
+            windows = [tiling.window(box, model.halo, *size) for _, box in row]
             needed = {
                 tile for window in windows for tile in tiling.tiles_within(window, *size, header.tile_size)
             }
             latents = {tile: values for tile, values in latents.items() if tile in needed}
             missing = [(0, tile) for tile in sorted(needed - latents.keys())]
-            for (_, tile), values in _decode_tiles(engine, [file], missing, damage, workers).items():
+            for (_, tile), values in _decode_tiles(model, [file], missing, damage, workers).items():
                 latents[tile] = values
             band = np.empty((part.height, part.width, header.channels), _dtype(file))
 
@@ -206,17 +197,17 @@ def _latent_bands(
                 latents: dict[int, Tensor] = latents,
             ) -> None:
                 tile, box, window = job
-                y_hat = torch.empty(window.height, window.width, channels, device=engine.device)
+                y_hat = torch.empty(window.height, window.width, channels, device=model.device)
                 for number in tiling.tiles_within(window, *size, header.tile_size):
                     common = boxes[number].intersection(window)
                     inner = common.relative_to(boxes[number])
                     y_hat[common.relative_to(window).slices] = latents[number][inner.slices]
-                pixels = _synthesise(engine, y_hat, level, header)
+                pixels = _synthesise(model, y_hat, level, header)
                 pixels_of_tile = box.scaled(PIXELS_PER_LATENT).intersection(whole(file))
                 visible = pixels_of_tile.intersection(part)
                 corner = window.scaled(PIXELS_PER_LATENT)
                 samples = pixels[visible.relative_to(corner).slices]
-                residual = _decode_residual(engine, file, tile, pixels_of_tile, damage)
+                residual = _decode_residual(model, file, tile, pixels_of_tile, damage)
                 if residual is not None:
                     seen = residual[visible.relative_to(pixels_of_tile).slices]
                     samples = add_residual(samples, seen, header.step, (1 << header.depth) - 1)
@@ -230,7 +221,7 @@ def _latent_bands(
 
 
 def _decode_tiles(
-    engine: Engine, files: Sequence[File], wanted: Sequence[tuple[int, int]], damage: Damage | None,
+    model: LoadedModel, files: Sequence[File], wanted: Sequence[tuple[int, int]], damage: Damage | None,
     workers: Workers,
 ) -> dict[tuple[int, int], Tensor]:
     """y_hat, h×w×M float32, of every wanted (file, tile)."""
@@ -248,10 +239,10 @@ def _decode_tiles(
     def decode(job: tuple[tuple[int, int], list[tuple[int, int]]]) -> list[Tensor]:
         size, batch = job
         try:
-            return _decode_batch(engine, files, batch, size)
+            return _decode_batch(model, files, batch, size)
         except FormatError:
             # One by one, so that the error names the tile, and the others are kept.
-            return [_decode_alone(engine, files[index], tile, size, damage) for index, tile in batch]
+            return [_decode_alone(model, files[index], tile, size, damage) for index, tile in batch]
 
     for (_, batch), decoded in zip(jobs, workers.run(decode, jobs), strict=True):
         found.update(zip(batch, decoded, strict=True))
@@ -259,28 +250,28 @@ def _decode_tiles(
 
 
 def _decode_alone(
-    engine: Engine, file: File, tile: int, size: tuple[int, int], damage: Damage | None
+    model: LoadedModel, file: File, tile: int, size: tuple[int, int], damage: Damage | None
 ) -> Tensor:
     try:
-        return _decode_batch(engine, [file], [(0, tile)], size)[0]
+        return _decode_batch(model, [file], [(0, tile)], size)[0]
     except FormatError:
         if damage is None:
             raise
         damage.tiles.add(tile)
-        return torch.zeros(*size, engine.model.config.latents, device=engine.device)
+        return torch.zeros(*size, model.networks.config.latents, device=model.device)
 
 
 def _decode_batch(
-    engine: Engine, files: Sequence[File], batch: Sequence[tuple[int, int]], size: tuple[int, int]
+    model: LoadedModel, files: Sequence[File], batch: Sequence[tuple[int, int]], size: tuple[int, int]
 ) -> list[Tensor]:
     payloads = [files[index].payload(tile) for index, tile in batch]
     try:
         y_hat, _ = decode_latents(
-            engine.model,
-            engine.tables,
+            model.networks,
+            model.tables,
             payloads,
             [files[index].header.tiles[tile].content_crc for index, tile in batch],
-            torch.tensor([files[index].header.level for index, _ in batch], device=engine.device),
+            torch.tensor([files[index].header.level for index, _ in batch], device=model.device),
             size,
         )
     except FormatError as error:
@@ -290,8 +281,8 @@ def _decode_batch(
 
 
 @torch.no_grad()
-def _synthesise(engine: Engine, y_hat: Tensor, level: Tensor, header: Header) -> Samples:
-    samples = _to_samples(engine.model.synthesis(y_hat[None], level)[0], header).cpu().numpy()
+def _synthesise(model: LoadedModel, y_hat: Tensor, level: Tensor, header: Header) -> Samples:
+    samples = _to_samples(model.networks.synthesis(y_hat[None], level)[0], header).cpu().numpy()
     return samples if header.depth == 8 else samples.astype(np.uint16)
 
 
@@ -305,7 +296,7 @@ def _to_samples(x_hat: Tensor, header: Header) -> Tensor:
 
 
 def _decode_residual(
-    engine: Engine, file: File, tile: int, box: Box, damage: Damage | None
+    model: LoadedModel, file: File, tile: int, box: Box, damage: Damage | None
 ) -> Symbols | None:
     """The residual of a tile of the pixels `box`; None if there is none, or nothing to add it to."""
     header = file.header
@@ -315,7 +306,7 @@ def _decode_residual(
     what = f"residual of tile {tile} of {len(header.tiles)}"
     try:
         payload = file.residual_payload(tile)
-        return unpack_residual(engine.tables, payload, shape, header.residual[tile].content_crc, what)
+        return unpack_residual(model.tables, payload, shape, header.residual[tile].content_crc, what)
     except FormatError:
         if damage is None:
             raise

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import numbers
 from collections.abc import Callable, Iterable
-from typing import Literal
 
 import numpy as np
 
-from codec.container import MAX_LEVEL
-from codec.effort import DEFAULT_EFFORT, Progress
-from codec.image import Picture, Samples
-from codec.tiling import Box
-
-Kind = Literal["bpp", "bytes", "psnr"]
+from codec.coding.effort import DEFAULT_EFFORT, Progress
+from codec.engine.goal import Kind, Target
+from codec.format.header import MAX_LEVEL
+from codec.format.tiling import Box
+from codec.pictures.picture import Picture, Samples
 
 MAX_TRIALS = 8
 """Encodes at most."""
@@ -31,35 +28,12 @@ TOLERANCE = 0.02
 PSNR_MARGIN = 0.002
 """Decibels beyond the target that are asked for: on other machines a few pixels may differ by one level."""
 
-_LARGEST_TARGET = 1e12
-"""More than any file holds, and far from where arithmetic overflows."""
-
 # The average photograph: bits per pixel from 0.07 to 1.9, PSNR from 27 to 41 dB.
 _LOG_SIZE_SLOPE = math.log(1.9 / 0.07) / MAX_LEVEL
 _PSNR_SLOPE = (41 - 27) / MAX_LEVEL
 
 _STRETCH: dict[Kind, float] = {"bpp": 7.0, "bytes": 7.0, "psnr": 24.0}
 """How much steeper sizes and PSNR rise where there is a residual layer."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Target:
-    """What a file shall reach. `ValueError` unless the value is a positive finite number."""
-
-    kind: Kind
-    value: float
-
-    def __post_init__(self) -> None:
-        if isinstance(self.value, bool) or not isinstance(self.value, numbers.Real):
-            raise TypeError(f"target_{self.kind} must be a number, not {type(self.value).__name__}")
-        if not 0 < self.value <= _LARGEST_TARGET:  # NaN too
-            raise ValueError(
-                f"target_{self.kind} must be positive and at most {_LARGEST_TARGET:g}, not {self.value}"
-            )
-
-    def __str__(self) -> str:
-        unit = {"bpp": "bits per pixel", "bytes": "bytes", "psnr": "dB"}[self.kind]
-        return f"{float(self.value):.10g} {unit}"
 
 
 @dataclasses.dataclass(frozen=True)

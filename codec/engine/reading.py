@@ -5,16 +5,16 @@ from __future__ import annotations
 import dataclasses
 import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from codec import container
-from codec.container import File, Header, Readable, Source
-from codec.files import OpenFile
+from codec.coding.stored import unpack_metadata
+from codec.format import container
+from codec.format.container import File
+from codec.format.header import METADATA_KINDS, VERSION, Header, Source, parse_header
+from codec.format.metadata import Metadata
+from codec.format.readable import OpenFile, Readable
+from codec.format.tiling import Box
 from codec.limits import Limits
-from codec.tiling import Box
-
-if TYPE_CHECKING:
-    from codec.metadata import Metadata
 
 Data = bytes | bytearray | memoryview | OpenFile
 """The bytes of a file, or a file that is open."""
@@ -82,7 +82,7 @@ def inspect(data: Data) -> Info:
 
     Raises `FormatError` or a subclass, or `LimitExceeded`. Payloads are not looked at: see `verify`.
     """
-    header, size = container.parse_header(as_bytes(data))
+    header, size = parse_header(as_bytes(data))
     return info_of(header, size)
 
 
@@ -94,7 +94,7 @@ def info_of(header: Header, header_bytes: int) -> Info:
         channels=header.samples,
         bit_depth=header.depth,
         source=_SOURCES[header.source],
-        metadata=tuple(container.METADATA_KINDS[section.kind] for section in header.metadata),
+        metadata=tuple(METADATA_KINDS[section.kind] for section in header.metadata),
         lossless=header.stored,
         quality=None if header.stored else round(header.quality, 1),
         max_error=0 if header.stored else header.step // 2 if header.residual else None,
@@ -103,7 +103,7 @@ def info_of(header: Header, header_bytes: int) -> Info:
         tile_size=header.tile_size,
         bytes=File(header, b"", header_bytes).end,
         header_bytes=header_bytes,
-        format_version=container.VERSION,
+        format_version=VERSION,
     )
 
 
@@ -118,9 +118,7 @@ def verify(data: Data) -> None:
 
 def read_metadata(data: Data) -> Metadata:
     """The ICC profile, EXIF and XMP in a file; raises as `decompress` does. Pixels are not looked at."""
-    from codec.metadata import unpack
-
-    return unpack(container.read(as_bytes(data), complete=False))
+    return unpack_metadata(container.read(as_bytes(data), complete=False))
 
 
 def open_part(data: Any, region: Region | None, on_error: OnError, limits: Limits) -> tuple[File, Box]:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import zlib
 from typing import Any
 
 from codec import limits
-from codec.container import METADATA_KINDS, File, Section
-from codec.errors import FormatError, LimitExceeded
+from codec.errors import LimitExceeded
+from codec.format.header import METADATA_KINDS
 
 EXIF_PREFIX = b"Exif\0\0"
-
-_ZSTD_LEVEL = 19
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,41 +70,9 @@ def _exif_of(image: Any) -> bytes | None:
     if image.format != "TIFF":
         exif: bytes | None = image.info.get("exif")
         return exif
-    import PIL.Image
-
-    found, kept = image.getexif(), PIL.Image.Exif()
+    found = image.getexif()
+    kept = type(found)()  # PIL.Image.Exif, without importing Pillow here
     for tag in _TIFF_TAGS:
         if tag in found:
             kept[tag] = found.get_ifd(tag) if tag in (0x8769, 0x8825) else found[tag]
     return kept.tobytes() if len(kept) else None
-
-
-def pack(metadata: Metadata) -> tuple[list[Section], list[bytes]]:
-    """The header's entries and their payloads."""
-    from codec import lossless
-
-    sections, payloads = [], []
-    for kind, name in METADATA_KINDS.items():
-        content = getattr(metadata, name)
-        if content:
-            payload = lossless.pack(content, _ZSTD_LEVEL)
-            sections.append(Section(kind, len(payload), len(content), zlib.crc32(payload)))
-            payloads.append(payload)
-    return sections, payloads
-
-
-def unpack(file: File, damaged: list[str] | None = None) -> Metadata:
-    """The metadata of a file; what is damaged is named in `damaged`, or raises if it is None."""
-    from codec import lossless
-
-    found = {}
-    for number, section in enumerate(file.header.metadata):
-        name = METADATA_KINDS[section.kind]
-        try:
-            payload = file.metadata_payload(number)
-            found[name] = lossless.unpack(payload, section.size, f"metadata ({name})")
-        except FormatError:
-            if damaged is None:
-                raise
-            damaged.append(name)
-    return Metadata(**found)

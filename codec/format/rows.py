@@ -11,11 +11,11 @@ import dataclasses
 import re
 from typing import Any
 
-import numpy as np
-
-from codec import container
-from codec.container import MAX_LEVEL, MODEL_ID_BYTES, Header, make_tile
 from codec.errors import FormatError, Truncated, UnsupportedVersion
+from codec.format import container
+from codec.format.fields import read_varints, write_varint
+from codec.format.header import MAX_LEVEL, MODEL_ID_BYTES, SIGNATURE, Header
+from codec.format.index import make_tile
 
 VERSION = 1
 
@@ -106,7 +106,7 @@ class RowFormat:
             packed = header.stored << 14 | (header.height - 1) << 7 | (header.width - 1)
             return packed.to_bytes(2, "big")
         flags = _STORED * header.stored | _OWN_SIZE * own_size | _OTHER_CHANNELS * other
-        size = container.write_varint(header.height) + container.write_varint(header.width)
+        size = write_varint(header.height) + write_varint(header.width)
         return bytes([_LONG | flags]) + (size if own_size else b"")
 
     def unpack(self, row: bytes | memoryview) -> bytes:
@@ -115,7 +115,7 @@ class RowFormat:
         The payload is checked only when it is decoded, by the CRC of what it decodes to.
         """
         row = bytes(row)
-        if row[:1] == container.SIGNATURE[:1]:
+        if row[:1] == SIGNATURE[:1]:
             return row
         height, width, channels, stored, start = self._parse_front(row)
         if len(row) < start + 4:
@@ -156,7 +156,7 @@ class RowFormat:
         channels = 4 - self.channels if other else self.channels
         if not own_size:
             return self.height, self.width, channels, stored, 1
-        (height, width), start = container.read_varints(row, 1, 2)
+        (height, width), start = read_varints(row, 1, 2)
         if not min(height, width) > 0 or max(height, width) > TILE_SIZE:
             raise FormatError(f"row of {height}×{width} pixels")
         if (height, width) == (self.height, self.width) or (not other and max(height, width) <= _SMALL):
@@ -171,4 +171,7 @@ def _without_zeros(payload: bytes) -> bytes:
 
 def _swap_words(payload: bytes) -> bytes:
     """Words the other way round, so that the bits that matter least come last."""
-    return np.frombuffer(payload, "<u4").astype(">u4").tobytes()
+    swapped = bytearray(len(payload))
+    for place in range(4):
+        swapped[place::4] = payload[3 - place :: 4]
+    return bytes(swapped)

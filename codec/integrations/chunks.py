@@ -16,13 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codec import registry
-from codec.api import DEFAULT_QUALITY, Codec, memory_named, quality_level, shared_codec
-from codec.effort import DEFAULT_EFFORT, check_effort
+from codec.api import Codec, shared_codec
+from codec.coding.effort import DEFAULT_EFFORT, check_effort
+from codec.engine.goal import DEFAULT_QUALITY, quality_level
+from codec.engine.reading import inspect
+from codec.engine.running import memory_named
 from codec.errors import FormatError, InvalidImage, LimitExceeded, Truncated, UnknownModel
-from codec.image import Samples, from_samples
 from codec.limits import DEFAULT
-from codec.reading import inspect
+from codec.model import registry
+from codec.pictures.picture import Samples, from_samples
 
 Shape = tuple[int, ...]
 

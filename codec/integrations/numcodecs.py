@@ -16,8 +16,8 @@ import numpy as np
 
 from codec.errors import InvalidImage
 from codec.extras import missing
-from codec.image import Samples
 from codec.integrations.chunks import Settings, decode_chunks, encode_chunks, measure
+from codec.pictures.picture import Samples
 
 try:
     from numcodecs.abc import Codec

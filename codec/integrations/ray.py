@@ -15,13 +15,14 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.api import DEFAULT_QUALITY, Codec, quality_level
-from codec.effort import DEFAULT_EFFORT, check_effort
+from codec.api import Codec
+from codec.coding.effort import DEFAULT_EFFORT, check_effort
+from codec.engine.goal import DEFAULT_QUALITY, quality_level
 from codec.errors import CodecError, FormatError, InvalidImage
 from codec.extras import missing
-from codec.image import Picture, Samples, to_picture
-from codec.image_files import read_image
-from codec.metadata import Metadata
+from codec.format.metadata import Metadata
+from codec.pictures.files import read_image
+from codec.pictures.picture import Picture, Samples, to_picture
 
 Batch = Mapping[str, Any]
 """Columns of equal length: ndarrays whose first axis is that of the rows, or lists."""

@@ -12,12 +12,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from codec import raster
-from codec.container import SIGNATURE, Source
 from codec.errors import CodecError, InvalidImage, LimitExceeded, NotKept
-from codec.image import KINDS, Picture, Samples, to_picture, to_picture_of_depth
+from codec.format.header import SIGNATURE, Source
+from codec.format.metadata import Metadata
 from codec.limits import DEFAULT, Limits
-from codec.metadata import Metadata
+from codec.pictures import raster
+from codec.pictures.picture import KINDS, Picture, Samples, to_picture, to_picture_of_depth
 
 _DEEP_FORMATS = {"PNG": "png", "TIFF": "tiff", "JPEG2000": "jpeg2k", "AVIF": "avif"}
 """Pillow's and imagecodecs' names of formats whose deeper colour Pillow reads as eight bits."""

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.container import Source
 from codec.errors import InvalidImage
+from codec.format.header import Source
+from codec.format.tiling import Box
 from codec.limits import DEFAULT, Limits
-from codec.tiling import Box
 
 Samples = NDArray[np.unsignedinteger[Any]]
 """H×W×C uint8 or uint16."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.errors import InvalidImage
-from codec.image import KINDS, Samples
+from codec.pictures.picture import KINDS, Samples
 
 SUFFIXES = (".npy", ".pgm", ".ppm")
 

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from codec import container
-from codec.decoding import decode_pictures
-from codec.image import to_picture
-from codec.latent_codec import quantize_latents
+from codec.coding.latents import quantize_latents
+from codec.engine.decoding import decode_pictures
+from codec.engine.encoding import encode_pictures
+from codec.engine.loaded_model import LoadedModel
+from codec.format import container
 from codec.model.config import MAX_LEVEL
 from codec.model.network import Model
 from codec.model.weights import Objective, deserialise, model_id, serialise
-from codec.pipeline import Pipeline
+from codec.pictures.picture import to_picture
 from codec.training.config import TrainingConfig
 from codec.training.data import CropSampler, list_images, split, usable_images
 from codec.training.loop import validate
@@ -89,8 +90,8 @@ def validate_real(
     `bpp` counts every byte of the file, `payload_bpp` those of the payloads; `estimated_bpp` is the
     information content of the symbols under the tables.
     """
-    model, tables = deserialise(weights)
-    pipeline = Pipeline(model, tables, model_id(weights), device, objective)
+    networks, tables = deserialise(weights)
+    loaded = LoadedModel(networks, tables, model_id(weights), device, objective)
     images = usable_images(files)
     rows = []
     for quality in QUALITIES:
@@ -98,12 +99,12 @@ def validate_real(
         total = {"bpp": 0.0, "payload_bpp": 0.0, "estimated_bpp": 0.0, "psnr": 0.0}
         for image in images:
             pixels = image.shape[0] * image.shape[1]
-            data = pipeline.encode([to_picture(image)], level)[0]
+            data = encode_pictures(loaded, [to_picture(image)], level)[0]
             file = container.read(data)
-            decoded = decode_pictures(pipeline, [file])[0]
+            decoded = decode_pictures(loaded, [file])[0]
             total["bpp"] += 8 * len(data) / pixels
             total["payload_bpp"] += 8 * sum(tile.length for tile in file.header.tiles) / pixels
-            total["estimated_bpp"] += estimated_bits(pipeline, image, level) / pixels
+            total["estimated_bpp"] += estimated_bits(loaded, image, level) / pixels
             mse = np.square(image.astype(np.float64) - decoded).mean()
             total["psnr"] += 10 * math.log10(255**2 / max(mse, 1e-9))
         rows.append({"quality": quality, **{k: v / len(images) for k, v in total.items()}})
@@ -111,16 +112,16 @@ def validate_real(
 
 
 @torch.no_grad()
-def estimated_bits(pipeline: Pipeline, image: np.ndarray, level: int) -> float:
+def estimated_bits(loaded: LoadedModel, image: np.ndarray, level: int) -> float:
     """Information content, under the tables, of the symbols of a picture H×W×3 uint8 coded in one tile."""
-    x = torch.from_numpy(image)[None].to(pipeline.device, torch.float64) / 255
-    levels = torch.tensor([level], device=pipeline.device)
-    y = pipeline.model.analysis(x, levels)
-    coded, _ = quantize_latents(pipeline.model, y, levels, pipeline.objective.dead_zone)
+    x = torch.from_numpy(image)[None].to(loaded.device, torch.float64) / 255
+    levels = torch.tensor([level], device=loaded.device)
+    y = loaded.networks.analysis(x, levels)
+    coded, _ = quantize_latents(loaded.networks, y, levels, loaded.objective.dead_zone)
     bits = 0.0
     for symbols, indexes in zip(coded[0].symbols, coded[0].indexes, strict=True):
         for index in np.unique(indexes):
-            bits += pipeline.tables.tables[index].bits(symbols[indexes == index])
+            bits += loaded.tables.tables[index].bits(symbols[indexes == index])
     return bits
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from codec.coding.latents import quantize_latents
 from codec.entropy_coder import PRECISION, Table
-from codec.latent_codec import quantize_latents
 from codec.model.config import MAX_LEVEL, QUALITY_ANCHORS
 from codec.model.network import Model
 from codec.model.quantization import SCALES, scale_of_index

@@ -16,10 +16,10 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from bench.cli import bench_command
-from bench.comparisons import Comparison, Shown
-from bench.report import write_report
-from tests.pictures import noise, textured
+from bench.suite.cli import bench_command
+from bench.suite.comparisons import Comparison, Shown
+from bench.suite.report.page import write_report
+from tests.support.pictures import noise, textured
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Dialog, Page, Request

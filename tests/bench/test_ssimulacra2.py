@@ -11,9 +11,9 @@ import pytest
 import ssimulacra2 as package
 from PIL import Image
 
-from bench.ssimulacra2 import TAPS, score
-from tests.pictures import Pixels
-from tests.ssimulacra2_cases import PAIRS, REFERENCE, digest, distorted, picture
+from bench.suite.ssimulacra2 import TAPS, score
+from tests.support.pictures import Pixels
+from tests.support.ssimulacra2_cases import PAIRS, REFERENCE, digest, distorted, picture
 
 CASES: list[dict[str, Any]] = json.loads(REFERENCE.read_text(encoding="utf-8"))["cases"]
 ODD = [case for case in CASES if case["picture"] == "drawn 131×199"]

@@ -18,16 +18,16 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from bench import anchors, figures, metrics
-from bench.baselines import Baseline, all_baselines, filter_rows, find, unfilter_rows
-from bench.cli import bench_command
-from bench.comparisons import largest_within
-from bench.measure import CodecFailed, Worker
-from bench.pictures import collect
-from bench.results import FILE, Store, key
-from bench.run import prepare
-from bench.summary import bd_rates
-from tests.pictures import textured
+from bench.suite import anchors, figures, metrics
+from bench.suite.baselines import Baseline, all_baselines, filter_rows, find, unfilter_rows
+from bench.suite.cli import bench_command
+from bench.suite.comparisons import largest_within
+from bench.suite.measure import CodecFailed, Worker
+from bench.suite.pictures import collect
+from bench.suite.results import FILE, Store, key
+from bench.suite.run import prepare
+from bench.suite.summary import bd_rates
+from tests.support.pictures import textured
 
 Curve = list[tuple[float, float]]
 
@@ -526,7 +526,7 @@ def test_a_setting_that_failed_on_a_picture_is_no_point_of_the_curve(
     victim = next(row for row in rows if row.get("bytes") and row["setting"] == 50)
     Store(out).add({**{k: victim[k] for k in ("codec", "version", "machine", "setting", "picture")},
                     "error": "ValueError: bad luck"})
-    monkeypatch.setattr("bench.cli.run", lambda *args, **kwargs: None)
+    monkeypatch.setattr("bench.suite.cli.run", lambda *args, **kwargs: None)
     result = bench(*arguments)
     assert result.exit_code == 0, result.output
     assert "bad luck" in result.output

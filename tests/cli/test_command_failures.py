@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 import codec
-from tests import children
-from tests.children import Finished, command_line
-from tests.pictures import textured
+from tests.support import children
+from tests.support.children import Finished, command_line
+from tests.support.pictures import textured
 
 
 @pytest.fixture

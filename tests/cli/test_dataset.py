@@ -16,9 +16,10 @@ import pytest
 
 import codec
 import codec.data
-from tests.pictures import textured
+from codec.cli import dataset
+from tests.support.pictures import textured
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def run(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -151,10 +152,9 @@ def test_wrong_use(tmp_path: Path, arguments: list[str], code: int, message: str
 def test_progress_without_a_terminal(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from codec import cli_dataset
 
-    monkeypatch.setattr(cli_dataset, "_EVERY", 0.0)
-    with cli_dataset._progress("packing") as show:
+    monkeypatch.setattr(dataset, "_EVERY", 0.0)
+    with dataset._progress("packing") as show:
         codec.data.pack(tree, tmp_path / "set", quality=40, shard_rows=4, progress=show)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("codec: 4 of 6, ")

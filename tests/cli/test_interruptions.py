@@ -20,11 +20,15 @@ import pytest
 from PIL import Image
 
 import codec
-from codec import container, entropy_coder, files
-from codec.image_files import image_chunks
-from tests import children
-from tests.children import command_line
-from tests.pictures import noise
+from codec import entropy_coder
+from codec.format import container
+from codec.format.header import Header
+from codec.format.index import make_tile
+from codec.pictures import atomic
+from codec.pictures.files import image_chunks
+from tests.support import children
+from tests.support.children import command_line
+from tests.support.pictures import noise
 
 SIZES = ((220, 190), (140, 300))
 
@@ -36,7 +40,7 @@ def folder(tmp_path: Path, tiny: codec.Codec) -> Path:
         Image.fromarray(noise(*size)).save(tmp_path / f"{number}.png")
         data = tiny.compress(noise(*size), quality=100)
         (tmp_path / f"{number}.cae").write_bytes(data)
-    files.write_atomically(tmp_path / "target.cae", (tmp_path / "0.cae").read_bytes())
+    atomic.write_atomically(tmp_path / "target.cae", (tmp_path / "0.cae").read_bytes())
     return tmp_path
 
 
@@ -61,15 +65,15 @@ def stored(height: int, width: int) -> bytes:
     """A large file, quickly: noise is stored as it is."""
     image = noise(height, width)
     payload = image.tobytes()
-    tile = container.make_tile(payload, zlib.crc32(payload))
-    header = container.Header(width, height, 3, True, bytes(6), 0, 1024, (tile,))
+    tile = make_tile(payload, zlib.crc32(payload))
+    header = Header(width, height, 3, True, bytes(6), 0, 1024, (tile,))
     return container.pack(header, [payload])
 
 
 def write_for_ever(folder: Path) -> None:
     """One file, then the other onto the same name, again and again."""
     for data in itertools.cycle([(folder / f"{number}.cae").read_bytes() for number in (1, 0)]):
-        files.write_atomically(folder / "target.cae", data)
+        atomic.write_atomically(folder / "target.cae", data)
 
 
 @pytest.mark.parametrize("rounds", [20, pytest.param(200, marks=pytest.mark.nightly)])
@@ -78,7 +82,7 @@ def test_killed_at_any_moment(folder: Path, rounds: int) -> None:
         (folder / f"{number}.cae").write_bytes(stored(*size))
     rng = random.Random(rounds)
     for _ in range(rounds):
-        files.write_atomically(folder / "target.cae", (folder / "0.cae").read_bytes())
+        atomic.write_atomically(folder / "target.cae", (folder / "0.cae").read_bytes())
         process = children.start(write_for_ever, folder)
         deadline = time.monotonic() + children.TIMEOUT
         while version(folder) == 0:  # readers never see half a file either
@@ -87,7 +91,7 @@ def test_killed_at_any_moment(folder: Path, rounds: int) -> None:
         process.kill()
         assert children.finish(process) == -signal.SIGKILL
         version(folder)
-        # What may be left, and may be deleted: see `files.write_atomically`.
+        # What may be left, and may be deleted: see `atomic.write_atomically`.
         left = set(names(folder)) - set(EXPECTED)
         assert all(name.startswith(".codec-") and name.endswith(".tmp") for name in left)
         for name in left:
@@ -183,7 +187,7 @@ def test_interrupted_at_any_moment(folder: Path, tiny_weights: Path, rounds: int
     rng = random.Random(rounds)
     codes = []
     for _ in range(rounds):
-        files.write_atomically(folder / "target.cae", (folder / "0.cae").read_bytes())
+        atomic.write_atomically(folder / "target.cae", (folder / "0.cae").read_bytes())
         moment = functools.partial(interrupt_after, 0.001 + duration * rng.random(), tiny_weights)
         result = compress_and_interrupt(folder, tiny_weights, moment)
         codes.append(result.code)
@@ -207,7 +211,7 @@ def write_with_little_space(space: int, function: Callable[..., None], arguments
 def test_a_full_disk(folder: Path, tiny_weights: Path, share: float, function: str) -> None:
     """The target fits but for one byte, half of it, or nothing."""
     target, new = folder / "target.cae", (folder / "1.cae").read_bytes()
-    call: Callable[..., None] = files.write_atomically
+    call: Callable[..., None] = atomic.write_atomically
     arguments: tuple[Any, ...] = (target, new)
     if function == "encode":
         call = functools.partial(codec.encode, quality=100, model=tiny_weights)
@@ -243,7 +247,7 @@ def write_as_nobody(path: str) -> None:
     if os.geteuid() == 0:  # whom permissions do not stop
         os.setegid(65534)
         os.seteuid(65534)
-    files.write_atomically(path, b"new")
+    atomic.write_atomically(path, b"new")
 
 
 def test_a_folder_that_may_not_be_written_to() -> None:
@@ -265,8 +269,8 @@ def test_a_link_to_another_folder(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     link, target = tmp_path / "here" / "link", tmp_path / "there" / "file"
     link.symlink_to("../there/file")
-    files.write_atomically(link, b"1")  # to where it points, though nothing is there
-    files.write_atomically(link, b"2")
+    atomic.write_atomically(link, b"1")  # to where it points, though nothing is there
+    atomic.write_atomically(link, b"2")
     assert link.is_symlink()
     assert target.read_bytes() == b"2"
     assert [len(names(tmp_path / name)) for name in ("here", "there")] == [1, 1]
@@ -275,12 +279,12 @@ def test_a_link_to_another_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [b"x" * 255, b"\xff\xfe\n", "ß".encode() * 127, b"-"])
 def test_names(tmp_path: Path, name: bytes) -> None:
     target = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
-    files.write_atomically(target, b"1")
-    files.write_atomically(target, b"2")
+    atomic.write_atomically(target, b"1")
+    atomic.write_atomically(target, b"2")
     assert os.listdir(os.fsencode(tmp_path)) == [name]
     assert target.read_bytes() == b"2"
     with pytest.raises(OSError, match="name too long") as caught:
-        files.write_atomically(str(target) + "y" * 256, b"3")
+        atomic.write_atomically(str(target) + "y" * 256, b"3")
     assert caught.value.errno == errno.ENAMETOOLONG
 
 

@@ -15,10 +15,10 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import codec
-from codec.cli import main
+from codec.cli.main import main
 from codec.training.data import read_rgb
-from tests.pictures import textured
-from tests.tiles import encode
+from tests.support.pictures import textured
+from tests.support.tiles import encode
 
 
 @pytest.fixture
@@ -225,7 +225,7 @@ def test_what_is_left_of_a_damaged_file(tmp_path: Path, model: list[str]) -> Non
     fails(run("decompress", packed, "--conceal", *model), 1, "pixels are lost or near some that are")
     kept = read_rgb(back)
     assert kept.shape == intact.shape
-    reach = 16 * worker._pipeline.halo
+    reach = 16 * worker._loaded.halo
     assert np.array_equal(kept[: 64 - reach], intact[: 64 - reach])
     assert np.array_equal(kept[:, : 128 - reach], intact[:, : 128 - reach])
     data[-1] ^= 1

@@ -13,15 +13,15 @@ import pytest
 import torch
 
 import codec
-from bench.monotone import steps_down
-from codec import search
-from codec.effort import EFFORTS, Effort
+from bench.studies.monotone import steps_down
+from codec.coding import search
+from codec.coding.effort import EFFORTS, Effort
+from codec.format.tiling import Box
 from codec.model.network import rate_weight
 from codec.model.weights import Objective
-from codec.tiling import Box
 from codec.training.data import read_rgb
-from tests.pictures import SAMPLES, Pixels, textured
-from tests.tiles import encode
+from tests.support.pictures import SAMPLES, Pixels, textured
+from tests.support.tiles import encode
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def photo() -> Pixels:
 
 def cost(worker: codec.Codec, image: Pixels, data: bytes, quality: float) -> float:
     """bpp + lambda · MSE, which the search makes smaller."""
-    lam = float(rate_weight(torch.tensor(quality * 10.24), *worker._pipeline.objective.lambdas))
+    lam = float(rate_weight(torch.tensor(quality * 10.24), *worker._loaded.objective.lambdas))
     error = np.square(image.astype(np.float64) - worker.decompress(data)).mean()
     return float(8 * len(data) / (image.shape[0] * image.shape[1]) + lam * error)
 
@@ -68,7 +68,7 @@ def test_search_lowers_the_cost(worker: codec.Codec, photo: Pixels, quality: flo
 
 
 def test_costs_lie_where_they_arise(tiny: codec.Codec) -> None:
-    soft, level = tiny._pipeline.soft, torch.tensor([500])
+    soft, level = tiny._loaded.soft, torch.tensor([500])
     pixels = torch.rand(1, 64, 128, 3, generator=torch.Generator().manual_seed(0))
     window = search.Window(pixels, 64, 128, Box(0, 0, 4, 8), level, 1000.0)
     y = soft.analysis(pixels, level)
@@ -84,10 +84,10 @@ def test_what_is_better_here_is_kept_here(
     worker: codec.Codec, photo: Pixels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A search that swings at some places still gains at the others."""
-    level, soft = torch.tensor([100]), worker._pipeline.soft
+    level, soft = torch.tensor([100]), worker._loaded.soft
     pixels = torch.from_numpy(photo)[None].float() / 255
     y = soft.analysis(pixels, level)
-    weight = search.weight_of(float(rate_weight(level, *worker._pipeline.objective.lambdas)), 3)
+    weight = search.weight_of(float(rate_weight(level, *worker._loaded.objective.lambdas)), 3)
     window = search.Window(pixels, 128, 160, Box(0, 0, 8, 10), level, weight)
     monkeypatch.setattr(search, "_RATE", 0.02)
     costs = []
@@ -118,7 +118,7 @@ def test_several_tiles_and_progress(tiny: codec.Codec, never_stored: None) -> No
 def test_padding_costs_nothing(tiny: codec.Codec) -> None:
     """The search must not pay for pixels beyond the edge: their value does not change its result."""
     level = torch.tensor([500])
-    soft = tiny._pipeline.soft
+    soft = tiny._loaded.soft
     picture = torch.rand(1, 32, 32, 3, generator=torch.Generator().manual_seed(0))
     y = soft.analysis(picture, level).double()
     results = []
@@ -132,7 +132,7 @@ def test_padding_costs_nothing(tiny: codec.Codec) -> None:
 
 
 def test_search_needs_a_model_for_mse(tiny: codec.Codec, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tiny._pipeline, "objective", Objective((0.0006, 0.2), "ms-ssim"))
+    monkeypatch.setattr(tiny._loaded, "objective", Objective((0.0006, 0.2), "ms-ssim"))
     tiny.compress(textured(16, 16), effort=3)
     with pytest.raises(ValueError, match="ms-ssim"):
         tiny.compress(textured(16, 16), effort=4)
@@ -148,7 +148,7 @@ def test_inside_inference_mode(tiny_weights: Path) -> None:
 
 
 def test_stored_pictures_are_not_searched(tiny: codec.Codec, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("codec.pipeline.refine", None)
+    monkeypatch.setattr("codec.engine.encoding.refine", None)
     flat = np.full((40, 40, 3), 9, np.uint8)
     assert codec.inspect(tiny.compress(flat, effort=9)).lossless
     with pytest.raises(TypeError):

@@ -12,21 +12,15 @@ import pytest
 from numpy.typing import NDArray
 
 import codec
-from bench.deep import halved
-from codec import container
+from bench.studies.deep import halved
+from codec.coding.residual import add_residual, pack_residual, quantize_residual, step_of, unpack_residual
 from codec.entropy_coder import Encoder
+from codec.format import container
 from codec.model.quantization import SYMBOL_LIMIT
-from codec.residual import (
-    add_residual,
-    pack_residual,
-    quantize_residual,
-    step_of,
-    unpack_residual,
-)
 from codec.training.data import read_rgb
-from tests.pictures import SAMPLES
-from tests.test_kinds import colour_of, picture
-from tests.tiles import encode
+from tests.pictures.test_kinds import colour_of, picture
+from tests.support.pictures import SAMPLES
+from tests.support.tiles import encode
 
 
 def error_of(image: NDArray[Any], decoded: NDArray[Any]) -> int:
@@ -225,7 +219,7 @@ def test_progress_goes_on_row_by_row(tiny: codec.Codec) -> None:
 
 def test_symbols_come_back(tiny: codec.Codec) -> None:
     """Any that the format allows, from all zeros to escapes."""
-    tables = tiny._pipeline.tables
+    tables = tiny._loaded.tables
     rng = np.random.default_rng(0)
     for shape in ((1, 1, 1), (8, 8, 3), (9, 23, 1), (64, 40, 3)):
         for size in (0.0, 0.05, 1.0, 30.0, 2000.0, 3e5):
@@ -239,7 +233,7 @@ def test_symbols_come_back(tiny: codec.Codec) -> None:
 
 def test_blocks_choose_their_scale() -> None:
     """Where the residual is flat it costs next to nothing, whatever it is elsewhere."""
-    tables = codec.Codec()._pipeline.tables
+    tables = codec.Codec()._loaded.tables
     rng = np.random.default_rng(0)
     loud = np.rint(rng.normal(0, 20, (64, 64, 1))).astype(np.int32)
     quiet = np.zeros((64, 64, 1), np.int32)
@@ -266,7 +260,7 @@ def test_rounding_and_adding() -> None:
 
 def forged(worker: codec.Codec, differences: list[int], values: NDArray[np.int32]) -> bytes:
     """The payload of a residual of one row of blocks with anything in it."""
-    encoder = Encoder(worker._pipeline.tables)
+    encoder = Encoder(worker._loaded.tables)
     encoder.put(np.array(differences, np.int32), np.full(len(differences), 35, np.uint16))
     scales = np.clip(np.cumsum(differences), 0, 63).astype(np.uint16)
     encoder.put(values, np.repeat(scales, 8)[: values.size])
@@ -288,7 +282,7 @@ def test_forged_payloads(
     values = np.zeros(16, np.int32)
     values[9] = value
     payload = forged(tiny, differences, values)
-    tables = tiny._pipeline.tables
+    tables = tiny._loaded.tables
     if message is None:
         with pytest.raises(codec.ChecksumMismatch, match=r"^it decodes to other symbols"):
             unpack_residual(tables, payload, (1, 16, 1), 0, "it")

@@ -25,7 +25,7 @@ import codec
 import codec.data
 from codec.data import shards
 from codec.data.sums import SUMS
-from tests.pictures import Pixels, noise, textured
+from tests.support.pictures import Pixels, noise, textured
 
 CLASSES = ("bird", "cat")
 

@@ -25,12 +25,12 @@ import pytest
 
 import codec
 import codec.data
-from codec import container
 from codec.data import shards
 from codec.data.sums import SUMS
-from codec.decoding import is_simple
-from tests.pictures import textured
-from tests.test_dataset import make_tree, picture, rewritten
+from codec.engine.decoding import is_simple
+from codec.format import container
+from tests.data.test_dataset import make_tree, picture, rewritten
+from tests.support.pictures import textured
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import torch
 
 import codec
 import codec.data
-from tests.test_dataset import make_tree
+from tests.data.test_dataset import make_tree
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def test_parquet_of_other_engines(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
     from codec.integrations.ray import Compress
-    from tests.test_dataset import picture
+    from tests.data.test_dataset import picture
 
     pictures = [picture(number) for number in range(4)]
     paths, labels = [f"{n}.png" for n in range(4)], [3, 1, 2, 0]

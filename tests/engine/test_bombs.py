@@ -17,11 +17,11 @@ import pytest
 import zstandard
 
 import codec
-from codec import decoding
-from tests import layout, stored
-from tests.hostile import attempt
-from tests.pictures import textured
-from tests.tiles import encode
+from codec.engine import decoding
+from tests.support import layout, stored
+from tests.support.hostile import attempt
+from tests.support.pictures import textured
+from tests.support.tiles import encode
 
 TILE = 128
 SIZE = 3 * TILE * TILE
@@ -218,7 +218,7 @@ def test_a_process_with_little_memory_says_so_by_name(
     path = tmp_path / "large.cae"
     path.write_bytes(layout.build(fields, [payload] * 16))
     done = subprocess.run(
-        [sys.executable, "-c", POOR, str(tiny_weights), str(path)], cwd=Path(__file__).parent.parent,
+        [sys.executable, "-c", POOR, str(tiny_weights), str(path)], cwd=Path(__file__).parents[2],
         env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
     )
     lines = done.stdout.splitlines()

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 import codec
-from codec import container, limits
-from codec.container import Header
-from tests.pictures import noise, textured
-from tests.tiles import encode, unpack
+from codec import limits
+from codec.format import container
+from codec.format.fields import write_varint
+from codec.format.header import SIGNATURE, Header, parse_header
+from codec.format.index import make_tile
+from tests.support.pictures import noise, textured
+from tests.support.tiles import encode, unpack
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +35,10 @@ def test_damage_is_named(small: bytes) -> None:
 def test_random_payloads(tiny: codec.Codec, small: bytes) -> None:
     """Payloads of random words, CRCs right: the coder's errors come out by name."""
     rng = np.random.default_rng(1)
-    header, _ = container.parse_header(small)
+    header, _ = parse_header(small)
     for _ in range(200):
         payload = rng.bytes(int(rng.integers(0, 400)))
-        tile = container.make_tile(payload, 0)
+        tile = make_tile(payload, 0)
         data = container.pack(Header(**{**header.__dict__, "tiles": (tile,)}), [payload])
         with pytest.raises(codec.FormatError):
             tiny.decompress(data)
@@ -55,7 +58,7 @@ def _header(**changes: object) -> bytes:
     }
     fields.update(changes)  # type: ignore[arg-type]
     body = b"".join(fields.values())
-    front = container.SIGNATURE + b"\x01" + container.write_varint(len(body)) + body
+    front = SIGNATURE + b"\x01" + write_varint(len(body)) + body
     return front + zlib.crc32(front).to_bytes(4, "little")
 
 
@@ -69,13 +72,13 @@ def _header(**changes: object) -> bytes:
         ({"width": b"\xa0\x00"}, codec.FormatError),
         ({"width": b"\xff" * 5}, codec.FormatError),
         ({"width": b"\xff\xff\xff\xff\x0f"}, codec.LimitExceeded),
-        ({"width": container.write_varint(1 << 15), "height": container.write_varint(1 << 15)},
+        ({"width": write_varint(1 << 15), "height": write_varint(1 << 15)},
          codec.FormatError),
-        ({"width": container.write_varint(1 << 15), "height": container.write_varint(1 << 15),
+        ({"width": write_varint(1 << 15), "height": write_varint(1 << 15),
           "tile": b"\x40", "index": 64 * bytes(9)}, codec.LimitExceeded),
-        ({"width": container.write_varint(1 << 14), "height": container.write_varint(1 << 14),
+        ({"width": write_varint(1 << 14), "height": write_varint(1 << 14),
           "tile": b"\x01"}, codec.FormatError),
-        ({"level": container.write_varint(1025)}, codec.FormatError),
+        ({"level": write_varint(1025)}, codec.FormatError),
         ({"tile": b"\x00"}, codec.FormatError),
         ({"tile": b"\x41"}, codec.FormatError),
         ({"index": b"\xff\xff\xff\xff\x0f" + bytes(8)}, codec.Truncated),
@@ -109,10 +112,10 @@ def test_an_unknown_version_is_named(small: bytes) -> None:
 
 
 def test_a_header_that_is_too_long() -> None:
-    length = container.write_varint(limits.MAX_HEADER + 1)
+    length = write_varint(limits.MAX_HEADER + 1)
     with pytest.raises(codec.LimitExceeded):
-        codec.inspect(container.SIGNATURE + b"\x01" + length + bytes(100))
-    header = Header(32, 32, 3, True, bytes(6), 0, 1024, (container.make_tile(b"", 0),) * (1 << 18))
+        codec.inspect(SIGNATURE + b"\x01" + length + bytes(100))
+    header = Header(32, 32, 3, True, bytes(6), 0, 1024, (make_tile(b"", 0),) * (1 << 18))
     with pytest.raises(codec.LimitExceeded, match="header"):
         container.pack(header, [])
 
@@ -124,7 +127,7 @@ def test_lack_of_memory_has_a_name(tiny: codec.Codec, small: bytes) -> None:
     big = Header(**{**header.__dict__, "width": 16384, "height": 16384, "tile_size": 1024,
                     "tiles": (tile,) * 256})
     data = container.pack(big, [bytes(payloads[0])] * 256)
-    from codec import decoding
+    from codec.engine import decoding
 
     def fail(*args: object, **kwargs: object) -> None:
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate")
@@ -137,7 +140,7 @@ def test_lack_of_memory_has_a_name(tiny: codec.Codec, small: bytes) -> None:
 
 def test_one_damaged_tile_is_named(tiny: codec.Codec) -> None:
     data = bytearray(encode(tiny, noise(200, 200), 100, 64))
-    header, position = container.parse_header(bytes(data))
+    header, position = parse_header(bytes(data))
     position += sum(tile.length for tile in header.tiles[:5])
     data[position] ^= 1
     with pytest.raises(codec.ChecksumMismatch, match="tile 5 of 16"):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 # threads, oneDNN, extra environment
 CONFIGURATIONS: dict[str, tuple[int, bool, dict[str, str]]] = {
@@ -42,7 +42,7 @@ def run(name: str, prepared: Path) -> dict[str, list[str]]:
     threads, mkldnn, extra = {**CONFIGURATIONS, **MORE}[name]
     # Threads that wait for others actively keep them from running where cores are shared.
     environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", **extra}
-    worker = [sys.executable, "-m", "tests.determinism_worker"]
+    worker = [sys.executable, "-m", "tests.support.determinism_worker"]
     command = [*worker, str(threads), str(int(mkldnn)), str(prepared)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import codec
-from tests import children
-from tests.pictures import textured
+from tests.support import children
+from tests.support.pictures import textured
 
 # Height, width, and megabytes besides what grows with the picture: for encoding those of a batch of
 # windows; for decoding those of one window, and of the latents of three rows of tiles.

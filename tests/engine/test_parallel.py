@@ -13,9 +13,9 @@ import pytest
 import torch
 
 import codec
-from codec.parallel import Workers
-from tests.pictures import textured
-from tests.tiles import encode
+from codec.engine.parallel import Workers
+from tests.support.pictures import textured
+from tests.support.tiles import encode
 
 
 @pytest.fixture

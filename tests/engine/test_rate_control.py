@@ -16,12 +16,13 @@ from click.testing import CliRunner
 from PIL import Image
 
 import codec
-from codec import rate_control
-from codec.cli import main
-from codec.image import to_picture
-from codec.rate_control import MAX_TRIALS, Target, Trial, reach
+from codec.cli.main import main
+from codec.engine import encoding, rate_control
+from codec.engine.goal import Kind, Target
+from codec.engine.rate_control import MAX_TRIALS, Trial, reach
+from codec.pictures.picture import to_picture
 from codec.training.data import read_rgb
-from tests.pictures import SAMPLES, Pixels, noise
+from tests.support.pictures import SAMPLES, Pixels, noise
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +40,13 @@ def shipped() -> codec.Codec:
 def trials(tiny: codec.Codec, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """The levels that the tiny codec encodes at."""
     levels: list[int] = []
-    encode = tiny._pipeline.encode
+    encode = encoding.encode_pictures
 
-    def counted(images: Any, level: int, **options: Any) -> list[bytes]:
+    def counted(model: Any, pictures: Any, level: int, **options: Any) -> list[bytes]:
         levels.append(level)
-        return encode(images, level, **options)
+        return encode(model, pictures, level, **options)
 
-    monkeypatch.setattr(tiny._pipeline, "encode", counted)
+    monkeypatch.setattr(encoding, "encode_pictures", counted)
     yield levels
     assert len(levels) <= MAX_TRIALS
 
@@ -165,7 +166,7 @@ def random_curve(rng: random.Random) -> Callable[[float], float]:
 
 @pytest.mark.parametrize("kind", ["bytes", "bpp", "psnr"])
 @pytest.mark.parametrize("effort", [3, 9])
-def test_random_curves(kind: rate_control.Kind, effort: int) -> None:
+def test_random_curves(kind: Kind, effort: int) -> None:
     """Targets that a level reaches are reached, also if a higher effort shifts the whole curve."""
     rng = random.Random(0)
     pixels, missed = 100_000, 0
@@ -208,7 +209,7 @@ def test_psnr_of_pictures_that_are_stored_at_high_quality(slope: float, stored_f
 
 
 @pytest.mark.parametrize(("kind", "value"), [("psnr", 1e11), ("bpp", 1e-320), ("bytes", 1e12), ("bpp", 1e12)])
-def test_absurd_values_do_not_overflow(kind: rate_control.Kind, value: float) -> None:
+def test_absurd_values_do_not_overflow(kind: Kind, value: float) -> None:
     def encode(level: int, at: int, progress: Any) -> Trial:
         return Trial(level, bytes(100 + level), 30 + level / 100)
 

@@ -13,9 +13,10 @@ import pytest
 from numpy.typing import NDArray
 
 import codec
-from codec import container, decoding
-from tests.pictures import noise, textured
-from tests.tiles import encode
+from codec.engine import decoding
+from codec.format import container
+from tests.support.pictures import noise, textured
+from tests.support.tiles import encode
 
 SIZE = (330, 410)
 TILE = 128
@@ -130,7 +131,7 @@ def test_one_damaged_tile(tiny: codec.Codec, tiled: tuple[bytes, Pixels], tile: 
     own[row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE] = True
     assert mask[own].all()
     assert not np.array_equal(again[own], picture[own])
-    reach = 0 if file.header.stored else 16 * tiny._pipeline.halo
+    reach = 0 if file.header.stored else 16 * tiny._loaded.halo
     near = np.zeros(SIZE, bool)
     near[max(row * TILE - reach, 0) : (row + 1) * TILE + reach,
          max(column * TILE - reach, 0) : (column + 1) * TILE + reach] = True
@@ -151,7 +152,7 @@ def test_each_of_64_tiles(tiny: codec.Codec, level: int) -> None:
     lengths = [entry.length for entry in file.header.tiles]
     starts = list(itertools.accumulate(lengths, initial=len(data) - sum(lengths)))
     picture = tiny.decompress(data)
-    reach = 0 if file.header.stored else 16 * tiny._pipeline.halo
+    reach = 0 if file.header.stored else 16 * tiny._loaded.halo
     for tile in range(64):
         damaged = bytearray(data)
         damaged[starts[tile]] ^= 128
@@ -199,7 +200,7 @@ def test_a_file_that_ends_early(tiny: codec.Codec, tiled: tuple[bytes, Pixels]) 
     again, mask = tiny.decompress(cut, on_error="conceal")
     assert mask[2 * TILE :].all()
     assert np.array_equal(again[~mask], picture[~mask])
-    assert not mask[: 2 * TILE - 16 * tiny._pipeline.halo].any()
+    assert not mask[: 2 * TILE - 16 * tiny._loaded.halo].any()
     # What follows the end is no damage: it is another file.
     with pytest.raises(codec.FormatError, match="follow"):
         tiny.decompress(data + b"x", on_error="conceal")
@@ -237,7 +238,7 @@ def test_latents_of_three_rows_of_tiles_are_held(
 
 
 def test_one_tile_of_many() -> None:
-    from codec import tiling
+    from codec.format import tiling
 
     for size in ((330, 410), (1, 1), (128, 129), (64, 500)):
         boxes = tiling.tiles(*size, TILE)

@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import codec
-from bench.metrics import psnr
-from codec import container, pipeline
-from codec.decoding import decode_pictures
-from codec.image import to_picture
+from bench.suite.metrics import psnr
+from codec.engine import encoding
+from codec.engine.decoding import decode_pictures
+from codec.format import container
+from codec.format.header import Header
+from codec.format.index import make_tile
+from codec.pictures.picture import to_picture
 from codec.training.data import read_rgb
-from tests.pictures import SAMPLES, noise, textured
-from tests.tiles import encode
+from tests.support.pictures import SAMPLES, noise, textured
+from tests.support.tiles import encode
 
 
 @pytest.mark.usefixtures("never_stored")
@@ -37,7 +40,7 @@ def test_every_small_size(tiny: codec.Codec, height: int) -> None:
 @pytest.mark.parametrize("width", [127, 128, 129])
 def test_tile_edges(tiny: codec.Codec, height: int, width: int) -> None:
     image = textured(height, width)
-    engine = tiny._pipeline
+    engine = tiny._loaded
     whole, tiled = (encode(tiny, image, 700, size) for size in (1024, 128))
     expected_tiles = (1 + (height > 128)) * (1 + (width > 128))
     assert codec.inspect(tiled).tiles == expected_tiles
@@ -51,23 +54,23 @@ def test_tiles_leave_no_seam(tiny: codec.Codec) -> None:
     """Windows with a halo give the latents that the whole picture gives."""
     import torch
 
-    from codec import tiling
+    from codec.format import tiling
 
     image = textured(208, 272)
-    engine = tiny._pipeline
+    engine = tiny._loaded
     level = torch.tensor([512])
     x = torch.from_numpy(image)[None].double() / 255
     with torch.no_grad():
-        whole = engine.model.analysis(x, level)[0]
+        whole = engine.networks.analysis(x, level)[0]
         for box in tiling.tiles(208, 272, 64):
             window = tiling.window(box, engine.halo, 208, 272)
-            part = engine.model.analysis(x[:, *window.scaled(16).slices], level)[0]
+            part = engine.networks.analysis(x[:, *window.scaled(16).slices], level)[0]
             inner = part[box.relative_to(window).slices]
             assert torch.allclose(inner, whole[box.slices], atol=1e-9, rtol=0)
-        pixels = engine.model.synthesis(whole[None].float(), level)[0]
+        pixels = engine.networks.synthesis(whole[None].float(), level)[0]
         for box in tiling.tiles(208, 272, 64):
             window = tiling.window(box, engine.halo, 208, 272)
-            part = engine.model.synthesis(whole[None, *window.slices].float(), level)[0]
+            part = engine.networks.synthesis(whole[None, *window.slices].float(), level)[0]
             inner = part[box.relative_to(window).scaled(16).slices]
             # Less than a hundredth of a level.
             assert torch.allclose(inner, pixels[box.scaled(16).slices], atol=4e-5, rtol=0)
@@ -108,10 +111,10 @@ def test_stored_pictures_that_zstd_packs_to_their_own_length() -> None:
         length = int(rng.integers(8, 40))
         flat[100 : 100 + length] = flat[20 : 20 + length]
         ties += len(zstandard.compress(image.tobytes(), 19)) == image.nbytes
-        entries = pipeline._store(to_picture(image), 1024, limit=1000, zstd_level=19)
+        entries = encoding._store(to_picture(image), 1024, limit=1000, zstd_level=19)
         assert entries is not None
-        tiles = tuple(container.make_tile(data, crc) for data, crc in entries)
-        header = container.Header(8, 8, 3, True, bytes(6), 0, 1024, tiles)
+        tiles = tuple(make_tile(data, crc) for data, crc in entries)
+        header = Header(8, 8, 3, True, bytes(6), 0, 1024, tiles)
         data = container.pack(header, [data for data, _ in entries])
         assert np.array_equal(codec.decompress(data), image)
     assert ties > 5
@@ -199,8 +202,8 @@ def test_one_pixel_does_not_change_the_model(tiny_weights: Path) -> None:
     """One position once shared memory with a bias, and every call added to it."""
     worker = codec.Codec(model=tiny_weights)
     image = np.full((1, 1, 3), 77, np.uint8)
-    before = [p.clone() for p in worker._pipeline.model.parameters()]
+    before = [p.clone() for p in worker._loaded.networks.parameters()]
     assert worker.compress(image) == worker.compress(image)
     worker.decompress(worker.compress(image))
-    for old, new in zip(before, worker._pipeline.model.parameters(), strict=True):
+    for old, new in zip(before, worker._loaded.networks.parameters(), strict=True):
         assert bool((old == new).all())

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import codec
-from tests import layout
+from tests.support import layout
 
 FORMAT = (Path(codec.__file__).parent / "FORMAT.md").read_text(encoding="utf-8")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import codec
-from tests import layout, stored
-from tests.make_invalid import INVALID
+from tests.support import layout, stored
+from tests.support.make_invalid import INVALID
 
 HEADER = [
     "FormatError-another-signature", "FormatError-header-ends-in-a-field", "FormatError-header-goes-on",

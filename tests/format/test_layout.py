@@ -11,10 +11,11 @@ import zstandard
 from numpy.typing import NDArray
 
 import codec
-from codec import container, lossless
-from tests import layout, stored
-from tests.make_goldens import GOLDEN
-from tests.pictures import noise
+from codec.coding.stored import pack, unpack
+from codec.format.header import parse_header
+from tests.support import layout, stored
+from tests.support.make_goldens import GOLDEN
+from tests.support.pictures import noise
 
 FILES = sorted(GOLDEN.glob("v1-*/*.cae"))
 
@@ -131,7 +132,7 @@ def test_content_as_long_as_its_frame_is_kept_as_it_is() -> None:
     contents = [random + bytes(zeros) for zeros in range(40)]
     assert any(len(zstandard.compress(content, 19)) == len(content) for content in contents)
     for content in contents:
-        assert lossless.unpack(lossless.pack(content, 19), len(content), "it") == content
+        assert unpack(pack(content, 19), len(content), "it") == content
 
 
 def test_resealing() -> None:
@@ -185,7 +186,7 @@ def test_both_refuse_or_accept_any_header() -> None:
         except layout.Refused as refused:
             expected = refused.error
         try:
-            container.parse_header(data)
+            parse_header(data)
             accepted += 1
         except codec.CodecError as error:
             found = type(error).__name__

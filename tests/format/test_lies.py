@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import codec
-from tests import layout, stored
-from tests.hostile import attempt
-from tests.layout import Entry
-from tests.pictures import noise, textured
-from tests.tiles import encode
+from tests.support import layout, stored
+from tests.support.hostile import attempt
+from tests.support.layout import Entry
+from tests.support.pictures import noise, textured
+from tests.support.tiles import encode
 
 MAX_BYTES = 16 << 20
 """What a refusal may allocate at its peak; torch's own memory does not count here."""

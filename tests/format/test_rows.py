@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import codec
-from codec import container
-from codec.rows import RowFormat
-from tests.pictures import Pixels, noise, textured
+from codec.format import container
+from codec.format.header import SIGNATURE, Header
+from codec.format.index import make_tile
+from codec.format.rows import RowFormat
+from tests.support.pictures import Pixels, noise, textured
 
 SHARED = RowFormat(bytes.fromhex("6cbc9781ae79"), 614, 32, 32)
 
@@ -52,7 +54,7 @@ def test_a_row_says_little_beside_its_payload(
 def test_stored_pictures(
     tiny: codec.Codec, side: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("codec.latent_codec.Encoder.finish", lambda self: bytes(1 << 16))
+    monkeypatch.setattr("codec.coding.latents.Encoder.finish", lambda self: bytes(1 << 16))
     shared = rows_for(tiny)
     picture = noise(side, side)
     (row,) = tiny.compress_rows([picture], shared)
@@ -70,7 +72,7 @@ def test_what_a_row_does_not_say_stays_a_file(tiny: codec.Codec) -> None:
     }
     rows = tiny.compress_rows(list(pictures.values()), shared)
     for row, picture in zip(rows, pictures.values(), strict=True):
-        assert row.startswith(container.SIGNATURE)
+        assert row.startswith(SIGNATURE)
         assert shared.unpack(row) == row
         assert tiny.decompress(row).shape == picture.shape
     files = {
@@ -175,8 +177,8 @@ def test_the_example_of_the_specification() -> None:
 def test_rows_and_files_are_one_to_one(word: int) -> None:
     """Whatever a payload ends in, even a word of zeros."""
     payload = (12345).to_bytes(4, "little") + word.to_bytes(4, "little")
-    header = container.Header(
-        32, 32, 3, False, SHARED.model_id, SHARED.level, 1024, (container.make_tile(payload, 7),)
+    header = Header(
+        32, 32, 3, False, SHARED.model_id, SHARED.level, 1024, (make_tile(payload, 7),)
     )
     data = container.pack(header, [payload])
     row = SHARED.pack(data)

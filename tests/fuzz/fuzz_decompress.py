@@ -14,9 +14,9 @@ import atheris
 
 with atheris.instrument_imports(include=["codec"]):
     import codec
-    from tests import hostile
     from tests.conftest import make_tiny_weights
     from tests.fuzz import targets
+    from tests.support import hostile
 
 
 def usual(data: bytes, size: int) -> bytes:

@@ -4,7 +4,7 @@
     python -m tests.fuzz.fuzz_inspect FOUND tests/fuzz/corpus -max_total_time=600
 
 FOUND is a folder for new inputs. What fails is written to `crash-…` in the folder of the call; the fix
-comes with that file in `tests/golden/invalid`, sealed by `tests.layout.reseal`.
+comes with that file in `tests/golden/invalid`, sealed by `tests.support.layout.reseal`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import zlib
 import atheris
 
 with atheris.instrument_imports(include=["codec"]):
-    from tests import hostile
     from tests.fuzz import targets
+    from tests.support import hostile
 
 
 def usual(data: bytes, size: int) -> bytes:

@@ -6,9 +6,9 @@ import tempfile
 from pathlib import Path
 
 import codec
-from tests import hostile
 from tests.conftest import make_tiny_weights
 from tests.fuzz.targets import CORPUS
+from tests.support import hostile
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import codec
-from tests import hostile, layout, mutants
+from tests.support import hostile, layout, mutants
 
 CORPUS = Path(__file__).parent / "corpus"
 

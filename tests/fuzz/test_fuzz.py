@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import codec
-from tests import hostile, layout
 from tests.fuzz import targets
+from tests.support import hostile, layout
 
 FILES = sorted(targets.CORPUS.iterdir())
 

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 import codec
-from codec import registry
 from codec.integrations import numcodecs as for_numcodecs
 from codec.integrations import zarr as for_zarr
 from codec.integrations.chunks import Settings, decode_chunks, encode_chunks, layout, measure
-from tests.pictures import textured
+from codec.model import registry
+from tests.support.pictures import textured
 
 DEFAULT = registry.named(None)
 OLDER = registry.named("medium-0.4")

@@ -15,7 +15,7 @@ import zarr
 
 import codec
 from codec.integrations.numcodecs import Cae
-from tests.pictures import textured
+from tests.support.pictures import textured
 
 STACK = np.stack([textured(64, 64, seed) for seed in range(5)])
 DECODED = np.stack([codec.decompress(codec.compress(picture)) for picture in STACK])

@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 from PIL import ContainerIO, Image, ImageFile, UnidentifiedImageError
 
 import codec
-from codec import CodecImagePlugin, container
-from codec.cli import main
+from codec import CodecImagePlugin
+from codec.cli.main import main
 from codec.CodecImagePlugin import CodecImageFile
-from codec.image_files import check_suffix, read_image
-from tests.pictures import textured
+from codec.format.header import SIGNATURE
+from codec.pictures.files import check_suffix, read_image
+from tests.support.pictures import textured
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 ICC = b"not a profile, but kept"
 XMP = b"<x:xmpmeta>tags</x:xmpmeta>"
@@ -361,7 +362,7 @@ def test_wrong_options(tmp_path: Path, options: dict[str, Any], error: type[Exce
 
 def test_truncated_files(data: bytes) -> None:
     info = codec.inspect(data)
-    for end in range(len(container.SIGNATURE), info.header_bytes):
+    for end in range(len(SIGNATURE), info.header_bytes):
         with pytest.raises(UnidentifiedImageError):
             open_bytes(data[:end])
     with pytest.raises(UnidentifiedImageError, match="inside its header, at byte 30"):
@@ -378,7 +379,7 @@ def test_truncated_files(data: bytes) -> None:
 
 def test_files_of_a_newer_version(data: bytes) -> None:
     newer = bytearray(data)
-    newer[len(container.SIGNATURE)] = 2
+    newer[len(SIGNATURE)] = 2
     with pytest.raises(UnidentifiedImageError, match="format version 2"):
         open_bytes(bytes(newer))
 
@@ -449,12 +450,12 @@ def test_damage_anywhere(stored: bool, shown: bool, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("context", ["fork", "spawn", "forkserver"])
 def test_workers_of_a_data_loader(path: Path, context: str) -> None:
-    assert run_python("-m", "tests.pillow_worker", str(path), context).endswith("done\n")
+    assert run_python("-m", "tests.support.pillow_worker", str(path), context).endswith("done\n")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
 def test_a_fork_in_the_middle_of_a_call(path: Path) -> None:
-    assert run_python("-m", "tests.pillow_worker", str(path), "locked").endswith("done\n")
+    assert run_python("-m", "tests.support.pillow_worker", str(path), "locked").endswith("done\n")
 
 
 # The package's own commands are what they were

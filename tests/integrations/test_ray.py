@@ -19,7 +19,7 @@ from PIL import Image
 
 import codec
 from codec.integrations.ray import Compress, Decompress, compress, decompress
-from tests.pictures import textured
+from tests.support.pictures import textured
 
 ROOT = Path(codec.__file__).parent.parent
 

@@ -20,11 +20,12 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.dtype import UInt8
 
 import codec
+from codec.engine import loaded_model
 from codec.integrations import zarr as integration
 from codec.integrations.zarr import Cae
-from tests.pictures import Pixels, textured
+from tests.support.pictures import Pixels, textured
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 STACK = np.stack([textured(64, 64, seed) for seed in range(6)])
 
@@ -225,14 +226,14 @@ def test_many_threads_load_the_weights_once(monkeypatch: pytest.MonkeyPatch) -> 
     from codec import api
 
     loaded = []
-    real = api._load_pipeline
+    real = loaded_model.load
 
     def load(*args: Any) -> Any:
         loaded.append(threading.current_thread())
         return real(*args)
 
     api._shared.cache_clear()
-    monkeypatch.setattr(api, "_load_pipeline", load)
+    monkeypatch.setattr(loaded_model, "load", load)
     create({})
     assert len(loaded) == 1
 

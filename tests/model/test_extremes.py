@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 
 import codec
-from codec import container, latent_codec
-from codec.decoding import decode_pictures
+from codec.coding import latents
+from codec.coding.latents import decode_latents, encode_latents
+from codec.engine.decoding import decode_pictures
 from codec.entropy_coder import Encoder
-from codec.latent_codec import decode_latents, encode_latents
+from codec.format import container
+from codec.format.header import MAX_LEVEL, Header
+from codec.format.index import make_tile
 from codec.model.config import STEPS_PER_ANCHOR
 from codec.model.exact import ACTIVATION_BITS, LIMIT, ExactLayer
 from codec.model.quantization import SCALES, SYMBOL_LIMIT
@@ -49,9 +52,9 @@ def tiles_of(fill: str, count: int, rng: np.random.Generator) -> Tensor:
 def test_any_hyper_latents(tiny: codec.Codec, fill: str) -> None:
     """Of 1,000 tiles, with symbols as extreme: exact sums, and every scale index is one of the 64."""
     rng = np.random.default_rng(0)
-    entropy = tiny._pipeline.model.entropy_model
+    entropy = tiny._loaded.networks.entropy_model
     count = 4 if fill in ("lowest", "highest", "alternating") else 332
-    levels = torch.from_numpy(rng.integers(0, container.MAX_LEVEL + 1, count))
+    levels = torch.from_numpy(rng.integers(0, MAX_LEVEL + 1, count))
     grid = 2**ACTIVATION_BITS
 
     def quantizer(step: int, mean: Tensor, index: Tensor) -> Tensor:
@@ -60,7 +63,7 @@ def test_any_hyper_latents(tiny: codec.Codec, fill: str) -> None:
             assert bool(torch.isfinite(values).all())
             assert bool((values == torch.round(values)).all())
             assert float(values.abs().max()) < 2**53
-        tables = latent_codec._to_indexes(index)
+        tables = latents._to_indexes(index)
         assert tables.max() < SCALES
         # As without the detour over eight bits.
         assert np.array_equal(tables, np.clip(np.round(index.numpy()), 0, SCALES - 1))
@@ -94,7 +97,7 @@ def test_symbols_at_and_beyond_the_ends_of_tables(
     tiny: codec.Codec, level: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They come back exactly, up to ±2^20; beyond, the encoder takes the nearest that the format has."""
-    model, tables = tiny._pipeline.model, tiny._pipeline.tables
+    model, tables = tiny._loaded.networks, tiny._loaded.tables
     values = edges(list(tables.tables))
     rng = np.random.default_rng(level)
     y = torch.from_numpy(rng.choice(values, (2, *SIZE, TINY.latents)))
@@ -122,14 +125,14 @@ def test_symbols_out_of_range_are_refused(
     tiny: codec.Codec, symbol: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of an encoder that does not clamp them, with every checksum right."""
-    model, tables = tiny._pipeline.model, tiny._pipeline.tables
+    model, tables = tiny._loaded.networks, tiny._loaded.tables
     level = torch.tensor([512])
-    monkeypatch.setattr(latent_codec, "quantize", torch.round)
+    monkeypatch.setattr(latents, "quantize", torch.round)
     y = torch.zeros(1, *SIZE, TINY.latents, dtype=torch.float64)
     y[0, 0, 0, 0] = symbol + np.sign(symbol) * 2 * LIMIT  # beyond any mean
     (payload,), _ = encode_latents(model, tables, y, level, 0.0)
     encoder = Encoder(tables)
-    indexes = latent_codec.hyper_indexes(512, 4, TINY.hyper_latents)
+    indexes = latents.hyper_indexes(512, 4, TINY.hyper_latents)
     encoder.put(np.full(indexes.size, symbol, np.int32), indexes)
     for data, crc in ((payload.data, payload.symbols_crc), (encoder.finish(), 0)):
         with pytest.raises(codec.FormatError, match="out of range"):
@@ -138,16 +141,16 @@ def test_symbols_out_of_range_are_refused(
 
 def test_pixels_of_the_largest_symbols(tiny: codec.Codec) -> None:
     """Whatever the synthesis makes of them, it is a picture."""
-    engine = tiny._pipeline
+    engine = tiny._loaded
     y = torch.full((1, 2, 2, TINY.latents), 2.0**20, dtype=torch.float64)
     y[..., ::2] *= -1
     level = torch.tensor([512])
-    payloads, y_hat = encode_latents(engine.model, engine.tables, y, level, 0.0)
-    tile = container.make_tile(payloads[0].data, payloads[0].symbols_crc)
-    header = container.Header(32, 32, 3, False, engine.model_id, 512, 1024, (tile,))
+    payloads, y_hat = encode_latents(engine.networks, engine.tables, y, level, 0.0)
+    tile = make_tile(payloads[0].data, payloads[0].symbols_crc)
+    header = Header(32, 32, 3, False, engine.model_id, 512, 1024, (tile,))
     data = container.pack(header, [payloads[0].data])
     picture = decode_pictures(engine, [container.read(data)])[0]
     with torch.no_grad():
-        synthesised = engine.model.synthesis(y_hat.float(), level)[0].numpy()
+        synthesised = engine.networks.synthesis(y_hat.float(), level)[0].numpy()
     assert np.abs(synthesised).max() > 1000
     assert np.array_equal(picture, np.where(synthesised > 0.5, 255, 0))

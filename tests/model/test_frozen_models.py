@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load
 
-from codec import registry
 from codec.entropy_coder import Decoder, Encoder, TableSet
+from codec.model import registry
 from codec.model.exact import ACTIVATION_BITS, LIMIT
 from codec.model.weights import deserialise
 

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 import codec
-from codec import container, registry, tiling
-from tests.make_goldens import GOLDEN
-from tests.oracle import Oracle, Refused
-from tests.pictures import noise, textured
-from tests.tiles import encode, unpack
+from codec.format import container, tiling
+from codec.format.header import parse_header
+from codec.model import registry
+from tests.support.make_goldens import GOLDEN
+from tests.support.oracle import Oracle, Refused
+from tests.support.pictures import noise, textured
+from tests.support.tiles import encode, unpack
 
 WEIGHTS = Path(codec.__file__).parent / "weights"
 FILES = sorted(path for path in GOLDEN.glob("v1-*/*.cae") if not codec.inspect(path.read_bytes()).lossless)
@@ -43,7 +45,7 @@ def check(data: bytes, reader: Oracle) -> int:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_goldens(path: Path) -> None:
     data = path.read_bytes()
-    assert check(data, oracle(container.parse_header(data)[0].model_id)) > 0
+    assert check(data, oracle(parse_header(data)[0].model_id)) > 0
 
 
 @pytest.mark.usefixtures("never_stored")
@@ -58,12 +60,12 @@ def test_odd_sizes_tiles_and_escapes(tiny: codec.Codec, tiny_weights: Path) -> N
     # Escapes: latents far beyond what the tables hold.
     import torch
 
-    from codec.latent_codec import encode_latents
+    from codec.coding.latents import encode_latents
 
-    engine = tiny._pipeline
+    engine = tiny._loaded
     for size in (30.0, 3e3, 3e5):
         y = size * torch.randn(1, 5, 6, 24, dtype=torch.float64)
-        payloads, _ = encode_latents(engine.model, engine.tables, y, torch.tensor([512]), 0.0)
+        payloads, _ = encode_latents(engine.networks, engine.tables, y, torch.tensor([512]), 0.0)
         crc = 0
         for values in reader.symbols(payloads[0].data, 512, (5, 6)):
             crc = zlib.crc32(values.astype("<i4").tobytes(), crc)

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 import codec
-from codec import search
-from codec.latent_codec import quantize_latents
+from codec.coding import search
+from codec.coding.latents import quantize_latents
+from codec.format.tiling import Box
 from codec.model.quantization import scale_of_index, shrink
-from codec.tiling import Box
 from tests.conftest import DEAD_ZONE
-from tests.pictures import textured
+from tests.support.pictures import textured
 
 
 @pytest.mark.parametrize(("index", "zone"), [(0.0, 0.1), (12.0, 0.1), (16.0, 0.05), (20.0, 0.0), (63.0, 0.0)])
@@ -42,9 +42,9 @@ def test_no_dead_zone_is_plain_rounding() -> None:
 def test_decoders_need_not_know(tiny_weights: Path, never_stored: None) -> None:
     image = textured(48, 80)
     worker = codec.Codec(model=tiny_weights)
-    assert worker._pipeline.objective.dead_zone == DEAD_ZONE
+    assert worker._loaded.objective.dead_zone == DEAD_ZONE
     wide = worker.compress(image, quality=40)
-    worker._pipeline.objective = dataclasses.replace(worker._pipeline.objective, dead_zone=0.0)
+    worker._loaded.objective = dataclasses.replace(worker._loaded.objective, dead_zone=0.0)
     plain = worker.compress(image, quality=40)
     assert plain != wide
     # Each file decodes (its symbols' CRC is checked) by a codec that knows of the other rounding only.
@@ -55,7 +55,7 @@ def test_decoders_need_not_know(tiny_weights: Path, never_stored: None) -> None:
 
 def test_a_search_starts_behind_the_dead_zone(tiny: codec.Codec) -> None:
     """Without a step, rounding its start to the nearest gives the symbols of the dead zone."""
-    model, soft = tiny._pipeline.model, tiny._pipeline.soft
+    model, soft = tiny._loaded.networks, tiny._loaded.soft
     level = torch.tensor([300])
     pixels = torch.from_numpy(textured(64, 96))[None] / 255
     y = model.analysis(pixels.double(), level)

@@ -12,8 +12,7 @@ import torch
 from safetensors.torch import load, save
 
 import codec
-from codec import registry
-from codec.model import weights
+from codec.model import registry, weights
 from codec.model.config import ModelConfig
 from codec.model.weights import (
     InvalidWeights,
@@ -231,7 +230,7 @@ def test_pickles_are_not_opened(tmp_path: Path) -> None:
 
 
 def test_a_file_names_its_model(tiny: codec.Codec) -> None:
-    from tests.pictures import textured
+    from tests.support.pictures import textured
 
     data = tiny.compress(textured(50, 60), quality=20)
     assert codec.inspect(data).model == tiny.model_id

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 import codec
-from bench.metrics import psnr
-from codec import pipeline
-from codec.image import to_picture
+from bench.suite.metrics import psnr
+from codec.engine import encoding
+from codec.engine.encoding import encode_pictures
+from codec.pictures.picture import to_picture
 from codec.training.data import read_rgb
 from codec.training.export import estimated_bits
-from tests.pictures import SAMPLES, noise, textured
+from tests.support.pictures import SAMPLES, noise, textured
 
 KINDS: list[tuple[str, Any, tuple[int, ...]]] = [
     (f"{name}, {np.dtype(dtype).itemsize * 8} bits", dtype, pixel)
@@ -91,7 +92,7 @@ def test_any_content(tiny: codec.Codec, count: int) -> None:
 def test_any_content_through_the_transforms(
     tiny: codec.Codec, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.test_any_picture.HEADER", 10_000)  # not bounded by the pixels here
+    monkeypatch.setattr("tests.pictures.test_any_picture.HEADER", 10_000)  # not bounded by the pixels here
     examine(tiny, count)
 
 
@@ -177,11 +178,11 @@ def test_lines(tiny: codec.Codec, side: int, kind: tuple[str, Any, tuple[int, ..
 
 
 @pytest.mark.usefixtures("never_stored")
-@pytest.mark.parametrize("height", [pipeline.TILE_SIZE + step for step in (-1, 0, 1)])
+@pytest.mark.parametrize("height", [encoding.TILE_SIZE + step for step in (-1, 0, 1)])
 def test_sides_of_the_tile_that_is_written(tiny: codec.Codec, height: int) -> None:
     for image in (textured(height, 20), textured(20, height)[:, :, 0]):
         data = tiny.compress(image)
-        assert codec.inspect(data).tiles == 1 + (height > pipeline.TILE_SIZE)
+        assert codec.inspect(data).tiles == 1 + (height > encoding.TILE_SIZE)
         decoded = tiny.decompress(data)
         assert decoded.shape == image.shape
         assert psnr(image, decoded) > 12
@@ -215,9 +216,9 @@ def test_more_quality_is_more_bytes_and_a_better_picture(image: NDArray[np.uint8
 @pytest.mark.parametrize("image", crops(24), ids=range(24))
 def test_files_take_what_the_model_says(image: NDArray[np.uint8]) -> None:
     """A file is as long as the information in its symbols, within 0.5 % and 64 bytes."""
-    engine = codec.Codec()._pipeline
+    engine = codec.Codec()._loaded
     for level in (0, 512, 1024):
-        data = engine.encode([to_picture(image)], level)[0]
+        data = encode_pictures(engine, [to_picture(image)], level)[0]
         assert not codec.inspect(data).lossless
         bits = estimated_bits(engine, image.copy(), level)
         assert abs(len(data) - bits / 8) <= 0.005 * bits / 8 + 64

@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 
 import codec
-from codec import files
+from codec.format.readable import OpenFile
+from codec.pictures import atomic
 from codec.training.data import read_rgb
-from tests.pictures import textured
+from tests.support.pictures import textured
 
 
 def test_encode_and_decode(tmp_path: Path) -> None:
@@ -44,7 +45,7 @@ def test_an_open_file_is_read_by_many_threads(tmp_path: Path) -> None:
     path = tmp_path / "bytes"
     path.write_bytes(bytes(range(100)))
     with SlowFile(path) as file, ThreadPoolExecutor(4) as executor:
-        data = files.OpenFile(file)
+        data = OpenFile(file)
         found = list(executor.map(lambda at: data[at : at + 1], range(100)))
     assert found == [bytes([at]) for at in range(100)]
 
@@ -74,7 +75,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", fail)
             with pytest.raises(type(error)):
-                files.write_atomically(target, b"new")
+                atomic.write_atomically(target, b"new")
         assert target.read_bytes() == b"old"
         assert len(list(tmp_path.iterdir())) == 1
 
@@ -82,13 +83,13 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
 def test_permissions_and_links(tmp_path: Path) -> None:
     target = tmp_path / "file"
     link = tmp_path / "link"
-    files.write_atomically(target, b"1")
+    atomic.write_atomically(target, b"1")
     mask = os.umask(0)
     os.umask(mask)
     assert stat.S_IMODE(target.stat().st_mode) == 0o666 & ~mask
     target.chmod(0o640)
     link.symlink_to(target)
-    files.write_atomically(link, b"2")
+    atomic.write_atomically(link, b"2")
     assert link.is_symlink()
     assert target.read_bytes() == b"2"
     assert stat.S_IMODE(target.stat().st_mode) == 0o640
@@ -98,14 +99,14 @@ def test_pipes_are_written_to_not_replaced(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    files.write_atomically(pipe, b"through")
+    atomic.write_atomically(pipe, b"through")
     assert os.read(reader, 100) == b"through"
     os.close(reader)
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     with pytest.raises(IsADirectoryError):
-        files.write_atomically(tmp_path, b"")
+        atomic.write_atomically(tmp_path, b"")
 
 
 def test_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        files.write_atomically(tmp_path / "no" / "file", b"")
+        atomic.write_atomically(tmp_path / "no" / "file", b"")

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageFile
 
 import codec
-from codec import decoding, limits
-from codec.cli import main
-from codec.image_files import _turn, image_chunks, read_image
-from tests.pictures import textured
-from tests.test_kinds import picture
+from codec import limits
+from codec.cli.main import main
+from codec.engine import decoding
+from codec.pictures.files import _turn, image_chunks, read_image
+from tests.pictures.test_kinds import picture
+from tests.support.pictures import textured
 
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'>m\xc3\xbcd</x:xmpmeta>"
@@ -177,7 +178,7 @@ def test_pictures_are_upright(tmp_path: Path, orientation: int, deep: bool) -> N
     path = save(tmp_path / "in.png", Image.fromarray(flat), exif=exif(orientation))
     if deep:
         donor, array = path.read_bytes(), flat.astype(np.uint16) * 257
-        from codec.image_files import _with_chunks
+        from codec.pictures.files import _with_chunks
 
         path.write_bytes(_with_chunks(bytes(imagecodecs.png_encode(array)), donor))
     codec.encode(path, tmp_path / "x.cae")
@@ -483,7 +484,7 @@ def test_twelve_bits_in_a_file_of_sixteen(tmp_path: Path, suffix: str, colour: b
 
 def test_a_mixed_folder(tmp_path: Path) -> None:
     """Each file of `bench.mixed` goes there and back, or is refused with a reason."""
-    from bench import mixed
+    from bench.studies import mixed
 
     mixed.make_folder(tmp_path / "in")
     outcomes = mixed.check_folder(tmp_path / "in", tmp_path / "out")

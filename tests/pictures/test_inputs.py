@@ -13,7 +13,8 @@ from PIL import Image
 
 import codec
 from codec import limits
-from codec.image import to_picture
+from codec.engine.encoding import encode_pictures
+from codec.pictures.picture import to_picture
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_more_tiles_than_a_file_may_have(tiny: codec.Codec) -> None:
     image = np.broadcast_to(np.zeros((1, 1), np.uint8), (65 * 64, 1024 * 64))
     picture = to_picture(image, limits.Limits(max_pixels=2**40))
     with pytest.raises(codec.LimitExceeded, match="66560 tiles"):
-        tiny._pipeline.encode([picture], 500, 64)
+        encode_pictures(tiny._loaded, [picture], 500, 64)
 
 
 @pytest.mark.parametrize("quality", [-0.1, 100.1, math.nan, math.inf])

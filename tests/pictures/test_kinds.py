@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import codec
-from codec.image import Samples
-from codec.transparency import fill
-from tests.pictures import textured
-from tests.tiles import encode
+from codec.pictures.picture import Samples
+from codec.pictures.transparency import fill
+from tests.support.pictures import textured
+from tests.support.tiles import encode
 
 RGBA_KINDS = [(samples, depth) for samples in (1, 2, 3, 4) for depth in (8, 10, 12, 16)]
 

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["torch", "codec.cli", "codec.pipeline", "tests.conftest"])
+_CONTEXT.set_forkserver_preload(["torch", "codec.cli.main", "codec.engine.encoding", "tests.conftest"])
 
 TIMEOUT = 120
 
@@ -118,7 +118,7 @@ def _run(
     sys.stdin = _open(0, stdin, "r")
     sys.stdout = _open(1, stdout, "w")
     sys.stderr = _open(2, stderr, "w")
-    from codec.cli import main
+    from codec.cli.main import main
 
     if before:
         before()

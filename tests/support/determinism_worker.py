@@ -1,6 +1,6 @@
 """Run in a process of its own by `test_determinism`: digests of files and of decoded symbols.
 
-    python -m tests.determinism_worker THREADS MKLDNN(0|1) PREPARED.json
+    python -m tests.support.determinism_worker THREADS MKLDNN(0|1) PREPARED.json
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from codec import tiling
 from codec.api import Codec
-from codec.latent_codec import decode_latents
-from codec.reading import inspect
-from tests.pictures import textured
-from tests.tiles import unpack
+from codec.coding.latents import decode_latents
+from codec.engine.reading import inspect
+from codec.format import tiling
+from tests.support.pictures import textured
+from tests.support.tiles import unpack
 
 SHAPES = [(1, 1), (33, 47), (64, 64), (240, 176), (97, 400), (300, 520)]
 QUALITIES = (10, 80)
@@ -27,14 +27,14 @@ QUALITIES = (10, 80)
 def symbols_digest(worker: Codec, data: bytes) -> str:
     """SHA-256 of all symbols of a file, tile by tile, as little-endian int32."""
     header, payloads = unpack(data)
-    pipeline = worker.pipeline_for(header.model_id)
+    model = worker.loaded_model(header.model_id)
     digest = hashlib.sha256()
     boxes = tiling.tiles(header.height, header.width, header.tile_size)
     for box, payload, tile in zip(boxes, payloads, header.tiles, strict=True):
         level = torch.tensor([header.level])
         size = (box.height, box.width)
         _, symbols = decode_latents(
-            pipeline.model, pipeline.tables, [payload], [tile.content_crc], level, size
+            model.networks, model.tables, [payload], [tile.content_crc], level, size
         )
         for array in symbols[0]:
             digest.update(array.astype("<i4").tobytes())
@@ -46,8 +46,8 @@ def batch_digests(worker: Codec, files: list[bytes]) -> list[str]:
     parsed = [unpack(data) for data in files]
     header = parsed[0][0]
     _, symbols = decode_latents(
-        worker._pipeline.model,
-        worker._pipeline.tables,
+        worker._loaded.networks,
+        worker._loaded.tables,
         [payloads[0] for _, payloads in parsed],
         [header.tiles[0].content_crc for header, _ in parsed],
         torch.tensor([header.level for header, _ in parsed]),
@@ -70,7 +70,7 @@ def main() -> None:
     threads, mkldnn, prepared = int(sys.argv[1]), sys.argv[2] == "1", Path(sys.argv[3])
     torch.set_num_threads(threads)
     torch.backends.mkldnn.set_flags(mkldnn)
-    from codec import pipeline as module
+    from codec.engine import encoding as module
 
     module._store = lambda *args: None
     worker = Codec()

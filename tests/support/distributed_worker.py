@@ -1,6 +1,6 @@
 """Run by `test_training` under torchrun: do processes with other crops end with the same parameters?
 
-    torchrun --nproc-per-node 2 -m tests.distributed_worker CONFIG.toml [TABLE.KEY=VALUE …]
+    torchrun --nproc-per-node 2 -m tests.support.distributed_worker CONFIG.toml [TABLE.KEY=VALUE …]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Hostile files by the thousand, in a process of limited memory and time that may die of them.
 
-    python -m tests.hostile WEIGHTS KIND [--count N] [--seed S]
+    python -m tests.support.hostile WEIGHTS KIND [--count N] [--seed S]
 
 prints as JSON how many cases were refused, by error, gave the original picture, or another one of
 the shape that the header declares. Anything else is listed with its bytes, and must not happen.
@@ -33,10 +33,10 @@ from typing import Any
 import numpy as np
 
 import codec
-from tests import layout, stored
-from tests.mutants import CASES
-from tests.pictures import noise, textured
-from tests.tiles import encode
+from tests.support import layout, stored
+from tests.support.mutants import CASES
+from tests.support.pictures import noise, textured
+from tests.support.tiles import encode
 
 MEMORY = 1 << 29
 """Address space beyond what the process has with torch and a model: 0.7 GiB without CUDA, more with it."""
@@ -50,7 +50,7 @@ COUNTS: dict[str, int | None] = {
 }
 """Cases of each kind, unless told otherwise; None: all that there are."""
 
-PROGRAM = ("-m", "tests.hostile")
+PROGRAM = ("-m", "tests.support.hostile")
 
 EVERY = {"prefixes": 4, "flips": 23, "large": 20, "sealed": 2, "unchecked": 2}
 """Only each of so many cases is decoded in part and concealed too: that takes longer than to be refused."""
@@ -257,7 +257,7 @@ def run(
         command = [sys.executable, *program, str(weights), kind, "--seed", str(seed)]
         command += ["--scratch", str(scratch)] + (["--count", str(count)] if count else [])
         done = subprocess.run(
-            command, cwd=Path(__file__).parent.parent, env={**os.environ, "OMP_NUM_THREADS": "1"},
+            command, cwd=Path(__file__).parents[2], env={**os.environ, "OMP_NUM_THREADS": "1"},
             capture_output=True, text=True, check=False,
         )
         at_work = scratch.read_bytes().hex() if scratch.exists() else ""

@@ -1,6 +1,6 @@
 """The oldest libraries that pyproject.toml allows, and new ones: goldens decode to the same symbols.
 
-    python -m tests.library_matrix --folder FOLDER
+    python -m tests.support.library_matrix --folder FOLDER
 
 makes an environment for each pair of torch and numpy in FOLDER (gigabytes, where the index has no CPU build),
 and runs the tests of what must not depend on libraries. Exit code 1 if any fails.
@@ -17,9 +17,12 @@ from pathlib import Path
 
 import click
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 OTHERS = ("constriction", "zstandard", "pillow", "safetensors", "click", "rich", "pytest")
-TESTS = ("test_golden.py", "test_frozen_models.py", "test_exact.py", "test_oracle.py", "test_determinism.py")
+TESTS = (
+    "test_golden.py", "model/test_frozen_models.py", "model/test_exact.py", "model/test_oracle.py",
+    "engine/test_determinism.py",
+)
 
 
 def environment(folder: Path, libraries: tuple[str, ...]) -> Path:

@@ -1,6 +1,6 @@
 """Writes golden files of the current format version; existing ones are never touched.
 
-    python -m tests.make_goldens --new-version
+    python -m tests.support.make_goldens --new-version
 
 Goldens are immortal: every later release must decode them to the same symbols, or refuse them by
 name if their model is no longer shipped. Run this only when the format version or the default model
@@ -19,14 +19,15 @@ import numpy as np
 from PIL import Image
 
 import codec
-from codec import container, tiling
-from codec.image import Samples
-from codec.residual import unpack_residual
+from codec.coding.residual import unpack_residual
+from codec.format import container, tiling
+from codec.format.header import VERSION
+from codec.pictures.picture import Samples
 from codec.training.data import read_rgb
-from tests.determinism_worker import symbols_digest
-from tests.pictures import SAMPLES, Pixels, noise, textured
+from tests.support.determinism_worker import symbols_digest
+from tests.support.pictures import SAMPLES, Pixels, noise, textured
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def pictures() -> dict[str, tuple[Pixels, float]]:
@@ -101,7 +102,7 @@ def residual_digest(worker: codec.Codec, data: bytes) -> str:
     """SHA-256 of the residuals of all tiles as little-endian int32."""
     file = container.read(data)
     header = file.header
-    tables = worker.pipeline_for(header.model_id).tables
+    tables = worker.loaded_model(header.model_id).tables
     digest = hashlib.sha256()
     for number, entry in enumerate(header.residual):
         latents = tiling.tile_box(number, header.height, header.width, header.tile_size)
@@ -127,9 +128,9 @@ def main(new_version: bool) -> None:
     made: dict[str, tuple[Any, dict[str, Any]]] = {
         name: (image, {"quality": quality}) for name, (image, quality) in pictures().items()
     }
-    write_folder(worker, GOLDEN / f"v{container.VERSION}-{worker.model_id}", made)
-    write_folder(worker, GOLDEN / f"v{container.VERSION}.2-{worker.model_id}", kinds())
-    write_folder(worker, GOLDEN / f"v{container.VERSION}.3-{worker.model_id}", residuals())
+    write_folder(worker, GOLDEN / f"v{VERSION}-{worker.model_id}", made)
+    write_folder(worker, GOLDEN / f"v{VERSION}.2-{worker.model_id}", kinds())
+    write_folder(worker, GOLDEN / f"v{VERSION}.3-{worker.model_id}", residuals())
 
 
 def write_folder(

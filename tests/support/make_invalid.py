@@ -1,4 +1,4 @@
-"""Forges the files of `tests/golden/invalid`: python -m tests.make_invalid
+"""Forges the files of `tests/golden/invalid`: python -m tests.support.make_invalid
 
 Each is named after the error that refuses it. Files that are there stay as they are: they were refused
 once, and must be for ever. What fuzzing finds is put there by hand.
@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import zstandard
 
-from tests import layout, stored
-from tests.layout import Entry, Fields, Metadata
-from tests.make_goldens import GOLDEN
-from tests.pictures import noise
+from tests.support import layout, stored
+from tests.support.layout import Entry, Fields, Metadata
+from tests.support.make_goldens import GOLDEN
+from tests.support.pictures import noise
 
 INVALID = GOLDEN / "invalid"
 

@@ -8,7 +8,7 @@ import random
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 
-from tests import layout
+from tests.support import layout
 
 Files = Mapping[str, bytes]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLES = Path(__file__).parent.parent / "bench" / "samples"
+SAMPLES = Path(__file__).parents[2] / "bench" / "samples"
 
 Pixels = NDArray[np.uint8]
 

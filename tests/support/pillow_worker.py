@@ -1,6 +1,6 @@
 """What `test_pillow` does in processes of their own.
 
-    python -m tests.pillow_worker FILE fork|spawn|forkserver|locked
+    python -m tests.support.pillow_worker FILE fork|spawn|forkserver|locked
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import torch.utils.data
 from PIL import Image, UnidentifiedImageError
 
 import codec
-from codec import api
-from codec.image import Samples
+from codec.engine import running
+from codec.pictures.picture import Samples
 
 
 class Pictures(torch.utils.data.Dataset[torch.Tensor]):
@@ -76,7 +76,7 @@ def fork_while_locked(path: str) -> None:
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with api._RUNNING:
+        with running.exclusive(None):
             held.set()
             done.wait()
 

@@ -1,6 +1,6 @@
 """The counts of `docs/reliability.md`: bitstreams tried, by what became of them.
 
-    python -m tests.reliability [--scale 0.1]
+    python -m tests.support.reliability [--scale 0.1]
 
 prints a table in Markdown. The full numbers, 720,000 bitstreams, take about an hour of a core.
 """
@@ -15,7 +15,7 @@ import click
 
 import codec
 from tests.conftest import make_tiny_weights
-from tests.hostile import run
+from tests.support.hostile import run
 
 FULL = {
     "prefixes": None, "large": 1000, "flips": None, "mutants": 200_000, "sealed": 250_000,

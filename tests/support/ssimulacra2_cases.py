@@ -1,6 +1,6 @@
 """Pairs of pictures with a known SSIMULACRA2: `bench/reference/ssimulacra2.json` holds the scores.
 
-    python -m tests.ssimulacra2_cases PROGRAM
+    python -m tests.support.ssimulacra2_cases PROGRAM
 
 scores them afresh with libjxl's `ssimulacra2` and writes that file. The pictures are integer
 arithmetic, so no encoder's version moves them; only the crops of the sample photographs depend on
@@ -21,16 +21,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.pictures import SAMPLES, Pixels
+from tests.support.pictures import SAMPLES, Pixels
 
-REFERENCE = Path(__file__).parent.parent / "bench" / "reference" / "ssimulacra2.json"
+REFERENCE = Path(__file__).parents[2] / "bench" / "reference" / "ssimulacra2.json"
 
 SOURCE = (
     "ssimulacra2 of libjxl 0.11.2 (metric version 2.1 of April 2023): Debian 13 (trixie), package "
     "libjxl-devtools 0.11.2-0.1~deb13u3, amd64. Both pictures are given to it as PNG without a "
     "colour profile."
 )
-REPEAT = "python -m tests.ssimulacra2_cases ssimulacra2"
+REPEAT = "python -m tests.support.ssimulacra2_cases ssimulacra2"
 
 Integers = NDArray[np.int64]
 

@@ -11,7 +11,7 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from tests.layout import (
+from tests.support.layout import (
     ALPHA,
     CONVERTED,
     DEEP,

@@ -18,8 +18,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 import codec
-from bench.complexity import complexity
-from codec.cli import main
+from bench.studies.complexity import complexity
+from codec.cli.main import main
 from codec.model.network import Model, TrainingOutput
 from codec.model.weights import Objective
 from codec.training.config import TrainingConfig, load_config
@@ -38,7 +38,7 @@ from codec.training.loop import (
 from codec.training.loss import Metric, rate_distortion
 from codec.training.optimizer import OPTIMIZERS, build_optimizers, orthogonalise, set_rate
 from tests.conftest import LAMBDAS, TINY, tiny_model
-from tests.pictures import SAMPLES, textured
+from tests.support.pictures import SAMPLES, textured
 
 TOML = """
 name = "smoke"
@@ -490,7 +490,7 @@ def torchrun(*arguments: str) -> str:
 
 def test_processes_with_other_crops_keep_the_same_parameters(config_file: Path) -> None:
     for phase in ((), ("training.frozen_encoder=true",)):
-        assert torchrun("tests.distributed_worker", str(config_file), *phase).split() == ["2", "1"]
+        assert torchrun("tests.support.distributed_worker", str(config_file), *phase).split() == ["2", "1"]
 
 
 def test_two_processes_train_one_model(tmp_path: Path, config_file: Path) -> None:

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from plotly.offline import get_plotlyjs
 
-from codec.files import write_atomically
+from codec.pictures.atomic import write_atomically
 
-from .comparisons import Comparison
+from ..comparisons import Comparison
 
-PARTS = Path(__file__).parent / "report"
+PARTS = Path(__file__).parent
 SCRIPTS = ("common.js", "plots.js", "tables.js", "compare.js", "report.js")  # one module, in this order
 WEBP_LIMIT = 16383  # pixels each way; larger pictures are embedded as PNG
 

@@ -1,0 +1,1 @@
+"""One program for one question each: `python -m bench.studies.NAME`. They may use `bench.suite`."""

@@ -1,0 +1,63 @@
+"""What a caller asks of a file: a quality, or a target in bits per pixel, bytes or decibels."""
+
+from __future__ import annotations
+
+import dataclasses
+import numbers
+from typing import Literal
+
+import numpy as np
+
+from codec.format.header import MAX_LEVEL
+
+Kind = Literal["bpp", "bytes", "psnr"]
+
+DEFAULT_QUALITY = 75.0
+
+_LARGEST_TARGET = 1e12
+"""More than any file holds, and far from where arithmetic overflows."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What a file shall reach. `ValueError` unless the value is a positive finite number."""
+
+    kind: Kind
+    value: float
+
+    def __post_init__(self) -> None:
+        if isinstance(self.value, bool) or not isinstance(self.value, numbers.Real):
+            raise TypeError(f"target_{self.kind} must be a number, not {type(self.value).__name__}")
+        if not 0 < self.value <= _LARGEST_TARGET:  # NaN too
+            raise ValueError(
+                f"target_{self.kind} must be positive and at most {_LARGEST_TARGET:g}, not {self.value}"
+            )
+
+    def __str__(self) -> str:
+        unit = {"bpp": "bits per pixel", "bytes": "bytes", "psnr": "dB"}[self.kind]
+        return f"{float(self.value):.10g} {unit}"
+
+
+def quality_level(quality: float) -> int:
+    """The level 0…1024 that files store; `ValueError` unless 0 ≤ quality ≤ 100."""
+    if isinstance(quality, bool) or not isinstance(quality, (int, float, np.integer, np.floating)):
+        raise TypeError(f"quality must be a number, not {type(quality).__name__}")
+    if not 0 <= quality <= 100:  # NaN too
+        raise ValueError(f"quality must be from 0 to 100, not {quality}")
+    return round(float(quality) * MAX_LEVEL / 100)
+
+
+def choose_goal(
+    quality: float | None,
+    target_bpp: float | None = None,
+    target_bytes: int | None = None,
+    target_psnr: float | None = None,
+) -> int | Target:
+    """The quality level, or the target; `ValueError` if there is more than one."""
+    targets: list[tuple[Kind, float | None]] = [
+        ("bpp", target_bpp), ("bytes", target_bytes), ("psnr", target_psnr)
+    ]
+    given = [Target(kind, value) for kind, value in targets if value is not None]
+    if len(given) + (quality is not None) > 1:
+        raise ValueError("give one of quality, target_bpp, target_bytes and target_psnr")
+    return given[0] if given else quality_level(DEFAULT_QUALITY if quality is None else quality)

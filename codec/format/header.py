@@ -1,0 +1,245 @@
+"""The header of a file: what it says about itself. Normative text: FORMAT.md.
+
+The parser allocates nothing that the bytes do not back: it checks every count against a limit and against the
+number of bytes left.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import zlib
+
+from codec import limits
+from codec.errors import (
+    ChecksumMismatch,
+    FormatError,
+    LimitExceeded,
+    Truncated,
+    UnsupportedVersion,
+)
+from codec.format import tiling
+from codec.format.fields import Reader, write_varint
+from codec.format.index import Tile, read_index, write_index
+from codec.format.readable import Readable
+
+SIGNATURE = b"\x89CAE\r\n\x1a\n"
+VERSION = 1
+MODEL_ID_BYTES = 6
+MAX_LEVEL = 1024
+TILE_UNIT = 64
+"""Tile sides are stored in units of this many pixels."""
+
+_RGB, _STORED, _ALPHA, _DEEP, _METADATA, _CONVERTED, _RESIDUAL = (1 << bit for bit in range(7))
+"""Bits of the mode."""
+
+
+class Source(enum.IntEnum):
+    """What a picture was converted from before it was compressed."""
+
+    NONE = 0
+    ONE_BIT = 1
+    PALETTE = 2
+    TRANSPARENT_PALETTE = 3
+    TRANSPARENT_COLOUR = 4
+
+
+METADATA_KINDS = {1: "icc", 2: "exif", 3: "xmp"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """One piece of metadata."""
+
+    kind: int
+    """A key of `METADATA_KINDS`."""
+    length: int
+    """Bytes of the payload."""
+    size: int
+    """Bytes of the metadata."""
+    payload_crc: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """All that a file says about itself."""
+
+    width: int
+    height: int
+    channels: int
+    """1 (gray) or 3 (RGB)."""
+    stored: bool
+    """Whether tiles hold samples (losslessly) instead of latents."""
+    model_id: bytes
+    """Six bytes: the first of the weights' SHA-256; zeros if `stored`."""
+    level: int
+    """Quality level 0…1024; 0 if `stored`."""
+    tile_size: int
+    """Pixels along a tile."""
+    tiles: tuple[Tile, ...]
+    alpha: tuple[Tile, ...] = ()
+    """Those of the alpha, as many as `tiles`; none without alpha."""
+    residual: tuple[Tile, ...] = ()
+    """Those of the residual layer, as many as `tiles`; none without it."""
+    step: int = 0
+    """Quantization step of the residual layer, in units of a sample; 0 without it."""
+    depth: int = 8
+    """Bits of a sample: 8, or 9…16 in 16-bit integers."""
+    source: Source = Source.NONE
+    metadata: tuple[Section, ...] = ()
+
+    @property
+    def planes(self) -> tuple[tuple[Tile, ...], ...]:
+        """The entries of tiles, of their residual and of their alpha, as far as there are any."""
+        return tuple(entries for entries in (self.tiles, self.residual, self.alpha) if entries)
+
+    @property
+    def samples(self) -> int:
+        """Samples of a pixel: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha."""
+        return self.channels + bool(self.alpha)
+
+    @property
+    def quality(self) -> float:
+        """The quality 0…100 that the level stands for."""
+        return self.level * 100 / MAX_LEVEL
+
+
+def write_header(header: Header) -> bytes:
+    """The bytes of a header, from the signature to its CRC-32. Raises `LimitExceeded`."""
+    body = _write_body(header)
+    if len(body) > limits.MAX_HEADER:
+        raise LimitExceeded(f"header of {len(body)} bytes is over {limits.MAX_HEADER}")
+    front = SIGNATURE + bytes([VERSION]) + write_varint(len(body)) + body
+    return front + zlib.crc32(front).to_bytes(4, "little")
+
+
+def _write_body(header: Header) -> bytes:
+    flags = {
+        _RGB: header.channels == 3, _STORED: header.stored, _ALPHA: header.alpha, _DEEP: header.depth > 8,
+        _METADATA: header.metadata, _CONVERTED: header.source, _RESIDUAL: header.residual,
+    }
+    body = bytearray([sum(bit for bit, wanted in flags.items() if wanted)])
+    body += write_varint(header.width) + write_varint(header.height)
+    if header.depth > 8:
+        body.append(header.depth)
+    if header.source:
+        body.append(header.source)
+    if not header.stored:
+        body += header.model_id + write_varint(header.level)
+    if header.residual:
+        body += write_varint(header.step)
+    body += write_varint(header.tile_size // TILE_UNIT)
+    if header.metadata:
+        body += write_varint(len(header.metadata))
+    for section in header.metadata:
+        body.append(section.kind)
+        body += write_varint(section.length) + write_varint(section.size)
+        body += section.payload_crc.to_bytes(4, "little")
+    return bytes(body) + write_index(header.planes)
+
+
+def parse_header(data: Readable) -> tuple[Header, int]:
+    """The header and the number of bytes it takes; needs no more than those bytes.
+
+    Raises `FormatError` or a subclass, or `LimitExceeded`.
+    """
+    signature = bytes(data[: len(SIGNATURE)])
+    if not SIGNATURE.startswith(signature) or not signature:
+        raise FormatError("not a .cae file: the signature is missing")
+    if len(data) <= len(SIGNATURE):
+        raise Truncated("file ends before its header")
+    version = data[len(SIGNATURE) : len(SIGNATURE) + 1][0]
+    if version != VERSION:
+        raise UnsupportedVersion(f"format version {version} (this package reads {VERSION})")
+    start, length = _header_length(data, len(SIGNATURE) + 1)
+    end = start + length
+    if len(data) < end + 4:
+        raise Truncated(f"file ends inside its header, at byte {len(data)}")
+    front = memoryview(data[: end + 4])
+    if zlib.crc32(front[:end]) != int.from_bytes(front[end:], "little"):
+        raise ChecksumMismatch("header is damaged: its CRC-32 does not match")
+    reader = Reader(front[start:end])
+    header = _parse_body(reader)
+    if reader.position != length:
+        raise FormatError("header is longer than its fields")
+    return header, end + 4
+
+
+def _header_length(data: Readable, position: int) -> tuple[int, int]:
+    """Start and length of the header's body."""
+    field = memoryview(data[position : position + 5])
+    if not any(byte < 0x80 for byte in field) and len(field) < 5:
+        raise Truncated("file ends before its header")
+    reader = Reader(field)
+    length = reader.varint()
+    if length > limits.MAX_HEADER:
+        raise LimitExceeded(f"header of {length} bytes is over {limits.MAX_HEADER}")
+    return position + reader.position, length
+
+
+def _parse_body(reader: Reader) -> Header:
+    mode = reader.byte()
+    stored = bool(mode & _STORED)
+    if mode >= 2 * _RESIDUAL or (stored and mode & _RESIDUAL):
+        raise UnsupportedVersion(f"picture mode {mode} is not known to this version")
+    width, height = reader.varint(), reader.varint()
+    if not width or not height:
+        raise FormatError(f"picture of {width}×{height} pixels")
+    limits.check_side(height, width)
+    depth = reader.byte() if mode & _DEEP else 8
+    if mode & _DEEP and not 9 <= depth <= 16:
+        raise FormatError(f"samples of {depth} bits where 9 to 16 are stated")
+    source = reader.byte() if mode & _CONVERTED else 0
+    if mode & _CONVERTED and not 1 <= source < len(Source):
+        raise UnsupportedVersion(f"source {source} is not known to this version")
+    model_id, level = bytes(MODEL_ID_BYTES), 0
+    if not stored:
+        model_id, level = reader.take(MODEL_ID_BYTES), reader.varint()
+        if level > MAX_LEVEL:
+            raise FormatError(f"quality level {level} is over {MAX_LEVEL}")
+    step = reader.varint() if mode & _RESIDUAL else 0
+    if mode & _RESIDUAL and not 1 <= step < 1 << depth:
+        raise FormatError(f"residual in steps of {step} where samples have {depth} bits")
+    tile_size = reader.varint() * TILE_UNIT
+    if not 0 < tile_size <= limits.MAX_TILE_SIDE:
+        raise FormatError(f"tiles of {tile_size} pixels")
+    metadata = _parse_metadata(reader) if mode & _METADATA else ()
+    count = tiling.tile_count(height, width, tile_size)
+    if count > limits.MAX_TILES:
+        raise LimitExceeded(f"{count} tiles are over the limit of {limits.MAX_TILES}")
+    planes = read_index(reader, count, 1 + bool(mode & _ALPHA) + bool(mode & _RESIDUAL))
+    return Header(
+        width=width,
+        height=height,
+        channels=3 if mode & _RGB else 1,
+        stored=stored,
+        model_id=model_id,
+        level=level,
+        tile_size=tile_size,
+        tiles=planes[0],
+        alpha=planes[-1] if mode & _ALPHA else (),
+        residual=planes[1] if mode & _RESIDUAL else (),
+        step=step,
+        depth=depth,
+        source=Source(source),
+        metadata=metadata,
+    )
+
+
+def _parse_metadata(reader: Reader) -> tuple[Section, ...]:
+    count = reader.varint()
+    if not 1 <= count <= len(METADATA_KINDS):
+        raise FormatError(f"{count} pieces of metadata")
+    sections: list[Section] = []
+    for _ in range(count):
+        section = Section(reader.byte(), reader.varint(), reader.varint(), reader.uint32())
+        if section.kind not in METADATA_KINDS:
+            raise UnsupportedVersion(f"metadata of kind {section.kind} is not known to this version")
+        if sections and section.kind <= sections[-1].kind:
+            raise FormatError("metadata is not in the order of its kinds")
+        if section.size > limits.MAX_METADATA:
+            raise LimitExceeded(f"metadata of {section.size} bytes is over {limits.MAX_METADATA}")
+        if not 0 < section.length <= section.size:
+            raise FormatError(f"metadata of {section.size} bytes takes {section.length}")
+        sections.append(section)
+    return tuple(sections)
