@@ -1,6 +1,6 @@
 """What compression costs a classifier: scikit-learn's digits, enlarged, by quality.
 
-    python -m bench.accuracy
+    python -m bench.studies.accuracy
 
 1,797 digits of 8×8 are enlarged to 64×64 (bicubic). Half of them train a support vector machine on 16×16
 block means, as they are or compressed; the other half is classified, original and compressed. Sizes are those

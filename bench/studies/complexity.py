@@ -1,6 +1,6 @@
 """Multiply-accumulates of every part of a model, per pixel, counted by running it.
 
-    python -m bench.complexity [--config small --config medium …]
+    python -m bench.studies.complexity [--config small --config medium …]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How a large dataset opens, how a row is read, and what the store adds to the pictures.
 
-    python -m bench.dataset_access PHOTOS [--rows 100000]
+    python -m bench.studies.dataset_access PHOTOS [--rows 100000]
 
 Packs crops of 64×64, each many times, into a set of so many rows; and 5,000 of 32×32 as bare rows. Reads are
 those that the system counts for this process (Linux).

@@ -1,6 +1,6 @@
 """Datasets against folders of JPEG and PNG: bytes, PSNR, pictures a second.
 
-    python -m bench.datasets PHOTOS [--count 2000] [--side 256] [--quality 60] [--bare]
+    python -m bench.studies.datasets PHOTOS [--count 2000] [--side 256] [--quality 60] [--bare]
 
 Cuts pictures out of photographs of half the size, so that they are as sharp as those of usual training sets,
 packs them, and reads everything back: the folders with Pillow, the set with `codec.data.loader`.

@@ -1,6 +1,6 @@
 """Errors and sizes of 16-bit photographs, beside rounding to 8 bits and JPEG 2000.
 
-    python -m bench.deep PHOTOGRAPHS
+    python -m bench.studies.deep PHOTOGRAPHS
 
 The photographs are averages of 2×2 pixels of those in the folder, which have more than eight bits. JPEG 2000
 is OpenJPEG's irreversible mode at the smallest size whose RMSE is no larger, found by bisection for each

@@ -1,6 +1,6 @@
 """`make demo`: compress the sample photographs, decode them, show a table and pictures.
 
-    python -m bench.demo [--out demo]
+    python -m bench.studies.demo [--out demo]
 
 JPEG is Pillow's, optimised, progressive and 4:2:0, at the largest quality that is no larger than our file.
 """

@@ -1,9 +1,9 @@
 """What each effort level gains and costs: bits, decibels and seconds, from real files.
 
-    python -m bench.effort FOLDER [--held-out] [--side 256] [--effort 9 …] [--steps 200 …] [--quality 25 …]
+    python -m bench.studies.effort FOLDER [--held-out] [--side 256] [--effort 9 …] [--steps 200 …] [--quality 25 …]
 
 BD-rates are against effort 3, over the qualities measured (PCHIP over log rate, RGB PSNR). Times are of
-one pass, threads pinned; the codec's other times are in `bench.speed`.
+one pass, threads pinned; the codec's other times are in `bench.studies.speed`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A picture of a gigapixel through the command line: memory, time, seams, and regions of it.
 
-    python -m bench.gigapixel PHOTOGRAPHS --side 30000 --folder /somewhere/with/6GB --json result.json
+    python -m bench.studies.gigapixel PHOTOGRAPHS --side 30000 --folder /somewhere/with/6GB --json result.json
 
 The picture is a mosaic of pieces of the photographs in a folder, turned and mirrored, in a .npy file. Each
 command runs in a process of its own, whose peak resident memory the kernel reports.

@@ -1,7 +1,7 @@
 """Any picture: each file of a mixed folder goes through the codec and back, or is refused with a reason.
 
-    python -m bench.mixed OUT            make a folder of such files in OUT/in, and use it
-    python -m bench.mixed OUT --of DIR   use your own
+    python -m bench.studies.mixed OUT            make a folder of such files in OUT/in, and use it
+    python -m bench.studies.mixed OUT --of DIR   use your own
 
 Prints a row per file; exit code 1 if a file is neither.
 """

@@ -1,6 +1,6 @@
 """Whether more quality always means more bytes and a better picture, at 21 qualities of every picture.
 
-    python -m bench.monotone FOLDER [--held-out] [--side 512]
+    python -m bench.studies.monotone FOLDER [--held-out] [--side 512]
 
 Prints every step down; exit code 1 if there is one.
 """

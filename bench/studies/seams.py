@@ -1,6 +1,6 @@
 """Whether tiles show: the same pixels coded with their edges and without, compared in PSNR.
 
-    python -m bench.seams PHOTOGRAPHS [--held-out]
+    python -m bench.studies.seams PHOTOGRAPHS [--held-out]
 
 Crops of PHOTOGRAPHS are coded in tiles and as one tile. Within 8 pixels of the tiles' edges and elsewhere,
 the difference of the two in PSNR says what tiling costs; at the edges it may not cost more.

@@ -1,6 +1,6 @@
 """Speed of the codec on a folder of pictures, threads pinned, and where the time goes.
 
-    python -m bench.speed FOLDER [--threads 2] [--quality 50] [--repeat 3]
+    python -m bench.studies.speed FOLDER [--threads 2] [--quality 50] [--repeat 3]
 
 Times are the fastest of several passes over all pictures: this asks what the code can do, not what
 else the machine was doing. The share of entropy coding is the time inside constriction's calls.

@@ -1,6 +1,6 @@
 """README's table and plots, from the result files of a benchmark.
 
-    python -m bench.figures [FOLDER] [--keep | --check]
+    python -m bench.suite.figures [FOLDER] [--keep | --check]
 
 FOLDER holds the JSON files that `python -m bench DIR --json` wrote (default: the ones in the repository,
 bench/results/kodak). README.md is rewritten between its markers, the plots in docs/figures are drawn anew;

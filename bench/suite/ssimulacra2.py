@@ -3,7 +3,7 @@
 The package of that name has the right parts (colour space, maps, weights) but, in 0.3.0, mirrors at two of
 the four borders where the reference has zeros, and halves once less than the reference below 225 pixels:
 together points on photographs and tens of points on small pictures. Here its parts are put together as in
-the reference. `tests/test_ssimulacra2.py` holds the result against scores of libjxl 0.11.2: within 0.1 below
+the reference. `tests/bench/test_ssimulacra2.py` holds the result against scores of libjxl 0.11.2: within 0.1 below
 a score of 70 and 0.5 above, where the reference's own float32 rounding shows.
 """
 

@@ -483,7 +483,7 @@ def test_twelve_bits_in_a_file_of_sixteen(tmp_path: Path, suffix: str, colour: b
 
 
 def test_a_mixed_folder(tmp_path: Path) -> None:
-    """Each file of `bench.mixed` goes there and back, or is refused with a reason."""
+    """Each file of `bench.studies.mixed` goes there and back, or is refused with a reason."""
     from bench.studies import mixed
 
     mixed.make_folder(tmp_path / "in")
