@@ -1,8 +1,8 @@
-# make demo   compress the sample photographs and look at the result
+# make demo   compress the sample photographs, show a table and pictures
 # make test   lint, types and all tests
-# make test-all   and those with large numbers of cases (hours)
+# make test-all   lint, types and all tests, also those with large numbers of cases (hours)
 # make bench  compare codecs on the sample photographs: results/samples/report.html
-# make figures KODAK=folder    README's table and plots, from the 24 Kodak pictures (an hour)
+# make figures KODAK=folder    table and plots of README, from the 24 Kodak pictures (an hour)
 PYTHON ?= python3
 VENV   ?= .venv
 KODAK  ?= kodak
@@ -32,7 +32,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# Under the constraints pip takes the pinned torch, not the newest.
+# With the constraints file, pip installs the pinned torch instead of the newest one.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'

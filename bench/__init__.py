@@ -1,1 +1,4 @@
-"""Benchmarks of codecs on pictures: `python -m bench`. In an installed package this is `codec.bench`."""
+"""Benchmarks of codecs on pictures: `python -m bench`.
+
+In an installed package this is `codec.bench`.
+"""

@@ -1,22 +1,23 @@
-"""`.cae` files in Pillow: to import this registers them, as `codec.register_pillow` does.
+"""Pillow plugin for `.cae` files. Importing it registers them, as `codec.register_pillow` does.
 
-    im = Image.open("x.cae")            # reads the header and the metadata; torch is loaded for pixels
+    im = Image.open("x.cae")     # reads the header and the metadata; torch is loaded for pixels
     im.save("y.cae", quality=60)
 
-`Image.open` gives mode L, LA, RGB, RGBA, or I;16 for gray of more than 8 bits, whose samples are as they are
-in the file: `info["bit_depth"]` says how many bits they have. Pillow has no mode for colour or alpha of more
-than 8 bits: they are scaled to 8 bits, with the warning `codec.NotKept` when pixels are loaded;
-`codec.decompress` gives all bits. `info` holds "icc_profile", "exif" and "xmp" as far as the file has them,
-"bit_depth", "lossless", "quality" unless it is lossless, and "source" if the picture was converted from a
-palette, … (as `codec.Info` has it).
+`Image.open` returns mode L, LA, RGB or RGBA, or I;16 for gray of more than 8 bits. I;16 samples
+have the same values as in the file, and `info["bit_depth"]` is their number of bits. Pillow has no
+mode for colour or alpha of more than 8 bits. Such samples are scaled to 8 bits, with the warning
+`codec.NotKept` when pixels are loaded; `codec.decompress` returns all bits. `info` contains
+"icc_profile", "exif" and "xmp" if the file has them, "bit_depth", "lossless", "quality" unless the
+file is lossless, and "source" if the picture was converted from a palette, … (see `codec.Info`).
 
-`Image.save` takes the options `quality`, `target_bpp`, `target_bytes`, `target_psnr` and `effort`, and
-`bit_depth` for I;16, as `codec.compress` does. Without a quality or target, an image that was opened from a
-`.cae` file is saved in the quality it had. `exif` (bytes or `PIL.Image.Exif`) and `xmp` are written if they
-are given, `icc_profile` also if the image has one, unless it is given as None.
+`Image.save` accepts the options `quality`, `target_bpp`, `target_bytes`, `target_psnr` and
+`effort`, and `bit_depth` for I;16, as `codec.compress` does. Without a quality or target, an image
+that was opened from a `.cae` file is saved with the quality of that file. `exif` (bytes or
+`PIL.Image.Exif`) and `xmp` are written if they are given. `icc_profile` is also written if the
+image has one, unless it is given as None.
 
-Damaged files raise `OSError` when pixels are loaded, or what is left of them is shown if
-`PIL.ImageFile.LOAD_TRUNCATED_IMAGES` is set. `PIL.Image.MAX_IMAGE_PIXELS` is the limit of size.
+Damaged files raise `OSError` when pixels are loaded. If `PIL.ImageFile.LOAD_TRUNCATED_IMAGES` is
+set, the undamaged part is loaded instead. `PIL.Image.MAX_IMAGE_PIXELS` limits the size.
 """
 
 from __future__ import annotations
@@ -44,13 +45,13 @@ if TYPE_CHECKING:
 FORMAT = "CAE"
 
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
-"""Of pictures of 8 bits, by the samples of a pixel."""
+"""Modes of 8-bit pictures, by the number of samples per pixel."""
 
 _GOALS = ("quality", "target_bpp", "target_bytes", "target_psnr")
 
 
 class _Stream:
-    """The bytes of an open file from its position on, read where they are asked for."""
+    """The bytes of an open file from its current position on. They are read on access."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -67,7 +68,7 @@ class _Stream:
 
 
 class CodecImageFile(ImageFile.ImageFile):
-    """A `.cae` file. Its header is read when it is opened, its pixels when they are needed."""
+    """A `.cae` file. The header is read when it is opened, the pixels when they are needed."""
 
     format = FORMAT
     format_description = "Learned image codec (.cae)"
@@ -81,17 +82,18 @@ class CodecImageFile(ImageFile.ImageFile):
         try:
             header, size = parse_header(data)
             info = info_of(header, size)
-            # What is damaged here is left out: it shows when pixels are loaded, as any damage.
+            # Damaged metadata is left out here. Loading the pixels reports it, like any damage.
             metadata = unpack_metadata(container.File(header, data, size), [])
         except CodecError as error:
-            # Not a SyntaxError: no other plugin takes the file, and this one knows what is wrong.
+            # Not a SyntaxError, after which Pillow would try other plugins: none of them reads the
+            # file, and this error says what is wrong.
             raise UnidentifiedImageError(str(error)) from error
         self._size = (info.width, info.height)
         self._depth = info.bit_depth
         self._mode = "I;16" if info.bit_depth > 8 and info.channels == 1 else _MODES[info.channels]
         found = {
             "icc_profile": metadata.icc,
-            # With the prefix that others of Pillow's formats take it with.
+            # Pillow's other formats expect this prefix.
             "exif": metadata.exif and EXIF_PREFIX + metadata.exif,
             "xmp": metadata.xmp,
             "bit_depth": info.bit_depth,
@@ -100,13 +102,17 @@ class CodecImageFile(ImageFile.ImageFile):
             "source": info.source,
         }
         self.info = {name: value for name, value in found.items() if value is not None}
-        self.tile = [ImageFile._Tile("raw", (0, 0, *self.size), 0, self.mode)]  # so far not loaded
+        self.tile = [ImageFile._Tile("raw", (0, 0, *self.size), 0, self.mode)]  # not loaded yet
 
     def load_seek(self, pos: int) -> None:
-        """Its presence tells `ImageFile.Parser` that pixels are not to be had from a stretch of the file."""
+        """Do nothing.
+
+        The presence of this method tells `ImageFile.Parser` that it cannot read pixels from a part
+        of the file.
+        """
 
     def load(self) -> PixelAccess | None:
-        """Decode the file, unless that is done; `OSError` if it is damaged."""
+        """Decode the file if it is not decoded yet. Raises `OSError` if it is damaged."""
         if self.tile:
             samples = self._decode()
             self.load_prepare()
@@ -119,7 +125,10 @@ class CodecImageFile(ImageFile.ImageFile):
         return super().load()
 
     def verify(self) -> None:
-        """Check every byte of the file against its checksums; `OSError` if it is damaged or cut short."""
+        """Check every byte of the file against its checksums.
+
+        Raises `OSError` if the file is damaged or truncated.
+        """
         try:
             if self.fp is not None:
                 verify(self._read())
@@ -135,8 +144,8 @@ class CodecImageFile(ImageFile.ImageFile):
         return self.fp.read()
 
     def _decode(self) -> Samples:
-        """The samples in Pillow's byte order."""
-        # Pillow has let this size through.
+        """Return the samples in Pillow's byte order."""
+        # Pillow has already accepted this size.
         limits = Limits(max_pixels=self.width * self.height)
         try:
             if ImageFile.LOAD_TRUNCATED_IMAGES:
@@ -146,8 +155,8 @@ class CodecImageFile(ImageFile.ImageFile):
         except CodecError as error:
             raise OSError(str(error)) from error
         if samples.dtype == np.uint16 and self.mode != "I;16":
-            bits = f"{self._depth} bits a sample are cut to 8: Pillow has no mode for them"
-            warnings.warn(NotKept(f"{bits}; codec.decompress keeps them"), stacklevel=3)
+            bits = f"samples of {self._depth} bits are reduced to 8 bits: Pillow has no mode for them"
+            warnings.warn(NotKept(f"{bits}; codec.decompress keeps all bits"), stacklevel=3)
             full = (1 << self._depth) - 1
             samples = ((samples.astype(np.uint32) * 255 + full // 2) // full).astype(np.uint8)
         return samples.astype(samples.dtype.newbyteorder("<"), copy=False)
@@ -169,7 +178,7 @@ def _save(im: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
             im, bit_depth=_bit_depth(im), metadata=_metadata(im),
             limits=Limits(max_pixels=max(1, im.width * im.height)), **options,
         )
-    except TargetUnreachable:  # only for those who set one
+    except TargetUnreachable:  # raised only if a target is given
         raise
     except CodecError as error:
         raise OSError(f"cannot write mode {im.mode} as {FORMAT}: {error}") from error
@@ -187,7 +196,7 @@ def _metadata(im: Image.Image) -> Metadata:
 
 
 def _bit_depth(im: Image.Image) -> int | None:
-    """The depth that is asked for; of a `.cae` file its own, as long as samples fit."""
+    """Return the requested depth, or that of the opened `.cae` file if all samples fit it."""
     depth: int | None = im.encoderinfo.get("bit_depth")
     if depth is None and isinstance(im, CodecImageFile) and im.mode == "I;16":
         depth = im.info.get("bit_depth")
@@ -197,7 +206,7 @@ def _bit_depth(im: Image.Image) -> int | None:
 
 
 def register() -> None:
-    """Make Pillow know the format; again and again, if need be."""
+    """Register the format with Pillow. Repeated calls are allowed."""
     Image.register_open(FORMAT, CodecImageFile, _accept)
     Image.register_save(FORMAT, _save)
     Image.register_extension(FORMAT, EXTENSION)

@@ -1,9 +1,9 @@
-"""A learned image codec: a picture in, a small file out, the same picture on every machine.
+"""A learned image codec: small files, the same symbols on every machine.
 
     data = codec.compress(image, quality=75)
     image = codec.decompress(data)
 
-Importing this package loads neither torch nor weights; the first call that needs them does.
+Importing this package loads neither torch nor weights. The first call that needs them loads them.
 """
 
 from codec.api import Codec, compress, decompress, models

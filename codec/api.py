@@ -1,4 +1,4 @@
-"""The public functions, and the class `Codec` behind them. Torch is imported when first needed."""
+"""The public functions and the class `Codec` behind them. Torch is imported on first use."""
 
 from __future__ import annotations
 
@@ -39,21 +39,22 @@ Image = Any
 """ndarray H×W or H×W×C, PIL image, or torch tensor C×H×W; see `compress`."""
 
 Concealed = tuple[Samples, NDArray[np.bool_]]
-"""A picture, and where it is not what it was."""
+"""A picture, and a mask H×W bool that is True where it may differ from the undamaged file."""
 
 EXTENSION = ".cae"
 
 
 class Codec:
-    """A codec whose weights are loaded once. Safe to share between threads, which take turns.
+    """A codec whose weights are loaded once. Threads may share it; their calls run one at a time.
 
     Args:
-        model: name or id of a shipped model, path of a `.safetensors` file, or None for the default.
-            Files written with any shipped model are decoded whatever is chosen here.
-        device: "cpu", "cuda", …; None for the CPU.
-            Symbols are meant to be the same on either; this has not been run on a GPU yet.
-        threads: CPU threads to use during calls; None leaves torch's setting alone. In a process that was
-            forked from one that had loaded torch it is always one: more would hang.
+        model: name or id of a shipped model, path of a `.safetensors` file, or None for the
+            default. Files written with any shipped model are decoded, whatever is chosen here.
+        device: "cpu", "cuda", …; None for the CPU. Symbols are intended to be the same on both.
+            This has not been run on a GPU yet.
+        threads: number of CPU threads during calls; None keeps torch's setting. In a process that
+            was forked from a process that had loaded torch, one thread is always used, because more
+            would hang.
 
     Raises `UnknownModel` for an unknown name or damaged weights.
     """
@@ -84,7 +85,7 @@ class Codec:
 
     @property
     def model_id(self) -> str:
-        """Twelve hexadecimal digits that name the weights."""
+        """Twelve hexadecimal digits that identify the weights."""
         return self._loaded.model_id.hex()
 
     def compress(
@@ -101,7 +102,7 @@ class Codec:
         progress: Progress | None = None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> bytes:
-        """As the function `codec.compress`."""
+        """Compress a picture in the same way as the function `codec.compress`."""
         goal = choose_goal(quality, target_bpp, target_bytes, target_psnr)
         check_effort(effort)
         if metadata is not None and not isinstance(metadata, Metadata):
@@ -111,7 +112,7 @@ class Codec:
         if isinstance(goal, Target) and goal.kind == "bytes" and metadata:
             taken = sum(map(len, pack_metadata(metadata)[1]))
             if taken >= goal.value:
-                raise TargetUnreachable(f"{goal} is out of reach: metadata alone takes {taken} bytes")
+                raise TargetUnreachable(f"cannot reach {goal}: the metadata alone takes {taken} bytes")
         with self._running():
 
             def encode(level: int, at: int, shown: Progress) -> bytes:
@@ -141,7 +142,7 @@ class Codec:
         self, data: Data, *, region: Region | None = None, on_error: OnError = "raise",
         limits: Limits = DEFAULT_LIMITS,
     ) -> Samples | Concealed:
-        """As the function `codec.decompress`."""
+        """Decode a file in the same way as the function `codec.decompress`."""
         file, part = open_part(data, region, on_error, limits)
         return _decode(None if file.header.stored else self, file, part, on_error)
 
@@ -149,7 +150,10 @@ class Codec:
         self, images: Sequence[Image], *, quality: float | None = None, effort: int = DEFAULT_EFFORT,
         limits: Limits = DEFAULT_LIMITS,
     ) -> list[bytes]:
-        """One file for each picture; sizes may differ. From effort 3 on files do not depend on the batch."""
+        """Compress each picture to a file. The pictures may have different sizes.
+
+        From effort 3 on, a file does not depend on the other pictures of the batch.
+        """
         level = quality_level(DEFAULT_QUALITY if quality is None else quality)
         check_effort(effort)
         pictures = [to_picture(image, limits) for image in images]
@@ -160,10 +164,15 @@ class Codec:
         self, images: Sequence[Image], rows: RowFormat, *, effort: int = DEFAULT_EFFORT,
         limits: Limits = DEFAULT_LIMITS,
     ) -> list[bytes]:
-        """As `compress_batch`, at the quality of `rows`, to rows of a dataset; `rows.unpack` makes files of
-        them. `ValueError` if `rows` is for another model than this codec's."""
+        """Compress each picture to a row of a dataset, at the quality of `rows`.
+
+        This is `compress_batch` for rows; `rows.unpack` converts a row to a file. Raises
+        `ValueError` if `rows` is for a model other than that of this codec.
+        """
         if rows.model_id != self._loaded.model_id:
-            raise ValueError(f"rows of model {rows.model_id.hex()}, and this codec has {self.model_id}")
+            raise ValueError(
+                f"rows are for model {rows.model_id.hex()}, but this codec uses model {self.model_id}"
+            )
         check_effort(effort)
         pictures = [to_picture(image, limits) for image in images]
         with self._running():
@@ -179,7 +188,10 @@ class Codec:
         self, picture: Picture, target: Target, effort: int, encode: Callable[[int, int, Progress], bytes],
         progress: Progress,
     ) -> bytes:
-        """The file that meets `target`; warns of `TargetMissed` or raises `TargetUnreachable`."""
+        """Return the file that meets `target`, or else the nearest file.
+
+        Warns with `TargetMissed` or raises `TargetUnreachable` if no quality reaches the target.
+        """
         from codec.coding.residual import last_level_without
         from codec.engine.decoding import decode_bands, whole
 
@@ -195,7 +207,7 @@ class Codec:
         knee = last_level_without(picture.depth)
         best, reached = rate_control.reach(target, pixels, attempt, effort, progress, knee)
         if not reached:
-            about = f"{target} is out of reach: {best.describe(pixels)}"
+            about = f"cannot reach {target}: the nearest file has {best.describe(pixels)}"
             if target.kind == "bytes":
                 raise TargetUnreachable(about)
             warnings.warn(TargetMissed(about), stacklevel=4)
@@ -205,7 +217,7 @@ class Codec:
     def decompress_batch(
         self, files: Sequence[Data], *, limits: Limits = DEFAULT_LIMITS
     ) -> list[Samples]:
-        """The picture of each file; all files are checked before the first is decoded."""
+        """Return the picture of each file. All files are checked before the first is decoded."""
         from codec.engine.decoding import decode_bands, decode_pictures, join
 
         opened = [open_part(data, None, "raise", limits) for data in files]
@@ -225,7 +237,7 @@ class Codec:
         return [pictures[index] for index in range(len(opened))]
 
     def loaded_model(self, model_id: bytes) -> LoadedModel:
-        """The model of a file; `UnknownModel` if it does not ship."""
+        """Return the model of a file. Raises `UnknownModel` if it is not a shipped model."""
         if model_id not in self._others:
             from codec.engine.loaded_model import load
 
@@ -234,7 +246,7 @@ class Codec:
         return self._others[model_id]
 
     def one_at_a_time(self, file: File, part: Box) -> Generator[Samples, None, None]:
-        """The bands of a part of a file of latents; others may call between two of them."""
+        """Yield the bands of a part of a file with latents. Other calls may run between bands."""
         from codec.engine.decoding import decode_bands
 
         with self._running():
@@ -249,22 +261,23 @@ class Codec:
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
-        """One call at a time, with this codec's threads."""
+        """Run one call at a time, with the number of threads of this codec."""
         import torch
 
-        # Inference mode would keep the search from its gradients, and its tensors from later calls.
+        # In inference mode the search would have no gradients, and later calls could not use the
+        # tensors that were created in it.
         with running.exclusive(self.threads), memory_named(), torch.inference_mode(False):
             yield
 
 
 @functools.lru_cache(maxsize=4)
 def _shared(model: str | None, device: str | None) -> Codec:
-    """The instance behind the functions, so that weights load once."""
+    """Return the instance behind the public functions, so that weights are loaded once."""
     return Codec(model=model, device=device)
 
 
 def shared_codec(model: str | os.PathLike[str] | None, device: str | None) -> Codec:
-    """The codec behind the functions; its weights load once."""
+    """Return the codec behind the public functions. Its weights are loaded once."""
     return _shared(None if model is None else os.fspath(model), device)
 
 
@@ -286,38 +299,45 @@ def compress(
     """Compress a picture to the bytes of a `.cae` file.
 
     Args:
-        image: ndarray H×W (gray), H×W×2 (gray and alpha), H×W×3 (RGB) or H×W×4 (RGB and alpha), uint8 or
-            uint16; a torch tensor C×H×W of as many channels, uint8, uint16 or float in [0,1]; a PIL image of
-            mode L, LA, RGB, RGBA, I;16, or 1, P and PA, which are converted. Any size from 1×1 up. An array
-            that is a memory map is read as it is needed.
-        quality: 0 (smallest) to 100 (best); fractions count. 75 if neither it nor a target is given. From
-            90.1 on the error of every sample of more than 8 bits has a bound: `Info.max_error`.
-        target_bpp: bits per pixel of the whole file, reached within 2 % where a quality does.
-        target_bytes: size that the file never exceeds, and comes within 2 % of where a quality does.
-        target_psnr: decibels that the decoded picture never falls short of where a quality reaches
-            them, over all samples, with as few bits as 0.1 dB more allow (up to 0.6 dB where the error has a
-            bound, for there levels are that far apart).
-        effort: 1 (fastest) to 9 (smallest file at equal PSNR). From 4 on the encoder searches for better
-            latents, through a decoder that stays as it is. At 3, with a quality or a size, every
-            machine writes the same file (but for more than 8 bits at qualities over 90); otherwise files may
-            differ, and decode alike.
-        bit_depth: 9 to 16, the bits that uint16 samples use; None takes the first of 10, 12, 14 and 16 that
-            holds them all. They come back on the scale that they had.
-        metadata: ICC profile, EXIF and XMP to put into the file; `Metadata.of(image)` are those of a PIL
-            image. Nothing by default.
-        progress: called with the share of the work that is done, from 0 to 1, in the thread that called.
-        limits: what to take at most; see `Limits`.
+        image: ndarray H×W (gray), H×W×2 (gray and alpha), H×W×3 (RGB) or H×W×4 (RGB and alpha),
+            uint8 or uint16; a torch tensor C×H×W with the same numbers of channels, uint8, uint16
+            or float in [0,1]; or a PIL image of mode L, LA, RGB, RGBA or I;16. PIL images of mode
+            1, P and PA are converted. Any size from 1×1 is accepted. An array that is a memory map
+            is read in parts, as needed.
+        quality: 0 (smallest) to 100 (best); fractional values are allowed. The default is 75 if no
+            target is given either. From 90.1 on, the error of every sample of more than 8 bits has
+            a bound; see `Info.max_error`.
+        target_bpp: bits per pixel of the whole file. The result is within 2 % of the target if a
+            quality reaches that.
+        target_bytes: maximum size of the file. The result is never larger, and it is within 2 % of
+            the target if a quality reaches that.
+        target_psnr: minimum PSNR of the decoded picture in dB, over all samples. The result is
+            never below it if a quality reaches it. The file takes no more bits than a PSNR of 0.1
+            dB above the target would (up to 0.6 dB where the error has a bound, because levels are
+            that far apart there).
+        effort: 1 (fastest) to 9 (smallest file at equal PSNR). From 4 on, the encoder searches for
+            better latents; the decoder does not change. At 3, with a quality or a target size,
+            every machine writes the same file, except for samples of more than 8 bits at qualities
+            above 90. Otherwise files may differ between machines, but they decode in the same way.
+        bit_depth: number of bits that uint16 samples use, 9 to 16. None selects the first of 10,
+            12, 14 and 16 that holds all samples. Decoded samples have the same scale as the input.
+        metadata: ICC profile, EXIF and XMP to write to the file; `Metadata.of(image)` returns those
+            of a PIL image. By default no metadata is written.
+        progress: called with the finished share of the work, from 0 to 1, in the calling thread.
+        limits: maximum sizes to accept; see `Limits`.
         model: name or id of a shipped model or path of a weights file; None for the default.
-        device: where the networks run; None for the CPU.
+        device: device on which the networks run; None for the CPU.
 
-    Alpha is kept exactly, colour where alpha is 0 is not.
+    Alpha is kept exactly. Colour is not kept where alpha is 0.
 
-    A target takes eight encodes at most. One that no quality reaches gives the nearest file and the
-    warning `TargetMissed`; `inspect` then shows quality 0 or 100 as the limit (or a lossless file).
+    A target takes at most eight encodes. If no quality reaches `target_bpp` or `target_psnr`, the
+    result is the nearest file, with the warning `TargetMissed`; `inspect` then shows quality 0 or
+    100 as the limit (or a lossless file). A file smaller than `target_bytes`, or better than
+    `target_psnr`, is not a missed target.
 
-    Raises `InvalidImage` or `LimitExceeded` for a picture that cannot be taken, `UnknownModel`,
-    `TargetUnreachable` if even quality 0 takes more than `target_bytes`, `ValueError` or
-    `TypeError` for a wrong argument.
+    Raises `InvalidImage` or `LimitExceeded` for a picture that cannot be compressed, `UnknownModel`
+    for a model that is not available, `TargetUnreachable` if even quality 0 takes more than
+    `target_bytes`, and `ValueError` or `TypeError` for an invalid argument.
     """
     return shared_codec(model, device).compress(
         image, quality=quality, target_bpp=target_bpp, target_bytes=target_bytes,
@@ -345,22 +365,26 @@ def decompress(
     data: Data, *, region: Region | None = None, on_error: OnError = "raise",
     limits: Limits = DEFAULT_LIMITS, device: str | None = None,
 ) -> Samples | Concealed:
-    """The picture in a file: H×W (gray) or H×W×C, uint8, or uint16 if it has more than 8 bits.
+    """Decode the picture in a file.
+
+    The result is H×W (gray) or H×W×C, uint8, or uint16 if the picture has more than 8 bits.
 
     Args:
-        data: the file; of a memoryview of a memory map only what is needed is read.
-        region: (top, left, height, width) in pixels, to decode a part of the picture: the same pixels that
-            the whole picture has there, in a time that depends on the part, not on the whole.
-        on_error: "raise", or "conceal" to get what is left of a file whose tiles are damaged or
-            missing: a pair of the picture, flat where a tile is lost, opaque where alpha is, and a mask H×W
-            bool that is True where pixels may differ from those of the undamaged file. A damaged header
-            still raises.
-        limits: what to spend at most; see `Limits`.
-        device: where the networks run; None for the CPU.
+        data: the bytes of the file. If it is a memoryview of a memory map, only the needed parts
+            are read.
+        region: (top, left, height, width) in pixels, to decode a part of the picture. The pixels
+            are the same as those of the whole picture. The time depends on the size of the part,
+            not on that of the picture.
+        on_error: "raise", or "conceal" to decode a file whose tiles are damaged or missing. With
+            "conceal" the result is a pair of the picture and a mask. The picture is flat where a
+            tile is lost and opaque where alpha is lost. The mask, H×W bool, is True where pixels
+            may differ from those of the undamaged file. A damaged header still raises an error.
+        limits: maximum sizes to decode; see `Limits`.
+        device: device on which the networks run; None for the CPU.
 
     Raises `FormatError` (`Truncated`, `ChecksumMismatch`, `UnsupportedVersion`, `UnknownModel`) or
-    `LimitExceeded`, whatever the bytes; `TypeError` if `data` is not bytes, `ValueError` for a region
-    that does not lie within the picture.
+    `LimitExceeded` and no other error, whatever the bytes. Also raises `TypeError` if `data` is not
+    bytes, and `ValueError` for a region that is not within the picture.
     """
     file, part = open_part(data, region, on_error, limits)
     # Stored pictures need no weights.
@@ -368,7 +392,7 @@ def decompress(
 
 
 def _decode(worker: Codec | None, file: File, part: Box, on_error: OnError) -> Samples | Concealed:
-    """The pixels of `part`; a file of latents needs a `worker`."""
+    """Return the pixels of `part`. A file with latents needs a `worker`."""
     from codec.engine.decoding import Damage, decode_bands, join, lost_pixels
 
     damage = Damage() if on_error == "conceal" else None
@@ -385,5 +409,5 @@ def _decode(worker: Codec | None, file: File, part: Box, on_error: OnError) -> S
 
 
 def models() -> list[dict[str, Any]]:
-    """The shipped models: name, id, default, bytes, sha256."""
+    """Return the name, id, default, bytes and sha256 of each shipped model."""
     return [registry.describe(entry) for entry in registry.entries()]

@@ -1,4 +1,4 @@
-"""Picture files to `.cae` files and back."""
+"""Conversion of picture files to `.cae` files and back."""
 
 from __future__ import annotations
 
@@ -31,16 +31,20 @@ def encode(
     limits: Limits = DEFAULT_LIMITS,
     **options: Any,
 ) -> None:
-    """Compress a picture file into a `.cae` file, with its ICC profile, EXIF and XMP unless `strip` is set
-    or other `metadata` are given.
+    """Compress a picture file into a `.cae` file.
 
-    Any format that Pillow reads is taken, turned upright as its EXIF says; 16-bit colour in PNG, TIFF,
-    JPEG 2000 and AVIF needs codec[deep]. Files of .npy, .ppm and .pgm are read a few rows at a time, whatever
-    their size.
+    The ICC profile, EXIF and XMP of the source are kept, unless `strip` is set or other `metadata`
+    is given.
 
-    Other `options` are those of `compress`. `dst` is replaced whole or not at all. Raises as `compress`;
-    `InvalidImage` also for a file that cannot be read as a picture, `OSError` if a file cannot be opened or
-    written. Warns of `NotKept` if the file holds more pictures than the first.
+    Any format that Pillow reads is accepted. The picture is turned upright according to its EXIF.
+    16-bit colour in PNG, TIFF, JPEG 2000 and AVIF needs codec[deep]. Files in .npy, .ppm and .pgm
+    format are read a few rows at a time, whatever their size.
+
+    Other `options` are those of `compress`. `dst` is replaced completely or left unchanged.
+
+    Raises the errors of `compress`, and `OSError` if a file cannot be opened or written.
+    `InvalidImage` is also raised for a file that cannot be read as a picture. Warns with `NotKept`
+    if the file contains more than one picture; only the first is compressed.
     """
     picture, found = read_image(src, limits, bit_depth)
     if metadata is None and not strip:
@@ -57,13 +61,15 @@ def decode(
     limits: Limits = DEFAULT_LIMITS,
     device: str | None = None,
 ) -> None:
-    """Decompress a `.cae` file into a picture file; its format follows from the extension of `dst`.
+    """Decompress a `.cae` file into a picture file. The extension of `dst` selects its format.
 
-    Metadata goes along unless `strip` is set; what the format does not hold gives the warning `NotKept`.
-    Files of .npy, .ppm and .pgm are written row by row, in memory that does not grow with their height.
+    Metadata is kept unless `strip` is set. Metadata that the format cannot hold causes the warning
+    `NotKept`. Files in .npy, .ppm and .pgm format are written row by row, with memory use that does
+    not grow with their height.
 
-    `dst` is replaced whole or not at all. Raises as `decompress`; `ValueError` for an extension
-    or samples that cannot be written, `OSError` if a file cannot be opened or written.
+    `dst` is replaced completely or left unchanged. Raises the errors of `decompress`, `ValueError`
+    for an extension or samples that cannot be written, and `OSError` if a file cannot be opened or
+    written.
     """
     check_suffix(Path(dst).suffix)
     with open_bytes(src) as data:
@@ -71,7 +77,7 @@ def decode(
             data, Path(dst).suffix, lambda: shared_codec(None, device), region=region, strip=strip,
             limits=limits,
         )
-        with contextlib.closing(chunks):  # an error in writing ends the decoding now
+        with contextlib.closing(chunks):  # an error in writing stops the decoding at once
             write_atomically(dst, chunks)
 
 
@@ -79,7 +85,7 @@ def decode_to_chunks(
     data: Data, suffix: str, worker: Callable[[], Codec], *, region: Region | None, strip: bool,
     limits: Limits,
 ) -> Generator[bytes, None, None]:
-    """A picture file, in pieces; `worker` is asked for where the file needs a model."""
+    """Yield a picture file in pieces. `worker` is called only if the file needs a model."""
     from codec.engine.decoding import decode_bands
 
     file, part = open_part(data, region, "raise", limits)
@@ -94,6 +100,9 @@ def decode_to_chunks(
 
 
 def metadata_left(data: Data) -> tuple[Metadata, list[str]]:
-    """The metadata of a file that may be damaged, and what of it is lost: icc, exif, xmp."""
+    """Return the metadata of a possibly damaged file, and the kinds that are lost.
+
+    The kinds are icc, exif and xmp.
+    """
     lost: list[str] = []
     return unpack_metadata(container.read(as_bytes(data), complete=False), lost), lost

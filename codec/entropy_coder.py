@@ -1,8 +1,8 @@
-"""Symbols to bytes and back: a range coder driven by integer tables.
+"""Range coding of symbols with integer tables.
 
-The only import of constriction. A table's integers decide every bit; nothing is computed from
-floats here. Symbols outside a table's range are escaped: the table's last entry is coded in their
-place, and the distance follows in base-128 digits.
+This is the only module that imports constriction. The integers of a table determine every bit;
+nothing is computed from floats here. Symbols outside the range of a table are escaped: the last
+entry of the table is coded in their place, and the distance follows in base-128 digits.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ PRECISION = 24
 """Probabilities are multiples of 2^-24 and sum to 1."""
 
 _ESCAPE_DIGITS = 4
-"""Base-128 digits of an escaped distance at most: 28 bits, more than any symbol needs."""
+"""Maximum number of base-128 digits of an escaped distance: 28 bits, more than any symbol needs."""
 
 Symbols = NDArray[np.int32]
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Frequencies of the symbols lowest, lowest+1, … and, last, of an escape.
+    """Frequencies of the symbols lowest, lowest+1, …, followed by the frequency of the escape.
 
     `frequencies`: positive integers that sum to 2^24.
     """
@@ -45,11 +45,14 @@ class Table:
 
     @property
     def escape(self) -> int:
-        """Position of the escape entry: the number of symbols that the table covers."""
+        """Position of the escape entry, equal to the number of symbols that the table covers."""
         return self.frequencies.size - 1
 
     def bits(self, symbols: Symbols) -> float:
-        """Information content of `symbols` under this table, escaped ones with their digits."""
+        """Return the information content of `symbols` under this table, in bits.
+
+        The digits of escaped symbols are included.
+        """
         position = symbols.astype(np.int64) - self.lowest
         outside = (position < 0) | (position >= self.escape)
         distances = escaped_distance(position[outside], self.escape)
@@ -62,13 +65,16 @@ class Table:
 def escaped_distance(
     position: NDArray[np.int64], escape: NDArray[np.int32] | int
 ) -> NDArray[np.int64]:
-    """Of positions outside 0…escape-1: even numbers above the range, odd ones below it."""
+    """Return the distances that code positions outside 0…escape-1.
+
+    Positions above the range give even numbers, positions below it odd numbers.
+    """
     distance: NDArray[np.int64] = np.where(position < 0, -2 * position - 1, 2 * (position - escape))
     return distance
 
 
 def _model(frequencies: NDArray[np.int64]) -> Any:
-    # Integer weights w that sum to 2^24 - n are taken exactly: entry i gets w_i + 1.
+    # constriction uses integer weights w that sum to 2^24 - n exactly: entry i gets w_i + 1.
     return constriction.stream.model.Categorical(
         (frequencies - 1).astype(np.float64), perfect=False, lazy=False
     )
@@ -78,18 +84,18 @@ _DIGIT = np.full(256, 1 << (PRECISION - 8), dtype=np.int64)
 
 
 class TableSet:
-    """All tables of a model, ready for coding. Tables are addressed by their position."""
+    """All tables of a model, prepared for coding. Tables are addressed by their position."""
 
     def __init__(self, tables: Sequence[Table]) -> None:
         self.tables = tuple(tables)
         self.lowest = np.array([table.lowest for table in self.tables], np.int32)
-        """Of each table, as its `escape` below."""
+        """The lowest symbol of each table. `escape` holds the escape position of each table."""
         self.escape = np.array([table.escape for table in self.tables], np.int32)
         self._models = [_model(table.frequencies) for table in self.tables]
         self._digit = _model(_DIGIT)
 
     def groups(self, indexes: NDArray[np.uint16]) -> tuple[NDArray[np.intp], list[tuple[int, int, int]]]:
-        """A stable order that groups equal indexes, and (index, start, end) of each group."""
+        """Return a stable order that groups equal indexes, and each group's (index, start, end)."""
         order = np.argsort(indexes, kind="stable")
         counts = np.bincount(indexes, minlength=len(self.tables))
         ends = np.cumsum(counts)
@@ -105,7 +111,7 @@ class Encoder:
         self._coder = constriction.stream.queue.RangeEncoder()
 
     def put(self, symbols: Symbols, indexes: NDArray[np.uint16]) -> None:
-        """Append int32 `symbols`, each coded with the table at its entry of `indexes`."""
+        """Append int32 `symbols`. `indexes` holds the position of the table of each symbol."""
         order, groups = self._set.groups(indexes)
         tables = indexes[order]
         escape = self._set.escape[tables]
@@ -130,22 +136,22 @@ class Encoder:
         self._coder.encode(symbols, model)
 
     def finish(self) -> bytes:
-        """The payload: little-endian 32-bit words."""
+        """Return the payload: little-endian 32-bit words."""
         return bytes(self._coder.get_compressed().astype("<u4").tobytes())
 
 
 class Decoder:
-    """The inverse of `Encoder`. Damage that survives the CRC raises `FormatError`."""
+    """The inverse of `Encoder`. Damage that the CRC does not detect raises `FormatError`."""
 
     def __init__(self, tables: TableSet, payload: bytes | memoryview) -> None:
         if len(payload) % 4:
-            raise FormatError("payload is not a whole number of 32-bit words")
+            raise FormatError("payload length is not a multiple of 4 bytes")
         self._set = tables
         words = np.frombuffer(payload, dtype="<u4").astype(np.uint32)
         self._coder = constriction.stream.queue.RangeDecoder(words)
 
     def get(self, indexes: NDArray[np.uint16]) -> Symbols:
-        """The next int32 symbols, one for each entry of `indexes`."""
+        """Return the next int32 symbols, one for each entry of `indexes`."""
         order, groups = self._set.groups(indexes)
         tables = indexes[order]
         position = np.empty(indexes.size, dtype=np.int32)
@@ -175,8 +181,8 @@ class Decoder:
         raise FormatError("an escaped symbol is too large")
 
     def _decode(self, model: Any, count: int) -> Symbols:
-        # constriction reports impossible codes as AssertionError and its own bugs as
-        # PanicException, a BaseException; `count` is bounded by the tile's size.
+        # constriction reports impossible codes as AssertionError, and its own bugs as
+        # PanicException, which is a BaseException. `count` is bounded by the size of the tile.
         try:
             symbols: Symbols = self._coder.decode(model, count)
         except (KeyboardInterrupt, SystemExit, MemoryError):
@@ -186,6 +192,6 @@ class Decoder:
         return symbols
 
     def finish(self) -> None:
-        """Raise `FormatError` if words are left over."""
+        """Raise `FormatError` if the payload has words left."""
         if not self._coder.maybe_exhausted():
-            raise FormatError("payload goes on after its last symbol")
+            raise FormatError("payload continues after its last symbol")

@@ -1,19 +1,20 @@
-"""Everything that `codec` raises on purpose.
+"""The errors and warnings of this package.
 
     CodecError
-    ├── InvalidImage           the picture to compress is not one that the codec takes
-    ├── LimitExceeded          a size is beyond the limits in `limits.py`
-    ├── TargetUnreachable      no quality makes the file as small as it must be
-    ├── MissingExtra           a library that this needs is not installed; also an `ImportError`
+    ├── InvalidImage           the codec does not support the picture to compress
+    ├── LimitExceeded          a size exceeds the limits in `limits.py`
+    ├── TargetUnreachable      no quality makes the file small enough
+    ├── MissingExtra           a required library is not installed; also an `ImportError`
     └── FormatError            the bytes to decompress are not a valid file
-        ├── Truncated          … they end too early
-        ├── ChecksumMismatch   … they were damaged
-        ├── UnsupportedVersion … they need a newer version of this package
-        └── UnknownModel       … they need a model that is not installed
+        ├── Truncated          … the bytes end too early
+        ├── ChecksumMismatch   … the bytes were damaged
+        ├── UnsupportedVersion … the file needs a newer version of this package
+        └── UnknownModel       … the file needs a model that is not installed
 
-`LimitExceeded` also stands for too little memory. Nothing else leaves `decompress`, `inspect` or
-`verify`, whatever the bytes. Wrong arguments raise `TypeError` or `ValueError`, trouble with files
-`OSError`, as everywhere in Python. `TargetMissed` and `NotKept` are warnings, not errors.
+`LimitExceeded` is also raised when there is not enough memory. Whatever bytes they are given,
+`decompress`, `inspect` and `verify` raise only errors of this list. Invalid arguments raise
+`TypeError` or `ValueError`, and file problems raise `OSError`, as usual in Python. `TargetMissed`
+and `NotKept` are warnings, not errors.
 """
 
 
@@ -26,19 +27,20 @@ class InvalidImage(CodecError):
 
 
 class LimitExceeded(CodecError):
-    """A picture or file is larger than the limits, or the memory, allow."""
+    """A picture or file exceeds the limits or the available memory."""
 
 
 class TargetUnreachable(CodecError):
-    """`target_bytes` is less than the picture takes at quality 0; the message says how much that is."""
+    """`target_bytes` is less than the picture takes at quality 0; the message states that size,
+    or the size of the metadata if that alone is more than the target."""
 
 
 class MissingExtra(CodecError, ImportError):
-    """A library that is not installed with the package; the message says what to install."""
+    """A required optional library is not installed; the message says what to install."""
 
 
 class TargetMissed(UserWarning):
-    """A warning: no quality reaches the target, and the file is the nearest to it."""
+    """A warning: no quality reaches the target. The result is the file nearest to it."""
 
 
 class FormatError(CodecError):
@@ -46,7 +48,7 @@ class FormatError(CodecError):
 
 
 class Truncated(FormatError):
-    """The bytes end before the file does."""
+    """The bytes end before the end of the file."""
 
 
 class ChecksumMismatch(FormatError):
@@ -54,7 +56,7 @@ class ChecksumMismatch(FormatError):
 
 
 class UnsupportedVersion(FormatError):
-    """The file uses a version or feature of the format that this package does not know."""
+    """The file uses a version or feature of the format that this package does not support."""
 
 
 class UnknownModel(FormatError):
@@ -62,4 +64,4 @@ class UnknownModel(FormatError):
 
 
 class NotKept(UserWarning):
-    """A warning: something of a file does not make it into the other, and the message says what."""
+    """A warning: part of the source is not kept in the result. The message says which part."""

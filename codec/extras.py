@@ -1,4 +1,4 @@
-"""Libraries that are not installed with the package, and what to install for them."""
+"""The error for an optional library that is not installed. It says what to install."""
 
 from __future__ import annotations
 
@@ -6,5 +6,8 @@ from codec.errors import MissingExtra
 
 
 def missing(library: str, extra: str) -> MissingExtra:
-    """The error to raise where `library` cannot be imported: it says in one line what to install."""
+    """Return the error to raise if `library` cannot be imported.
+
+    Its message says in one line what to install.
+    """
     return MissingExtra(f"{library} is not installed: pip install 'codec[{extra}]'", name=library)

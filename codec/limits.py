@@ -1,4 +1,4 @@
-"""Every limit, with its reason. Limits are checked before anything is allocated."""
+"""All limits and the reasons for them. Limits are checked before memory is allocated."""
 
 from __future__ import annotations
 
@@ -7,32 +7,36 @@ import dataclasses
 from codec.errors import LimitExceeded
 
 MAX_SIDE = 1 << 20
-"""Width or height. Keeps every product of sizes far from overflow."""
+"""Maximum width or height in pixels. It keeps every product of sizes far from overflow."""
 
 MAX_TILES = 1 << 16
-"""Tiles of one picture: bounds the tile index, and so the header."""
+"""Maximum number of tiles of a picture. It bounds the tile index and therefore the header."""
 
 MAX_HEADER = 1 << 21
-"""Bytes of the header. MAX_TILES entries take 11 or so, twice as much with alpha; with a residual layer too
-there is room for some 61,000 tiles, 60 gigapixels."""
+"""Maximum size of the header in bytes.
+
+Each of up to MAX_TILES entries takes about 11 bytes, or twice as much with alpha. With a residual
+layer as well, there is room for about 61,000 tiles (60 gigapixels)."""
 
 MAX_METADATA = 1 << 24
-"""Bytes of an ICC profile, EXIF or XMP: far beyond those of any camera."""
+"""Maximum size in bytes of an ICC profile, EXIF or XMP. It is far larger than any camera needs."""
 
 MAX_TILE_SIDE = 4096
-"""Pixels along a tile: bounds the memory that one tile needs."""
+"""Maximum side of a tile in pixels. It bounds the memory that one tile needs."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What a caller is ready to spend on a picture; the limits above are those of the format."""
+    """Limits that a caller sets for one picture. The limits above belong to the format."""
 
     max_pixels: int = 1 << 28
-    """Pixels of one picture, or of the region that is decoded of it (268 million).
+    """Maximum number of pixels of a picture, or of the decoded region of it (268 million).
 
-    An array of them takes three bytes each, which a file of 200 bytes may ask for."""
+    An array of so many pixels takes three bytes per pixel. A file of 200 bytes may require it."""
     max_tile_pixels: int = 1 << 20
-    """Pixels of one tile of latents: 1024², as our encoder writes them. Each takes about 0.3 kB to decode."""
+    """Maximum number of pixels of one tile of latents. The encoder writes tiles of 1024² pixels.
+
+    Decoding takes about 0.3 kB per pixel."""
 
     def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():
@@ -62,4 +66,4 @@ DEFAULT = Limits()
 def check_side(height: int, width: int) -> None:
     """Raise `LimitExceeded` for a picture that is too high or too wide for the format."""
     if max(height, width) > MAX_SIDE:
-        raise LimitExceeded(f"side of {max(height, width)} pixels is over {MAX_SIDE}")
+        raise LimitExceeded(f"side of {max(height, width)} pixels is over the limit of {MAX_SIDE}")

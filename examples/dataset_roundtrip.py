@@ -1,9 +1,10 @@
-"""From a folder of pictures to a dataset, a training loop's batches, WebDataset tars, and back to a folder.
+"""Round trip: a folder of pictures, a dataset, training batches, WebDataset tars, a folder again.
 
     python examples/dataset_roundtrip.py [OUT]
 
-Cuts labelled pictures out of the sample photographs, takes them through every form, and checks each label and
-each picture on the way. Stopped at any moment and started again with the same OUT it ends the same.
+Labelled pictures are cut out of the sample photographs and converted to each of these forms. Every
+label and every picture is checked on the way. The program may be stopped at any time. Started again
+with the same OUT, it gives the same result.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ Pixels = NDArray[np.uint8]
 
 
 def cut(count: int) -> dict[str, Pixels]:
-    """`count` pictures, called after the photograph that they come from: that is their class."""
+    """`count` pictures by file name. The class is the name of the photograph they come from."""
     photographs = {}
     for path in SAMPLES.glob("*.jpg"):
         with PIL.Image.open(path) as image:
@@ -59,11 +60,11 @@ def write_folder(pictures: dict[str, Pixels], folder: Path) -> None:
 
 
 def check(found: Pixels, wanted: Pixels) -> float:
-    """Decibels between a picture and what became of it; an error if it cannot be that picture."""
+    """PSNR in dB between a decoded picture and the original. Exits with an error below 24 dB."""
     error = float(np.mean((found.astype(float) - wanted) ** 2))
     psnr = 10 * float(np.log10(255**2 / max(error, 1e-9)))
     if psnr < 24:
-        raise SystemExit(f"a picture came back wrong: {psnr:.1f} dB")
+        raise SystemExit(f"a decoded picture does not match its original: {psnr:.1f} dB")
     return psnr
 
 
@@ -73,9 +74,9 @@ def size(folder: Path) -> int:
 
 @click.command()
 @click.argument("out", required=False, type=click.Path(file_okay=False, path_type=Path))
-@click.option("--count", default=300, show_default=True, help="Pictures.")
+@click.option("--count", default=300, show_default=True, help="Number of pictures.")
 def main(out: Path | None, count: int) -> None:
-    """Take pictures from a folder through a dataset and tars back to a folder, and check them all."""
+    """Convert a folder to a dataset, to tars and back to a folder, and check all pictures."""
     with tempfile.TemporaryDirectory() as place:
         run(out or Path(place), count)
 
@@ -105,18 +106,18 @@ def run(out: Path, count: int) -> None:
     seconds = time.perf_counter() - began
     paths = [dataset.pathname(index) for index in range(len(dataset))]
     if paths != names or dataset.classes != classes or dataset.column("label").to_pylist() != labels:
-        raise SystemExit("names or labels are not those of the folder")
+        raise SystemExit("names or labels differ from those of the folder")
     row("dataset", out / "set", seconds, "names, labels")
 
     began, seen, decibels = time.perf_counter(), 0, []
     for batch in codec.data.loader(dataset, 50):
         pixels = batch["image"].permute(0, 2, 3, 1).numpy()
         if batch["label"].tolist() != labels[seen : seen + len(pixels)]:
-            raise SystemExit("labels of a batch are wrong")
+            raise SystemExit("a batch has wrong labels")
         decibels += [check(a, pictures[name]) for a, name in zip(pixels, names[seen:], strict=False)]
         seen += len(pixels)
     if seen != count:
-        raise SystemExit(f"{seen} of {count} pictures came in batches")
+        raise SystemExit(f"the batches had {seen} of {count} pictures")
     row("batches", None, time.perf_counter() - began, f"labels, pictures: {np.mean(decibels):.1f} dB")
 
     began = time.perf_counter()
@@ -130,13 +131,13 @@ def run(out: Path, count: int) -> None:
     for index, name in enumerate(names):
         same = again.read(index) == dataset.read(index) and again.pathname(index) == name
         if not same or again.values(index)["label"] != labels[index]:
-            raise SystemExit(f"{name} is not what it was before the tars")
-    row("dataset of the tars", out / "again", seconds, "names, labels, pictures: the same files")
+            raise SystemExit(f"{name} changed in the conversion to tars and back")
+    row("dataset of the tars", out / "again", seconds, "names, labels, identical files")
 
     began = time.perf_counter()
     failures += codec.data.unpack(again, out / "back", force=True)
     if failures:
-        raise SystemExit(f"not everything was written: {failures}")
+        raise SystemExit(f"not all pictures were written: {failures}")
     seconds = time.perf_counter() - began
     for name, pixels in pictures.items():
         check(np.asarray(PIL.Image.open(out / "back" / name)), pixels)
@@ -147,7 +148,7 @@ def run(out: Path, count: int) -> None:
         raise SystemExit("\n".join(problems))
     Console(width=100).print(table)
     digest = hashlib.sha256()
-    # What a killed process was writing stays under a hidden name, and is no part of the result.
+    # Unfinished files of a killed process have hidden names and are not part of the result.
     for path in sorted(path for path in out.rglob("*") if path.is_file() and path.name[0] != "."):
         digest.update(path.relative_to(out).as_posix().encode() + hashlib.sha256(path.read_bytes()).digest())
     print(f"all {count} labels and pictures are right; digest of all files: {digest.hexdigest()[:16]}")

@@ -2,8 +2,9 @@
 
     python examples/ray_folder.py PICTURES dataset --actors 2 --quality 60
 
-The dataset has the columns `image` (struct of bytes and path: `datasets.Image`), `path`, `label` (the folder
-that a picture is in), and `error` (why there is no picture). Needs `pip install 'codec[ray]'`.
+The dataset has the columns `image` (struct of bytes and path: `datasets.Image`), `path`, `label`
+(the folder of the picture), and `error` (the reason if there is no picture). Needs
+`pip install 'codec[ray]'`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-# Before Ray is imported: no token in the home folder, for nothing listens to other machines; no reports.
+# Set before Ray is imported. Ray writes no token to the home folder, which is not needed because
+# nothing listens to other machines. Ray sends no usage reports.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
@@ -27,7 +29,7 @@ SUFFIXES = ["jpg", "jpeg", "png", "webp", "tif", "tiff", "bmp"]
 
 
 def with_label(row: dict[str, Any], root: Path) -> dict[str, Any]:
-    """The row of a file: its path within the folder, and the label out of that."""
+    """Row of a file: its bytes, its path within the folder, and the label taken from that path."""
     path = Path(row["path"]).relative_to(root)
     return {"image": row["bytes"], "path": path.as_posix(), "label": path.parent.as_posix()}
 
@@ -38,13 +40,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--actors", type=int, default=2)
     parser.add_argument("--quality", type=float, default=60)
-    parser.add_argument("--device", default="cpu", help="cpu, or cuda: a GPU for each actor")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda (one GPU per actor).")
     options = parser.parse_args(arguments)
     root = options.src.resolve()
     if options.out.exists():
-        parser.error(f"{options.out} is there already")  # Ray would add to it, under random names
+        parser.error(f"{options.out} already exists")  # Ray would add files with random names to it
 
-    # One core that no actor takes reads, and another writes.
+    # Besides the cores of the actors, one core reads and another one writes.
     ray.init(num_cpus=options.actors + 2, include_dashboard=False)
     try:
         pictures = ray.data.read_binary_files(str(root), include_paths=True, file_extensions=SUFFIXES)

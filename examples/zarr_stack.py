@@ -1,9 +1,9 @@
-"""A stack of pictures in a sharded Zarr array: written, opened again, read one by one and in batches.
+"""Write a stack of pictures to a sharded Zarr array, open it, read one picture and a batch.
 
     pip install 'codec[zarr]'
     python examples/zarr_stack.py
 
-It runs from a checkout, for it cuts its pictures out of the sample photographs there.
+Run it from a checkout, because it cuts its pictures out of the sample photographs there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BATCH = 16
 
 
 def cut(count: int) -> NDArray[np.uint8]:
-    """`count` pictures from each photograph, N×256×256×3."""
+    """`count` pictures from each photograph, N×256×256×3 uint8."""
     rng = np.random.default_rng(0)
     pictures = []
     for path in sorted(SAMPLES.glob("*.jpg")):
@@ -39,7 +39,7 @@ def cut(count: int) -> NDArray[np.uint8]:
 
 
 def write(store: Path, pictures: NDArray[np.uint8], **codecs: Any) -> None:
-    """An array with a picture in each chunk, and 16 of them in each file of the store."""
+    """Write an array with one picture per chunk and 16 chunks per file of the store."""
     array = zarr.create_array(
         store, shape=pictures.shape, dtype=pictures.dtype, chunks=(1, SIDE, SIDE, 3),
         shards=(BATCH, SIDE, SIDE, 3), dimension_names=("picture", "y", "x", "channel"), **codecs,
@@ -48,7 +48,7 @@ def write(store: Path, pictures: NDArray[np.uint8], **codecs: Any) -> None:
 
 
 def psnr(read: Any, pictures: NDArray[np.uint8]) -> float:
-    """In decibels."""
+    """PSNR in dB."""
     return float(10 * np.log10(255**2 / np.mean((np.asarray(read, float) - pictures) ** 2)))
 
 
@@ -60,16 +60,16 @@ def main() -> None:
         "Zarr's default": {},
         "cae, quality 75": {"serializer": Cae(quality=75), "compressors": None},
     }
-    Cae().worker()  # weights load now, so that times below are without it
+    Cae().worker()  # load the weights now, so that they are not part of the times below
     print(f"{'compression':16} {'bytes':>10} {'of raw':>7} {'write, s':>9} {'read, s':>8} {'PSNR, dB':>9}")
-    # Sixteen chunks go through the networks together, instead of one.
+    # Sixteen chunks go through the networks together instead of one at a time.
     with tempfile.TemporaryDirectory() as folder, zarr.config.set({"codec_pipeline.batch_size": BATCH}):
         for number, (name, codecs) in enumerate(kinds.items()):
             store = Path(folder) / f"{number}.zarr"
             start = time.perf_counter()
             write(store, pictures, **codecs)
             written = time.perf_counter()
-            # Opened without a word about the codec: zarr.json says which it is, and which model it needs.
+            # The codec is not named here. zarr.json names the codec and the model that it needs.
             array = zarr.open_array(store, mode="r")
             read = array[:]
             end = time.perf_counter()
@@ -86,7 +86,7 @@ def main() -> None:
         end = time.perf_counter()
         print(f"one picture in {between - start:.3f} s, a batch of {BATCH} in {end - between:.3f} s")
     if min(psnr(one, pictures[20]), psnr(batch, pictures[16:32])) < 30:
-        raise SystemExit("what was read is not what was written")
+        raise SystemExit("the pictures read do not match the pictures written")
 
 
 if __name__ == "__main__":

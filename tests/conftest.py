@@ -1,4 +1,4 @@
-"""A tiny model, made in seconds, so that thousands of pictures fit into a test run."""
+"""Fixtures with a tiny model. It is made in seconds, and it can code thousands of pictures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 from codec.engine import encoding
 
-# Before torch: threads that wait for others actively keep them from running where cores are shared.
+# Must be set before torch is imported. Threads that wait actively would keep other threads from
+# running where cores are shared.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
@@ -33,7 +34,7 @@ DEAD_ZONE = 0.1
 
 
 def tiny_model() -> tuple[Model, CropSampler]:
-    """An untrained KLT codec whose blocks are not the identity, and a source of crops."""
+    """Return an untrained KLT model whose blocks are not the identity, and a source of crops."""
     torch.manual_seed(0)
     sampler = CropSampler(list_images(SAMPLES), 64, torch.device("cpu"))
     model = Model(TINY)
@@ -45,7 +46,7 @@ def tiny_model() -> tuple[Model, CropSampler]:
 
 
 def make_tiny_weights() -> bytes:
-    """A weights file of the tiny model."""
+    """Return the weights file of the tiny model."""
     model, sampler = tiny_model()
     frozen, _ = freeze(model)
     tables = fit_tables(*collect_histograms(frozen, sampler, batches=4, batch=8, dead_zone=DEAD_ZONE))
@@ -55,7 +56,7 @@ def make_tiny_weights() -> bytes:
 
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A weights file of the tiny model."""
+    """Path of a weights file of the tiny model."""
     path: Path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     path.write_bytes(make_tiny_weights())
     return path

@@ -1,4 +1,4 @@
-"""The range coder: exact tables, escapes, bytes that never change, damage that is noticed."""
+"""Tests of the range coder: exact tables, escapes, permanent bytes and detected damage."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def tables() -> TableSet:
 
 
 def sample(size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    # Integers only: random normals may differ between versions of numpy.
+    # Only integers are drawn: random normals may differ between versions of numpy.
     rng = np.random.default_rng(seed)
     indexes = rng.integers(0, 4, size).astype(np.uint16)
     symbols = (rng.integers(-9, 10, size) * (indexes + 1) // 3).astype(np.int32)
@@ -69,7 +69,7 @@ def test_size_meets_the_information_content(tables: TableSet) -> None:
 
 
 def test_bytes_never_change() -> None:
-    """Fails if a new constriction, numpy or libm would make other files."""
+    """Fails if a new version of constriction, numpy or libm would change the files."""
     symbols, indexes = sample(300_000)
     made = []
     for lowest, frequencies in ((-2, [1 << 20, 1 << 22, 1 << 23]), (0, [(1 << 24) - 2, 1])):

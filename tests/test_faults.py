@@ -1,4 +1,4 @@
-"""What fails inside a call leaves it under its documented name, and the codec as it was."""
+"""A failure inside a call raises the documented error and leaves the codec unchanged."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ PICTURE = textured(80, 140)
 
 
 class Fault:
-    """Fails in the n-th call (from 0) of what it stands in for; -1 counts the calls only."""
+    """Replacement for a function that fails in its n-th call, counted from 0.
+
+    With -1, it never fails and only counts the calls.
+    """
 
     def __init__(self, original: Any, number: int, error: BaseException) -> None:
         self.original = original
@@ -47,7 +50,7 @@ class Fault:
             raise self.error
         return self.original(*args, **kwargs)
 
-    def __get__(self, instance: object, owner: type) -> Any:  # where a method is replaced
+    def __get__(self, instance: object, owner: type) -> Any:  # for replaced methods
         return (lambda *args, **kwargs: self(instance, *args, **kwargs)) if instance is not None else self
 
 
@@ -76,12 +79,12 @@ DECODING: list[tuple[Any, str]] = [
     (zlib, "crc32"),
 ]
 STORED_DO_WITHOUT = DECODING[4:9]
-"""What a file of pixels is decoded without."""
+"""Functions that are not called to decode a file of stored pixels."""
 
 
 @pytest.fixture(scope="module")
 def files_and_pictures(tiny: codec.Codec) -> list[tuple[bytes, NDArray[np.uint8]]]:
-    """A file of latents in several tiles and one of pixels, and what they decode to."""
+    """A file of latents in several tiles and a file of stored pixels, with the decoded pictures."""
     made = [encode(tiny, PICTURE, 700, 64), tiny.compress(noise(2, 2))]
     assert [codec.inspect(data).lossless for data in made] == [False, True]
     return [(data, tiny.decompress(data)) for data in made]
@@ -141,7 +144,10 @@ def test_a_write_that_fails(tmp_path: Path, tiny_weights: Path, step: str) -> No
 
 
 class Failing(io.BytesIO):
-    """A file whose n-th read (from 0) fails; -1 counts the reads only."""
+    """A file whose n-th read fails, counted from 0.
+
+    With -1, no read fails and the reads are only counted.
+    """
 
     def __init__(self, data: bytes, number: int) -> None:
         super().__init__(data)
@@ -157,7 +163,10 @@ class Failing(io.BytesIO):
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "gif", "bmp", "ppm"])
 def test_a_read_that_fails(kind: str) -> None:
-    """The disk's error keeps its number: it is not the picture that is wrong. (Of TIFF Pillow keeps it.)"""
+    """A disk error keeps its errno and is not reported as an error of the picture.
+
+    TIFF is not tested, because Pillow does not pass the error on.
+    """
     out = io.BytesIO()
     Image.fromarray(noise(60, 60)).save(out, kind)
     whole = Failing(out.getvalue(), -1)
@@ -169,11 +178,11 @@ def test_a_read_that_fails(kind: str) -> None:
         assert caught.value.errno == errno.EIO
 
 
-# Nothing is kept from one call to the next.
+# No memory or open file remains after a call.
 
 
 def grow(model: Path, warm_up: int, rounds: int) -> tuple[int, int]:
-    """Bytes of memory and open files that `rounds` calls add, after some to warm up."""
+    """Return the bytes of memory and the open files that `rounds` calls add after a warm-up."""
     worker = codec.Codec(model=model)
     pictures = [textured(100, 140, 1), textured(64, 200), noise(30, 30), textured(90, 90)[:, :, 0]]
     counts = []

@@ -1,4 +1,4 @@
-"""Files of every released version still decode to the same symbols; none may go missing."""
+"""Golden files of every released version still decode to the same symbols. None may be missing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.make_goldens import (
     residuals,
 )
 
-# Every release adds its folders here, by hand: a golden that is deleted fails the tests.
+# Every release adds its folders here by hand, so that a deleted golden file fails the tests.
 RELEASED = [
     "v1-3d449f05ce11", "v1-69db4c80959a", "v1-6cbc9781ae79", "v1-b28b72fd0271", "v1.2-6cbc9781ae79",
     "v1.3-6cbc9781ae79",
@@ -87,13 +87,14 @@ def test_golden(folder: str, name: str, worker: codec.Codec) -> None:
             assert metadata_digest(data) == expected["metadata"]
 
 
-# Since 1.3 a residual layer makes this one larger than its samples, which are stored.
+# Since format 1.3, a residual layer would make this file larger than its samples, so they are
+# stored.
 @pytest.mark.parametrize("name", sorted(kinds().keys() - {"gray-9-bits-stored"}))
 def test_the_encoder_still_writes_every_kind(name: str, worker: codec.Codec) -> None:
     image, options = kinds()[name]
     data = worker.compress(image, **options)
     expected = (GOLDEN / f"v1.2-{worker.model_id}" / f"{name}.cae").read_bytes()
-    # A new zstd may pack what is lossless differently.
+    # A new version of zstd may compress lossless payloads differently.
     info = codec.inspect(data)
     assert data == expected or info.lossless or info.metadata or info.channels in (2, 4)
     assert np.array_equal(worker.decompress(data), worker.decompress(expected))
@@ -101,7 +102,10 @@ def test_the_encoder_still_writes_every_kind(name: str, worker: codec.Codec) -> 
 
 @pytest.mark.parametrize("name", sorted(residuals()))
 def test_the_encoder_still_bounds_errors(name: str, worker: codec.Codec) -> None:
-    """Its files may differ where synthesis does; a residual of today adds to the picture of then."""
+    """New and golden files keep their error bounds.
+
+    New files may differ from the golden files where synthesis differs.
+    """
     image, options = residuals()[name]
     for data in (worker.compress(image, **options), (GOLDEN / RELEASED[-1] / f"{name}.cae").read_bytes()):
         bound = codec.inspect(data).max_error
@@ -118,5 +122,5 @@ def test_the_encoder_still_writes_them(name: str, worker: codec.Codec) -> None:
     image, quality = pictures()[name]
     expected = (GOLDEN / f"v1-{worker.model_id}" / f"{name}.cae").read_bytes()
     data = worker.compress(image, quality=quality)
-    # A new zstd may pack stored pixels differently.
+    # A new version of zstd may compress stored pixels differently.
     assert data == expected or codec.inspect(data).lossless

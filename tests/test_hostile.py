@@ -1,4 +1,4 @@
-"""Thousands of damaged and forged files: a named error, or a picture of the shape that they declare."""
+"""Thousands of damaged and forged files give a `CodecError` or a picture of the declared shape."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support import hostile, mutants
 
 
 def checked(weights: Path, kind: str, count: int | None = None, seed: int = 0) -> hostile.Report:
-    """The report of a run, which is shown with `pytest -s`; nothing has gone wrong in it."""
+    """Run cases, check that none went wrong, and return the report. `pytest -s` shows it."""
     report = hostile.run(weights, kind, count, seed)
     print(report)
     assert not report.wrong, "\n".join(report.wrong)
@@ -57,9 +57,9 @@ def test_damage_gives_an_error_or_the_original(tiny_weights: Path, count: int) -
 def test_forgeries_give_an_error_or_a_picture(tiny_weights: Path, kind: str, count: int) -> None:
     report = checked(tiny_weights, kind, count, seed=count)
     assert report.cases == count
-    # Some get through, or nothing behind the checks was tried.
+    # Some cases must pass the checks, or the code behind them is not tested.
     assert report.outcomes["declared shape"] >= count / 2500
-    # With checksums that match whatever comes, none may be what a file is refused for.
+    # When all checksums match, no file may be refused because of a checksum.
     assert ("refused ChecksumMismatch" in report.outcomes) == (kind == "sealed")
 
 
@@ -69,7 +69,7 @@ def test_junk_is_refused(tiny_weights: Path) -> None:
 
 
 def test_what_is_wrong_is_reported(tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The harness itself: an error of another kind, another shape, another picture."""
+    """Control: the harness reports another kind of error, another shape and another picture."""
     import codec
 
     worker = codec.Codec(model=tiny_weights)

@@ -1,4 +1,7 @@
-"""Every mutation of `tests.support.mutations` still applies to the source; the check runs by hand."""
+"""Every mutation of `tests.support.mutations` still applies to the source.
+
+The mutation check itself is run by hand.
+"""
 
 from __future__ import annotations
 

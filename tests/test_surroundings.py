@@ -1,4 +1,4 @@
-"""Files do not depend on what runs around a call: threads, processes, hash seeds, locales."""
+"""Files do not depend on the environment of a call: threads, processes, hash seeds, locales."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def pictures() -> list[Pixels]:
 
 
 def digest(worker: codec.Codec) -> str:
-    """SHA-256 of the files of some pictures, and of the pictures in them."""
+    """Return the SHA-256 of the files of some pictures and of the decoded pictures."""
     result = hashlib.sha256()
     for picture in pictures():
         data = worker.compress(picture, quality=60)
@@ -39,7 +39,7 @@ def digest(worker: codec.Codec) -> str:
 
 
 def digest_with(model: str) -> str:
-    return digest(codec.Codec(model=model, threads=1))  # with more, pixels may differ by one
+    return digest(codec.Codec(model=model, threads=1))  # with more threads, pixels may differ by 1
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ SURROUNDINGS = [
     {"PYTHONHASHSEED": "5", "PYTHONDEVMODE": "1"},
     *({"PYTHONHASHSEED": str(seed)} for seed in range(6, 10)),
 ]
-"""A locale that is not installed is the one named C."""
+"""A locale that is not installed acts like the locale C."""
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_threads_that_share_a_codec(expected: str, tiny_weights: Path) -> None:
         assert set(pool.map(work, range(4))) == {expected}
 
 
-# Threads of torch, on the model that ships.
+# Threads of torch, with the shipped model.
 
 
 @pytest.fixture
@@ -99,12 +99,12 @@ def threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-# In float32 the sums of the second and of the last differ in their last bits.
+# With float32, the sums for the second and the last shape would differ in their last bits.
 SHAPES = [(48, 80), (33, 47), (17, 150), (80, 65), (320, 256)]
 
 
 def decode(worker: codec.Codec, data: bytes) -> bytes:
-    """The latents of a file of one tile, symbols and means, as the bytes of float64."""
+    """Return the latents of a file of one tile, symbols plus means, as bytes of float64."""
     file = container.read(data)
     header = file.header
     y_hat, _ = decode_latents(
@@ -117,7 +117,7 @@ def decode(worker: codec.Codec, data: bytes) -> bytes:
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("seeds", [1, pytest.param(8, marks=pytest.mark.nightly)])
 def test_any_number_of_threads(seeds: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Encoded with 1 to 8 threads: the same files. Decoded with 1 to 8: the same bits of every latent."""
+    """Encoding with 1 to 8 threads gives the same file, and decoding gives the same latents."""
     monkeypatch.setattr(encoding, "_store", lambda *args: None)
     worker = codec.Codec()
     for shape in SHAPES:

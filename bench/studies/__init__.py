@@ -1,1 +1,4 @@
-"""One program for one question each: `python -m bench.studies.NAME`. They may use `bench.suite`."""
+"""Programs that answer one question each: `python -m bench.studies.NAME`.
+
+They may use `bench.suite`.
+"""

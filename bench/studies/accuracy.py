@@ -1,10 +1,10 @@
-"""What compression costs a classifier: scikit-learn's digits, enlarged, by quality.
+"""Effect of compression on a classifier, by quality, on enlarged scikit-learn digits.
 
     python -m bench.studies.accuracy
 
-1,797 digits of 8×8 are enlarged to 64×64 (bicubic). Half of them train a support vector machine on 16×16
-block means, as they are or compressed; the other half is classified, original and compressed. Sizes are those
-of bare rows, and of JPEG files.
+1,797 digits of 8×8 pixels are enlarged to 64×64 (bicubic). A support vector machine is trained on
+16×16 block means of one half, either original or compressed. The other half is classified, both
+original and compressed. Sizes are those of bare rows and of JPEG files.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Pixels = NDArray[np.uint8]
 
 
 def digits() -> tuple[list[Pixels], NDArray[np.int64]]:
-    """Pictures 64×64 and their labels."""
+    """Pictures of 64×64 pixels and their labels."""
     from sklearn.datasets import load_digits
 
     found = load_digits()
@@ -62,7 +62,7 @@ def through_codec(worker: codec.Codec, pictures: list[Pixels], quality: float) -
 
 @click.command()
 def main() -> None:
-    """Classify digits that were compressed."""
+    """Classify compressed digits."""
     from sklearn.svm import SVC
 
     pictures, labels = digits()

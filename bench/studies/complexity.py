@@ -1,4 +1,4 @@
-"""Multiply-accumulates of every part of a model, per pixel, counted by running it.
+"""Multiply-accumulate operations per pixel of every part of a model, counted by running it.
 
     python -m bench.studies.complexity [--config small --config medium …]
 """
@@ -19,14 +19,15 @@ from codec.model.network import Model
 from codec.training.config import load_config
 
 SIDE = 256
-"""Of the picture that is run; what a pixel costs hardly depends on it."""
+"""Side of the test picture in pixels. The cost per pixel hardly depends on it."""
 
 
 @torch.no_grad()
 def complexity(config: ModelConfig) -> dict[str, float]:
-    """kMAC per pixel of the transforms and of the entropy model, all convolutions and products counted.
+    """kMAC per pixel of the transforms and of the entropy model.
 
-    The float networks are counted: the exact ones do the same products.
+    All convolutions and matrix products are counted. The float networks are counted. The exact
+    networks do the same products.
     """
     model = Model(config)
     level = torch.tensor([MAX_LEVEL // 2])

@@ -1,9 +1,10 @@
-"""How a large dataset opens, how a row is read, and what the store adds to the pictures.
+"""Opening time, row access and storage overhead of a large dataset.
 
     python -m bench.studies.dataset_access PHOTOS [--rows 100000]
 
-Packs crops of 64×64, each many times, into a set of so many rows; and 5,000 of 32×32 as bare rows. Reads are
-those that the system counts for this process (Linux).
+Crops of 64×64 pixels are packed into a dataset of the given number of rows. Each crop is repeated
+many times. A second dataset has 5,000 crops of 32×32 as bare rows. The number of reads is the count
+that the operating system keeps for this process (Linux).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from .datasets import cut, size_of
 
 
 def reads() -> int:
-    """Calls of the system's read and its kin by this process so far."""
+    """Number of read system calls (`read` and related) made by this process so far."""
     lines = Path("/proc/self/io").read_text().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith("syscr")))
 
@@ -36,7 +37,7 @@ def reads() -> int:
 @click.argument("photos", type=click.Path(exists=True, path_type=Path))
 @click.option("--rows", default=100_000, show_default=True)
 def main(photos: Path, rows: int) -> None:
-    """Open a large dataset and read rows of it."""
+    """Open a large dataset and read rows from it."""
     print(f"codec {codec.__version__}, {machine()}")
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
@@ -56,7 +57,7 @@ def main(photos: Path, rows: int) -> None:
             began = time.perf_counter()
             dataset = codec.Dataset(root / "set")
             times.append(time.perf_counter() - began)
-        print(f"opening: median of 5 {statistics.median(times):.3f} s, slowest {max(times):.3f} s")
+        print(f"opening: median of 5 runs {statistics.median(times):.3f} s, slowest {max(times):.3f} s")
         random.seed(0)
         chosen = [random.randrange(rows) for _ in range(1000)] + [rows - 1]
         for index in chosen:
@@ -69,8 +70,8 @@ def main(photos: Path, rows: int) -> None:
             dataset.read(index)
             times.append(time.perf_counter() - began)
             counts.append(reads() - before - own)
-        print(f"a row at random: {min(counts)} to {max(counts)} reads, median "
-              f"{statistics.median(times) * 1e6:.0f} µs; the last row {times[-1] * 1e6:.0f} µs")
+        print(f"random row: {min(counts)} to {max(counts)} reads, median "
+              f"{statistics.median(times) * 1e6:.0f} µs; last row {times[-1] * 1e6:.0f} µs")
 
         folder = root / "tiny"
         folder.mkdir()
@@ -83,7 +84,7 @@ def main(photos: Path, rows: int) -> None:
 
 def overhead(folder: Path, payload: int) -> None:
     size = size_of(folder)
-    print(f"on disk {size:,} bytes, of which pictures {payload:,}: overhead {size / payload - 1:.2%}")
+    print(f"{size:,} bytes on disk, {payload:,} of them pictures: overhead {size / payload - 1:.2%}")
 
 
 if __name__ == "__main__":

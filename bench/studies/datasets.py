@@ -1,9 +1,10 @@
-"""Datasets against folders of JPEG and PNG: bytes, PSNR, pictures a second.
+"""Comparison of datasets with folders of JPEG and PNG files: bytes, PSNR, pictures per second.
 
     python -m bench.studies.datasets PHOTOS [--count 2000] [--side 256] [--quality 60] [--bare]
 
-Cuts pictures out of photographs of half the size, so that they are as sharp as those of usual training sets,
-packs them, and reads everything back: the folders with Pillow, the set with `codec.data.loader`.
+Pictures are cut out of photographs at half size, so that they are as sharp as those of usual
+training sets. They are packed and read back: the folders with Pillow, the dataset with
+`codec.data.loader`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ Pixels = NDArray[np.uint8]
 
 
 def cut(photos: Path, count: int, side: int) -> Iterator[Pixels]:
-    """`count` pictures of side × side, as many of each photograph, at places that a seed chooses."""
+    """`count` crops of side × side pixels, equally many from each photograph.
+
+    A fixed seed chooses their positions.
+    """
     paths = sorted(path for path in photos.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
     rng = np.random.default_rng(0)
     for number, path in enumerate(paths):
@@ -52,7 +56,7 @@ def size_of(folder: Path) -> int:
 
 
 def squared_error(found: Pixels, wanted: list[Pixels]) -> float:
-    """The sum of the pictures' mean squared errors."""
+    """Sum of the mean squared errors of the pictures."""
     return sum(float(np.mean((a.astype(np.float32) - b) ** 2)) for a, b in zip(found, wanted, strict=True))
 
 
@@ -65,8 +69,8 @@ def psnr(error: float) -> float:
 @click.option("--count", default=2000, show_default=True)
 @click.option("--side", default=256, show_default=True)
 @click.option("--quality", "qualities", default=[40.0, 60.0, 75.0], multiple=True, show_default=True)
-@click.option("--bare", is_flag=True, help="Pack bare rows too.")
-@click.option("--workers", default=2, show_default=True, help="Processes of the loader in the last column.")
+@click.option("--bare", is_flag=True, help="Also pack bare rows.")
+@click.option("--workers", default=2, show_default=True, help="Loader processes for the last column.")
 def main(
     photos: Path, count: int, side: int, qualities: tuple[float, ...], bare: bool, workers: int
 ) -> None:

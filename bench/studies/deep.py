@@ -1,10 +1,10 @@
-"""Errors and sizes of 16-bit photographs, beside rounding to 8 bits and JPEG 2000.
+"""Errors and sizes of 16-bit photographs, compared with rounding to 8 bits and with JPEG 2000.
 
     python -m bench.studies.deep PHOTOGRAPHS
 
-The photographs are averages of 2×2 pixels of those in the folder, which have more than eight bits. JPEG 2000
-is OpenJPEG's irreversible mode at the smallest size whose RMSE is no larger, found by bisection for each
-picture. Needs `codec[deep]`.
+The test pictures are averages of 2×2 pixels of the photographs in the folder. These averages have
+more than eight bits. JPEG 2000 is the irreversible mode of OpenJPEG at the smallest size whose RMSE
+is no larger. This size is found by bisection for each picture. Needs `codec[deep]`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ QUALITIES = (50, 75, 90, 92, 94, 96, 98, 100)
 
 
 def halved(image: NDArray[np.uint8]) -> NDArray[np.uint16]:
-    """Means of 2×2 pixels in 16 bits."""
+    """Means of 2×2 pixels as 16-bit samples."""
     height, width = (length // 2 * 2 for length in image.shape[:2])
     blocks = image[:height, :width].reshape(height // 2, 2, width // 2, 2, 3).astype(np.float64)
     means: NDArray[np.uint16] = np.round(blocks.mean((1, 3)) * 257).astype(np.uint16)
@@ -39,7 +39,7 @@ def rmse(a: NDArray[np.uint16], b: NDArray[np.float64] | NDArray[np.uint16]) -> 
 
 
 def jpeg_2000(image: NDArray[np.uint16], decibels: float) -> bytes:
-    """A file of this quality."""
+    """Encode at this PSNR."""
     options: dict[str, Any] = {"level": decibels, "reversible": False, "mct": True}
     return bytes(imagecodecs.jpeg2k_encode(image, **options))
 
@@ -61,12 +61,12 @@ def jpeg_2000_bits(image: NDArray[np.uint16], error: float) -> float:
 
 @click.command()
 @click.argument("photographs", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--most", default=24, show_default=True, help="At most so many pictures.")
+@click.option("--most", default=24, show_default=True, help="Maximum number of pictures.")
 def main(photographs: Path, most: int) -> None:
     """Compress 16-bit pictures at several qualities."""
     images = [halved(read_rgb(path)) for path in list_images(photographs)[:most]]
     worker = codec.Codec()
-    table = Table(title=f"{len(images)} 16-bit pictures: errors of 65,535, bits per pixel (means)")
+    table = Table(title=f"{len(images)} 16-bit pictures: errors on a scale of 65,535, bits per pixel (means)")
     for column in ("", "RMSE", "largest error", "bits", "bits of JPEG 2000"):
         table.add_column(column, justify="right")
     eight = np.mean([rmse(image, np.round(image / 257) * 257) for image in images])

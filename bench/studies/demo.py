@@ -1,8 +1,9 @@
-"""`make demo`: compress the sample photographs, decode them, show a table and pictures.
+"""`make demo`: compress and decode the sample photographs, and show a table and pictures.
 
     python -m bench.studies.demo [--out demo]
 
-JPEG is Pillow's, optimised, progressive and 4:2:0, at the largest quality that is no larger than our file.
+JPEG files are written by Pillow: optimised, progressive, 4:2:0, at the highest quality whose file
+is no larger than ours.
 """
 
 from __future__ import annotations
@@ -84,8 +85,8 @@ def main(out: Path) -> None:
                 f"{psnr(image, theirs):.2f}", f"{ms_ssim(image, theirs):.3f}",
             )
     console.print(table)
-    console.print("JPEG: optimised, progressive, 4:2:0, at most our size (*: its smallest)")
-    console.print(f"Files and comparisons are in {out}/: look at {out}/*-compare.png")
+    console.print("JPEG: optimised, progressive, 4:2:0, no larger than ours (*: smallest possible)")
+    console.print(f"Files and comparisons are in {out}/; see {out}/*-compare.png")
 
 
 if __name__ == "__main__":

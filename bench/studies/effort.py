@@ -1,9 +1,11 @@
-"""What each effort level gains and costs: bits, decibels and seconds, from real files.
+"""Gain and cost of each effort level in bits, decibels and seconds, measured on real files.
 
-    python -m bench.studies.effort FOLDER [--held-out] [--side 256] [--effort 9 …] [--steps 200 …] [--quality 25 …]
+    python -m bench.studies.effort FOLDER [--held-out] [--side 256] [--effort 9 …] [--steps 200 …]
+        [--quality 25 …]
 
-BD-rates are against effort 3, over the qualities measured (PCHIP over log rate, RGB PSNR). Times are of
-one pass, threads pinned; the codec's other times are in `bench.studies.speed`.
+BD-rates are relative to effort 3, over the measured qualities (PCHIP over log rate, RGB PSNR).
+Times are those of one pass with a fixed number of threads. `bench.studies.speed` measures the other
+times of the codec.
 """
 
 from __future__ import annotations
@@ -30,11 +32,11 @@ from ..suite.metrics import bd_rate, psnr
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--held-out", is_flag=True, help="Only those that training on FOLDER holds out.")
-@click.option("--side", default=512, show_default=True, help="Centre crops of at most this side.")
-@click.option("--every", default=1, show_default=True, help="Take every N-th picture.")
+@click.option("--held-out", is_flag=True, help="Use only the pictures that training on FOLDER holds out.")
+@click.option("--side", default=512, show_default=True, help="Maximum side of the centre crops.")
+@click.option("--every", default=1, show_default=True, help="Use every N-th picture.")
 @click.option("--effort", "efforts", multiple=True, type=click.IntRange(1, 9), default=tuple(EFFORTS))
-@click.option("--steps", multiple=True, type=click.IntRange(1), help="Measure this many search steps too.")
+@click.option("--steps", multiple=True, type=click.IntRange(1), help="Also measure this many search steps.")
 @click.option("--quality", "qualities", multiple=True, type=float, default=(10.0, 35.0, 60.0, 85.0))
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1))
 @click.option("--model", help="Shipped model or weights file.")
@@ -72,7 +74,7 @@ def main(
 
 
 def encode(worker: codec.Codec, image: np.ndarray, quality: float, effort: Effort) -> bytes:
-    """As `compress`, but with any number of steps."""
+    """Like `compress`, but with any number of steps."""
     return encode_pictures(worker._loaded, [to_picture(image)], quality_level(quality), effort=effort)[0]
 
 

@@ -1,9 +1,11 @@
-"""A picture of a gigapixel through the command line: memory, time, seams, and regions of it.
+"""A gigapixel picture through the command line: memory, time, seams and regions.
 
-    python -m bench.studies.gigapixel PHOTOGRAPHS --side 30000 --folder /somewhere/with/6GB --json result.json
+    python -m bench.studies.gigapixel PHOTOGRAPHS --side 30000 --folder /somewhere/with/6GB
+        --json result.json
 
-The picture is a mosaic of pieces of the photographs in a folder, turned and mirrored, in a .npy file. Each
-command runs in a process of its own, whose peak resident memory the kernel reports.
+The picture is a mosaic in a .npy file. It is made of rotated and mirrored pieces of the photographs
+in a folder. Each command runs in its own process. The kernel reports the peak resident memory of
+this process.
 """
 
 from __future__ import annotations
@@ -28,32 +30,32 @@ from codec.pictures.raster import Raster, open_raster
 from codec.training.data import list_images, read_rgb
 
 _BLOCK = 500
-"""Pixels along a piece of a photograph: its edges are elsewhere than those of tiles."""
+"""Side of a piece of a photograph in pixels. Its edges do not coincide with the edges of tiles."""
 
 _PHOTOGRAPHS = 60
-"""At most so many are used."""
+"""Maximum number of photographs used."""
 
 _REGION = 1000
 
 _SMALL = 3072
-"""Side of a picture in which the region needs as many tiles as in the large one."""
+"""Side of a picture in which the region needs as many tiles as in the large picture."""
 
 
 @dataclasses.dataclass
 class Run:
-    """What a command took."""
+    """Time and memory of a command."""
 
     seconds: float
     peak_mb: float
 
 
 def run(*arguments: str) -> Run:
-    """Run the command line in a process of its own; `ClickException` if it fails."""
+    """Run the command line in its own process. Raises `ClickException` if it fails."""
     start = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-m", "codec", *arguments])
     peak = 0
     while process.poll() is None:
-        # Not `getrusage`, which starts with this process's own peak.
+        # `getrusage` is not used because its value starts at the peak of this process.
         status = Path(f"/proc/{process.pid}/status").read_text()
         found = re.search(r"VmHWM:\s+(\d+) kB", status)
         peak = max(peak, int(found[1])) if found else peak
@@ -64,12 +66,12 @@ def run(*arguments: str) -> Run:
 
 
 def make_mosaic(photographs: Path, side: int, path: Path) -> None:
-    """A side×side RGB picture of blocks of the photographs, in an order that seldom repeats."""
+    """Write a side×side RGB picture of blocks of the photographs in pseudo-random order."""
     files = list_images(photographs)
     files = files[:: -(-len(files) // _PHOTOGRAPHS)]
     pieces = [piece for file in files for piece in _pieces(read_rgb(file))]
     if not pieces:
-        raise click.ClickException(f"no photograph has {_BLOCK}×{_BLOCK} pixels")
+        raise click.ClickException(f"no photograph has at least {_BLOCK}×{_BLOCK} pixels")
     rng = np.random.default_rng(0)
     mosaic = np.lib.format.open_memmap(path, "w+", np.uint8, (side, side, 3))
     for top in range(0, side, _BLOCK):
@@ -93,7 +95,7 @@ def _turned(piece: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.ui
 
 
 def squared_errors(a: Raster, b: Raster, tile: int) -> tuple[float, float]:
-    """Mean squared error within 8 pixels of tiles' edges, and elsewhere."""
+    """Mean squared error within 8 pixels of tile edges, and elsewhere."""
     height, width, _ = a.shape
     near = np.zeros(width, bool)
     for edge in range(tile, width, tile):
@@ -116,7 +118,7 @@ def squared_errors(a: Raster, b: Raster, tile: int) -> tuple[float, float]:
 @click.option("--folder", required=True, type=click.Path(file_okay=False, path_type=Path))
 @click.option("-q", "--quality", default=75.0, show_default=True)
 @click.option("-T", "--threads", default=2, show_default=True)
-@click.option("--json", "output", type=click.Path(path_type=Path), help="Also write the figures here.")
+@click.option("--json", "output", type=click.Path(path_type=Path), help="Also write figures to this file.")
 def main(
     photographs: Path, side: int, folder: Path, quality: float, threads: int, output: Path | None
 ) -> None:
@@ -139,7 +141,7 @@ def main(
         runs[f"region, {name}"] = run("decompress", *common, "--region", *region, str(packed), str(part))
         rows = slice(top, top + _REGION), slice(left, left + _REGION)
         if not np.array_equal(np.load(part), result[rows]):
-            raise click.ClickException(f"the {name} region differs from the whole")
+            raise click.ClickException(f"the {name} region differs from the whole picture")
     small, small_packed = folder / "small.npy", folder / "small.cae"
     np.save(small, original[slice(0, _SMALL), slice(0, _SMALL)])
     run("compress", *common, "-q", str(quality), str(small), str(small_packed))
@@ -166,8 +168,8 @@ def main(
         table.add_row(name, f"{value.seconds:.1f}", f"{value.peak_mb:.0f}")
     Console().print(table)
     Console().print(
-        f"PSNR {figures['psnr_at_borders']:.3f} dB within 8 pixels of tiles' edges, "
-        f"{figures['psnr_elsewhere']:.3f} dB elsewhere; regions equal the whole"
+        f"PSNR {figures['psnr_at_borders']:.3f} dB within 8 pixels of tile edges, "
+        f"{figures['psnr_elsewhere']:.3f} dB elsewhere; regions equal the whole picture"
     )
 
 

@@ -1,9 +1,9 @@
-"""Any picture: each file of a mixed folder goes through the codec and back, or is refused with a reason.
+"""Round trips of a mixed folder: each file is encoded and decoded, or refused with a reason.
 
-    python -m bench.studies.mixed OUT            make a folder of such files in OUT/in, and use it
-    python -m bench.studies.mixed OUT --of DIR   use your own
+    python -m bench.studies.mixed OUT            make a mixed folder in OUT/in and use it
+    python -m bench.studies.mixed OUT --of DIR   use your own folder
 
-Prints a row per file; exit code 1 if a file is neither.
+Prints one row per file. The exit code is 1 if a file is neither restored correctly nor refused.
 """
 
 from __future__ import annotations
@@ -32,29 +32,32 @@ SAMPLES = Path(__file__).parent.parent / "samples"
 
 @dataclasses.dataclass
 class Outcome:
-    """What became of a file."""
+    """Result for one file."""
 
     name: str
     kind: str
-    """What `inspect` says of it; empty if it was refused."""
+    """Description of the file from `inspect`. Empty if the file was refused."""
     result: str
     failed: bool = False
 
 
 def photograph_of_samples() -> NDArray[np.uint8]:
-    """What the pictures are made from, 240×320×3."""
+    """Photograph from which the pictures are made, 240×320×3."""
     return read_rgb(list_images(SAMPLES)[0])[:240, :320]
 
 
 def deepened(rgb: NDArray[np.uint8]) -> NDArray[np.uint16]:
-    """The same in 16 bits, all of which are used."""
+    """The same picture with 16 bits, all of them in use."""
     noise = np.random.default_rng(0).integers(0, 257, rgb.shape)
     deep: NDArray[np.uint16] = np.clip(rgb.astype(np.uint16) * 257 + noise, 0, 65535).astype(np.uint16)
     return deep
 
 
 def make_folder(folder: Path) -> None:
-    """Pictures of many kinds, and files that are none, made from the sample photographs."""
+    """Write pictures of many kinds and files that are not pictures.
+
+    They are made from the sample photographs.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     rgb = photograph_of_samples()
     photograph = Image.fromarray(rgb)
@@ -132,7 +135,7 @@ def _cut(photograph: Image.Image, path: Path) -> None:
 
 
 def check(path: Path, out: Path) -> Outcome:
-    """Compress a file, decompress it into a picture file, and compare."""
+    """Compress a file, decompress it into a picture file, and compare the two."""
     packed = out / f"{path.name}.cae"
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
@@ -162,13 +165,13 @@ def check(path: Path, out: Path) -> Outcome:
 
 
 def check_folder(folder: Path, out: Path) -> list[Outcome]:
-    """The outcome of every file; whatever goes wrong is one, too."""
+    """Outcome for every file. Any exception is an outcome too."""
     out.mkdir(parents=True, exist_ok=True)
     outcomes = []
     for path in sorted(folder.iterdir()):
         try:
             outcomes.append(check(path, out))
-        except Exception as error:  # what this program is there to find
+        except Exception as error:  # this program is meant to find such errors
             outcomes.append(Outcome(path.name, "", f"{type(error).__name__}: {error}", True))
     return outcomes
 

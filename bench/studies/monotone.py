@@ -1,8 +1,9 @@
-"""Whether more quality always means more bytes and a better picture, at 21 qualities of every picture.
+"""Test whether a higher quality always gives more bytes and a better picture.
 
     python -m bench.studies.monotone FOLDER [--held-out] [--side 512]
 
-Prints every step down; exit code 1 if there is one.
+Every picture is compressed at 21 qualities. Prints every decrease of the size or of the PSNR. The
+exit code is 1 if there is one.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ QUALITIES = tuple(range(0, 101, 5))
 
 
 def steps_down(worker: codec.Codec, image: np.ndarray) -> list[str]:
-    """What falls from one quality to the next."""
+    """Descriptions of every decrease of size or PSNR from one quality to the next."""
     points = []
     for quality in QUALITIES:
         data = worker.compress(image, quality=quality)
@@ -37,8 +38,8 @@ def steps_down(worker: codec.Codec, image: np.ndarray) -> list[str]:
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--held-out", is_flag=True, help="Only those that training on FOLDER holds out.")
-@click.option("--side", default=512, show_default=True, help="Centre crops of at most this side.")
+@click.option("--held-out", is_flag=True, help="Use only the pictures that training on FOLDER holds out.")
+@click.option("--side", default=512, show_default=True, help="Maximum side of the centre crops.")
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1))
 @click.option("--model", help="Shipped model or weights file.")
 def main(folder: Path, held_out: bool, side: int, threads: int, model: str | None) -> None:
@@ -48,12 +49,12 @@ def main(folder: Path, held_out: bool, side: int, threads: int, model: str | Non
     worker = codec.Codec(model=model, threads=threads)
     measured = bad = 0
     for path in files:
-        for image in validation_images([path], side):  # none of a picture that is too small
+        for image in validation_images([path], side):  # yields nothing if the picture is too small
             measured += 1
             for text in steps_down(worker, image):
                 bad += 1
                 click.echo(f"{path.name}: {text}")
-    click.echo(f"{measured} pictures at {len(QUALITIES)} qualities, {bad} steps down")
+    click.echo(f"{measured} pictures at {len(QUALITIES)} qualities, {bad} decreases")
     sys.exit(1 if bad else 0)
 
 

@@ -1,9 +1,10 @@
-"""Whether tiles show: the same pixels coded with their edges and without, compared in PSNR.
+"""Test whether tile edges are visible: PSNR of the same pixels coded with and without tile edges.
 
     python -m bench.studies.seams PHOTOGRAPHS [--held-out]
 
-Crops of PHOTOGRAPHS are coded in tiles and as one tile. Within 8 pixels of the tiles' edges and elsewhere,
-the difference of the two in PSNR says what tiling costs; at the edges it may not cost more.
+Crops of PHOTOGRAPHS are coded in several tiles and as one tile. The difference in PSNR is the cost
+of tiling. It is measured within 8 pixels of the tile edges and elsewhere. The cost at the edges
+must not be higher.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _ONE_TILE = 4096
 
 
 def near_edges(height: int, width: int, tile: int) -> NDArray[np.bool_]:
-    """H×W, True within 8 pixels of an edge between tiles."""
+    """H×W bool, True within 8 pixels of an edge between tiles."""
 
     def line(length: int) -> NDArray[np.bool_]:
         near = np.zeros(length, bool)
@@ -40,7 +41,7 @@ def near_edges(height: int, width: int, tile: int) -> NDArray[np.bool_]:
 def squared_error(
     worker: codec.Codec, image: NDArray[np.uint8], level: int, tile: int
 ) -> NDArray[np.float64]:
-    """H×W, mean over channels, of `image` coded in tiles of a side."""
+    """H×W squared error, mean over channels, of `image` coded in tiles of the given side."""
     data = encode_pictures(worker._loaded, [to_picture(image)], level, tile)[0]
     error: NDArray[np.float64] = np.square(worker.decompress(data).astype(np.float64) - image).mean(2)
     return error
@@ -48,17 +49,18 @@ def squared_error(
 
 @click.command()
 @click.argument("photographs", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--held-out", is_flag=True, help="Only those that training on the folder holds out.")
-@click.option("--side", default=768, show_default=True, help="Centre crops; smaller pictures are left out.")
-@click.option("--tile", "tiles", default=(256,), multiple=True, show_default=True, help="Side of tiles.")
-@click.option("--most", default=12, show_default=True, help="At most so many pictures.")
+@click.option("--held-out", is_flag=True, help="Use only the pictures that training on the folder holds out.")
+@click.option("--side", default=768, show_default=True,
+              help="Side of the centre crops. Smaller pictures are skipped.")
+@click.option("--tile", "tiles", default=(256,), multiple=True, show_default=True, help="Side of the tiles.")
+@click.option("--most", default=12, show_default=True, help="Maximum number of pictures.")
 def main(photographs: Path, held_out: bool, side: int, tiles: tuple[int, ...], most: int) -> None:
-    """Compare tiled pictures with the same ones in a single tile."""
+    """Compare pictures coded in tiles with the same pictures coded as one tile."""
     files = list_images(photographs)
     files = split(files)[1] if held_out else files
     worker = codec.Codec()
-    table = Table(title="PSNR in tiles, minus in one tile (dB)")
-    for column in ("tile", "quality", "pictures", "near edges", "elsewhere", "edges against elsewhere"):
+    table = Table(title="PSNR in tiles minus PSNR in one tile (dB)")
+    for column in ("tile", "quality", "pictures", "near edges", "elsewhere", "edges minus elsewhere"):
         table.add_column(column, justify="right")
     crops: list[NDArray[np.uint8]] = []
     for path in files:
@@ -67,7 +69,7 @@ def main(photographs: Path, held_out: bool, side: int, tiles: tuple[int, ...], m
         if min(top, left) >= 0 and len(crops) < most:
             crops.append(np.ascontiguousarray(image[top : top + side, left : left + side]))
     if not crops:
-        raise click.ClickException(f"no picture has {side}×{side} pixels")
+        raise click.ClickException(f"no picture has at least {side}×{side} pixels")
     for tile in tiles:
         near = near_edges(side, side, tile)
         for level in (256, 512, 768):

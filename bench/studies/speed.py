@@ -1,9 +1,9 @@
-"""Speed of the codec on a folder of pictures, threads pinned, and where the time goes.
+"""Speed of the codec on a folder of pictures, with a fixed number of threads.
 
     python -m bench.studies.speed FOLDER [--threads 2] [--quality 50] [--repeat 3]
 
-Times are the fastest of several passes over all pictures: this asks what the code can do, not what
-else the machine was doing. The share of entropy coding is the time inside constriction's calls.
+Times are those of the fastest of several passes over all pictures, so that other load on the
+machine has little effect. The share of entropy coding is the time spent in calls to constriction.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from codec.training.data import list_images, read_rgb
 
 
 class Stopwatch:
-    """Adds up the seconds spent inside wrapped functions."""
+    """Sum of the seconds spent inside wrapped functions."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
 
     def wrap(self, owner: Any, name: str) -> None:
-        """Replace a method by one that is timed."""
+        """Replace a method by a timed version."""
         inner = getattr(owner, name)
 
         def timed(*args: Any, **kwargs: Any) -> Any:
@@ -42,7 +42,7 @@ class Stopwatch:
 
 
 def fastest(work: Callable[[], Any], watch: Stopwatch, repeat: int) -> tuple[float, float]:
-    """Seconds of the fastest pass, and those of it spent in the entropy coder."""
+    """Seconds of the fastest pass, and the seconds of that pass spent in the entropy coder."""
     best = (float("inf"), 0.0)
     for _ in range(repeat):
         watch.seconds = 0.0

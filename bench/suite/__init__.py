@@ -1,4 +1,4 @@
-"""What `codec bench` and `python -m bench` run: codecs, measures, results, tables, the report.
+"""Implementation of `codec bench` and `python -m bench`: codecs, measures, results, tables, report.
 
-Start reading: `cli.py`, then `run.py`.
+Start reading with `cli.py`, then `run.py`.
 """

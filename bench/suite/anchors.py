@@ -1,4 +1,4 @@
-"""Published curves, offered only for the pictures that they were measured on."""
+"""Published curves. They are offered only for the pictures on which they were measured."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class Published:
     source: str
     measured: str
     points: list[dict[str, float]]
-    """`bpp`, `psnr_rgb` and, where it was published, `ms_ssim` and `ms_ssim_db`: means over the set."""
+    """Means over the set: `bpp`, `psnr_rgb` and, if published, `ms_ssim` and `ms_ssim_db`."""
 
 
 def fingerprint(pictures: Sequence[Picture]) -> str:
-    """Names a set of pictures by their pixels."""
+    """Identifier of a set of pictures, computed from their pixels."""
     return hashlib.sha256(" ".join(sorted(p.digest for p in pictures)).encode()).hexdigest()[:16]
 
 
 def published(pictures: str) -> list[Published]:
-    """The curves that were measured on exactly the pictures with this fingerprint."""
+    """Curves that were measured on exactly the pictures with this fingerprint."""
     found = []
     for path in sorted(FOLDER.glob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -1,7 +1,8 @@
-"""Every codec of the benchmark behind two functions: encode(image, setting) and decode(data).
+"""The codecs of the benchmark, each with two functions: encode(image, setting) and decode(data).
 
-A `Baseline` is a description; its `start` imports what it needs and returns the two functions, so that
-a missing package is found without touching the others. Both work in memory, on H×W×3 uint8.
+A `Baseline` describes a codec. Its `start` imports the packages it needs and returns the two
+functions, so that a missing package does not affect the other codecs. Both functions work in memory
+on H×W×3 uint8.
 """
 
 from __future__ import annotations
@@ -23,32 +24,32 @@ Encode = Callable[[Pixels, float], bytes]
 Decode = Callable[[bytes], Pixels]
 
 OURS = "codec"
-"""Names of this project's codec start with it: `codec-MODEL`, or `codec:FILE` for weights in a file.
+"""Prefix of the names of this project's codec: `codec-MODEL`, or `codec:FILE` for a weights file.
 
-An effort other than the default follows behind an @, as in `codec-medium@9`."""
+An effort level other than the default is appended after an @, as in `codec-medium@9`."""
 
 FIVES = tuple(range(5, 100, 5))
 TENS = (1, 5, *range(10, 91, 10), 95)
 
 
 class Unavailable(Exception):
-    """A codec that cannot run here, and what to install."""
+    """A codec cannot run here. The message gives the reason or says what to install."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Baseline:
-    """One codec with fixed options; what varies is its setting."""
+    """One codec with fixed options. Only its setting varies."""
 
     name: str
     label: str
     settings: tuple[float, ...]
-    """From few bits to many. Lossless codecs have one, which means nothing."""
+    """From few bits to many. A lossless codec has one setting, which has no effect."""
     describe: str
-    """Options and the range of settings, for the report."""
+    """Options and range of settings, for the report."""
     start: Callable[[int], tuple[Encode, Decode]]
-    """Takes the number of threads; raises `Unavailable`."""
+    """Takes the number of threads and returns the two functions. Raises `Unavailable`."""
     version: Callable[[], str]
-    """Of the library that does the work; raises `Unavailable`."""
+    """Returns the version of the library that does the work. Raises `Unavailable`."""
     lossless: bool = False
 
     @property
@@ -57,7 +58,10 @@ class Baseline:
 
 
 def all_baselines() -> list[Baseline]:
-    """Ours first (each shipped model, the default one before others), then the lossy, then the lossless."""
+    """All codecs: ours first, then the lossy ones, then the lossless ones.
+
+    Ours are one per shipped model, the default model before the others.
+    """
     import codec
 
     models = sorted(codec.models(), key=lambda entry: not entry["default"])
@@ -65,8 +69,10 @@ def all_baselines() -> list[Baseline]:
 
 
 def default_names() -> list[str]:
-    """All but models that are kept for older files, and `jpeg-default`, which checks this instrument
-    against a published curve."""
+    """All names except models that are kept for older files, and except `jpeg-default`.
+
+    `jpeg-default` checks the benchmark against a published curve.
+    """
     import codec
 
     left_out = {f"{OURS}-{entry['name']}" for entry in codec.models() if not entry["default"]}
@@ -74,28 +80,28 @@ def default_names() -> list[str]:
 
 
 def find(name: str) -> Baseline:
-    """By name, `codec:FILE` for a weights file that does not ship, or either with `@EFFORT` behind it.
+    """Find a codec by name. Raises `ValueError` if there is none.
 
-    `ValueError` if there is none.
+    `codec:FILE` names a weights file that does not ship. `@EFFORT` may follow a name of this codec.
     """
     base, at, effort = name.rpartition("@")
     if at and name.startswith(OURS) and effort.isdecimal():
         if int(effort) not in EFFORTS:
-            raise ValueError(f"{name!r}: there is no effort {effort}")
+            raise ValueError(f"{name!r}: no effort level {effort}")
         return _ours(find(base).name.removeprefix(OURS)[1:], name, int(effort))
     if name.startswith(f"{OURS}:"):
         file = name.removeprefix(f"{OURS}:")
         if not Path(file).is_file():
-            raise ValueError(f"{name!r} names no weights file")
+            raise ValueError(f"{name!r}: no such weights file")
         return _ours(file, name)
     known = {baseline.name: baseline for baseline in all_baselines()}
     if name not in known:
-        raise ValueError(f"no codec is named {name!r}; there are {', '.join(known)}")
+        raise ValueError(f"no codec is named {name!r}; available: {', '.join(known)}")
     return known[name]
 
 
 def _ours(model: str, name: str | None = None, effort: int = DEFAULT_EFFORT) -> Baseline:
-    """This codec with a shipped model or a weights file; `name` is `codec-model` if it is not given."""
+    """This codec with a shipped model or a weights file. `name` is `codec-MODEL` by default."""
 
     def start(threads: int) -> tuple[Encode, Decode]:
         import codec
@@ -124,12 +130,12 @@ def _ours(model: str, name: str | None = None, effort: int = DEFAULT_EFFORT) -> 
 def _pillow(
     kind: str, save: Callable[[float], dict[str, Any]], threads_option: bool = False
 ) -> Callable[[int], tuple[Encode, Decode]]:
-    """A format that Pillow writes; `save` turns the setting into the options of `Image.save`."""
+    """A format that Pillow writes. `save` converts the setting into options of `Image.save`."""
 
     def start(threads: int) -> tuple[Encode, Decode]:
         from PIL import AvifImagePlugin, Image
 
-        if threads_option:  # the decoder takes no argument: the module's default rules
+        if threads_option:  # the decoder has no argument for it and uses this default
             AvifImagePlugin.DEFAULT_MAX_THREADS = threads
         more = {"max_threads": threads} if threads_option else {}
 
@@ -202,12 +208,13 @@ def _jpegxl_version() -> str:
 
 
 def _zstd(filtered: bool) -> Callable[[int], tuple[Encode, Decode]]:
-    """zstd on the pixels, or on filtered rows; sizes lead as two 32-bit words."""
+    """zstd on the pixels or on filtered rows. Height and width come first, as two 32-bit words."""
 
     def start(threads: int) -> tuple[Encode, Decode]:
         import zstandard
 
-        # Worker threads split large input into jobs; pictures below a few megabytes are one job.
+        # zstd splits large input into jobs for its threads. Pictures below a few megabytes are one
+        # job.
         coder = zstandard.ZstdCompressor(level=19, threads=threads if threads > 1 else 0)
 
         def encode(image: Pixels, setting: float) -> bytes:
@@ -227,11 +234,11 @@ def _zstd(filtered: bool) -> Callable[[int], tuple[Encode, Decode]]:
 
 
 def filter_rows(image: Pixels) -> bytes:
-    """Each row as the number of its filter and what the filter leaves, modulo 256.
+    """Each row as its filter number followed by its filtered samples, modulo 256.
 
-    The filters subtract nothing, the pixel to the left, the one above, or left + above − above left
-    (lossless JPEG's predictor 4): all can be undone a row at a time. The one with the smallest sum of
-    absolute differences is taken, as PNG recommends.
+    The four filters subtract nothing, the pixel to the left, the pixel above, or
+    left + above − above left (predictor 4 of lossless JPEG). All of them can be inverted one row at
+    a time. The filter with the smallest sum of absolute differences is chosen, as PNG recommends.
     """
     height, width, _ = image.shape
     above = np.concatenate([np.zeros((1, width, 3), np.uint8), image[:-1]])

@@ -1,4 +1,4 @@
-"""`python -m bench` and `codec bench`: measure codecs on pictures, print a table, write the results."""
+"""`python -m bench` and `codec bench`: measure codecs on pictures, print tables, write results."""
 
 from __future__ import annotations
 
@@ -38,26 +38,30 @@ BUSY = 0.5  # load average; an idle machine is near 0
 )
 @click.option(
     "--codecs", metavar="NAMES",
-    help="Separated by commas: names of --list, or codec:FILE for a weights file.  [default: nearly all]",
+    help="Comma-separated names from --list, or codec:FILE for a weights file.  "
+    "[default: all but older models and jpeg-default]",
 )
-@click.option("--list", "list_codecs", is_flag=True, help="List the codecs and stop.")
+@click.option("--list", "list_codecs", is_flag=True, help="List the codecs and exit.")
 @click.option(
     "--out", default="results", show_default=True, type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the results; what is there already is not measured again.",
+    help="Folder for the results. Measurements that are already there are not repeated.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Write OUT/json/CODEC.json, in CompressAI's form.")
-@click.option("--csv", "as_csv", is_flag=True, help="Write OUT/results.csv, a row per measurement.")
+@click.option("--json", "as_json", is_flag=True, help="Write OUT/json/CODEC.json in CompressAI's format.")
+@click.option("--csv", "as_csv", is_flag=True, help="Write OUT/results.csv, one row per measurement.")
 @click.option("--html", "as_html", is_flag=True, help="Write OUT/report.html.  [default: all three]")
 @click.option(
     "--anchor", "anchor_names", multiple=True, metavar="NAME",
-    help="Compare with this codec, or with published:NAME.  [default: jpeg, and VTM-9.1 where published]",
+    help="Compute BD-rates against this codec or published:NAME.  "
+    "[default: jpeg, and VTM-9.1 where published]",
 )
-@click.option("--points", type=click.IntRange(1), help="At most so many settings of each codec.")
-@click.option("--repeat", default=1, show_default=True, type=click.IntRange(1), help="Median time of N runs.")
-@click.option("--retime", is_flag=True, help="Measure all times anew, say on a quieter machine.")
+@click.option("--points", type=click.IntRange(1), help="Maximum number of settings per codec.")
+@click.option("--repeat", default=1, show_default=True, type=click.IntRange(1),
+              help="Number of runs. The median time is used.")
+@click.option("--retime", is_flag=True, help="Measure all times again, for example on a less busy machine.")
 @click.option("--timeout", default=600.0, show_default=True, type=click.FloatRange(1), metavar="SECONDS",
-              help="For one picture to be encoded or decoded.")
-@click.option("--show", multiple=True, metavar="PICTURE", help="For the report's slider.  [default: three]")
+              help="Time limit for encoding or decoding one picture, all --repeat runs together.")
+@click.option("--show", multiple=True, metavar="PICTURE",
+              help="Show this picture in the report's comparison.  [default: three]")
 def bench_command(
     sources: tuple[Path, ...], codecs: str | None, list_codecs: bool, out: Path, as_json: bool,
     as_csv: bool, as_html: bool, anchor_names: tuple[str, ...], points: int | None, repeat: int,
@@ -65,9 +69,10 @@ def bench_command(
 ) -> None:
     """Measure rate, distortion, speed and memory of codecs on the pictures in DIR.
 
-    Without DIR: on the three sample photographs. A run that was interrupted goes on where it was.
+    Without DIR, the three sample photographs are measured. An interrupted run continues where it
+    stopped.
     """
-    console = Console(markup=False, highlight=False)  # names of files are no markup
+    console = Console(markup=False, highlight=False)  # file names are not markup
     if list_codecs:
         console.print(_list())
         return
@@ -94,14 +99,16 @@ def bench_command(
     except (ValueError, OSError, CodecError) as error:
         raise click.ClickException(str(error)) from None
     except BrokenProcessPool:
-        raise click.ClickException("a measuring process was killed: is the memory enough?") from None
+        raise click.ClickException("a measuring process was killed, perhaps for lack of memory") from None
     except KeyboardInterrupt:
-        raise click.ClickException("interrupted; the same command goes on where this one was") from None
+        raise click.ClickException("interrupted; run the same command again to continue") from None
     _print(console, summary, chosen)
     for path in written:
         console.print(f"wrote {path}")
     if busy > BUSY:
-        console.print(f"The machine was busy when this began (load {busy:.1f}): see --retime for the speeds.")
+        console.print(
+            f"The machine was busy at the start (load {busy:.1f}). Use --retime to measure all times again."
+        )
 
 
 def _check_report() -> None:
@@ -117,7 +124,7 @@ def _load() -> float:
 
 @contextlib.contextmanager
 def _stoppable() -> Iterator[None]:
-    """SIGTERM is as Ctrl-C: processes and folders are cleaned up."""
+    """Treat SIGTERM like Ctrl-C, so that processes and folders are cleaned up."""
 
     def stop(number: int, frame: object) -> None:
         raise KeyboardInterrupt
@@ -154,7 +161,7 @@ def _list() -> Table:
 
 @contextlib.contextmanager
 def _progress(count: int) -> Iterator[Advance]:
-    """A bar on a terminal, a line for each codec elsewhere; both on stderr."""
+    """Progress on stderr: a bar on a terminal, otherwise one line per codec."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True, markup=False, highlight=False)
@@ -173,14 +180,14 @@ def _progress(count: int) -> Iterator[Advance]:
 
 
 def _anchors(entries: Sequence[Entry], pictures: Sequence[Picture], names: Sequence[str]) -> list[str]:
-    """What BD-rates are printed against; `ValueError` for a name that will have no curve."""
+    """Anchors of the printed BD-rates. Raises `ValueError` for a name that will have no curve."""
     there = [e.baseline.name for e in entries if not e.baseline.lossless and not e.unavailable]
     there += [curve.name for curve in anchors.published(anchors.fingerprint(pictures))]
     if not names:
         return [name for name in ("jpeg", f"{anchors.PREFIX}VTM-9.1") if name in there]
     for name in names:
         if name not in there:
-            raise ValueError(f"no curve is named {name!r}; there are {', '.join(there) or 'none'}")
+            raise ValueError(f"no curve is named {name!r}; available: {', '.join(there) or 'none'}")
     return list(names)
 
 
@@ -217,6 +224,6 @@ def _write(
 
 
 def _spread(pictures: Sequence[Picture]) -> list[Picture]:
-    """A few, from the first to the last."""
+    """A few pictures, evenly spaced from the first to the last."""
     count = min(SHOWN, len(pictures))
     return [pictures[i * (len(pictures) - 1) // max(1, count - 1)] for i in range(count)]

@@ -1,4 +1,4 @@
-"""The same picture in the same number of bytes: ours, JPEG and AVIF beside the original."""
+"""Comparisons of a picture at equal file size: our codec, JPEG, AVIF and the original."""
 
 from __future__ import annotations
 
@@ -20,24 +20,26 @@ Pixels = NDArray[np.uint8]
 
 RIVALS = ("jpeg", "avif")
 SIDE = 1024
-"""A larger picture is shown as its middle; bytes and figures are those of the whole."""
+"""Side in pixels. Only the middle of a larger picture is shown.
+
+Bytes and figures are those of the whole picture."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Shown:
-    """One picture of a comparison: what a codec made of it, or the original."""
+    """One version in a comparison: the output of a codec, or the original."""
 
     label: str
     bytes: int | None
     """None for the original."""
     figures: dict[str, float | None]
-    """By key of metric."""
+    """Values by metric key."""
     pixels: Pixels
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Versions of one picture to look at side by side; the original is the last."""
+    """Versions of one picture to view side by side. The original is the last one."""
 
     picture: str
     images: list[Shown]
@@ -46,7 +48,8 @@ class Comparison:
 def largest_within(encode: Callable[[int], bytes], size: int, best: int = 95) -> tuple[bytes, int]:
     """The best file of at most `size` bytes, and its quality in 1…`best`.
 
-    If none is small enough, the smallest: the caller must say so. Sizes are taken to rise with quality.
+    If no file is small enough, the smallest file is returned. The caller must report this case.
+    File sizes are assumed to increase with quality.
     """
     low, high = 1, best + 1
     data = encode(low)
@@ -63,9 +66,10 @@ def largest_within(encode: Callable[[int], bytes], size: int, best: int = 95) ->
 def compare(
     pictures: Sequence[Picture], ours: Baseline, quality: float, timeout: float
 ) -> list[Comparison]:
-    """Each picture as our file at a quality, as its rivals of no more bytes, and as it was.
+    """Compare our file at a quality with rival files of no more bytes and with the original.
 
-    A codec that fails is left out.
+    A rival that has no file this small is shown with its smallest file. A codec that fails is left
+    out.
     """
     shown = []
     for picture in pictures:
@@ -83,7 +87,7 @@ def compare(
 
 
 class _Codec:
-    """A codec in a process of its own, and one picture."""
+    """A codec in its own process, and one picture."""
 
     def __init__(self, baseline: Baseline, picture: Picture, timeout: float) -> None:
         baseline.version()  # raises `Unavailable`
@@ -119,7 +123,7 @@ class _Codec:
 def _rival(rival: Baseline, picture: Picture, size: int, timeout: float) -> Shown:
     with _Codec(rival, picture, timeout) as codec:
         data, quality = largest_within(codec.encode, size)
-        return codec.shown(f"quality {quality}" if len(data) <= size else "its smallest", data)
+        return codec.shown(f"quality {quality}" if len(data) <= size else "its smallest file", data)
 
 
 def _name(picture: Picture) -> str:

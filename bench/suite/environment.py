@@ -1,4 +1,4 @@
-"""What a benchmark ran on: figures mean little without it."""
+"""Software and hardware of a benchmark. The figures mean little without them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PACKAGES = ("torch", "numpy", "constriction", "zstandard", "pillow", "imagecode
 
 
 def cpu() -> str:
-    """The processor's name."""
+    """Name of the processor."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():
@@ -24,7 +24,7 @@ def cpu() -> str:
 
 
 def machine() -> str:
-    """Processor and cores: times of different machines are different measurements."""
+    """Processor and cores. Times from different machines are different measurements."""
     return f"{cpu()}, {cores()} cores"
 
 

@@ -1,4 +1,4 @@
-"""Result files: JSON in the form of CompressAI's benchmark, and a CSV with a row per measurement."""
+"""Result files: JSON in the format of CompressAI's benchmark, CSV with one row per measurement."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _COLUMNS = {
     "bpp": "bpp", "mse": "mse", "psnr_rgb": "psnr-rgb", "psnr_y": "psnr-y", "ms_ssim": "ms-ssim-rgb",
     "ssimulacra2": "ssimulacra2", "encode_s": "encoding_time", "decode_s": "decoding_time",
 }
-"""Our names and CompressAI's, whose plots read `bpp`, `psnr-rgb` and `ms-ssim-rgb`."""
+"""Our names and CompressAI's. CompressAI's plots read `bpp`, `psnr-rgb` and `ms-ssim-rgb`."""
 
 
 def write_json(summary: Summary, folder: Path) -> list[Path]:
-    """One file for each codec that ran: name, description, results by setting, environment."""
+    """Write one file per codec that ran: name, description, results by setting, environment."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for codec in summary["codecs"]:
@@ -35,7 +35,10 @@ def write_json(summary: Summary, folder: Path) -> list[Path]:
 
 
 def compressai(codec: dict[str, Any], summary: Summary) -> dict[str, Any]:
-    """Times are mean seconds for a picture on all cores."""
+    """Results of a codec in the format of CompressAI.
+
+    Times are mean seconds per picture on all cores.
+    """
     means = [point["mean"] for point in codec["points"]]
     megapixels = sum(p["width"] * p["height"] for p in summary["pictures"]) / 1e6
     results: dict[str, list[Any]] = {theirs: [m[ours] for m in means] for ours, theirs in _COLUMNS.items()}
@@ -58,7 +61,10 @@ def compressai(codec: dict[str, Any], summary: Summary) -> dict[str, Any]:
 
 
 def write_csv(summary: Summary, path: Path) -> None:
-    """A row for each picture, codec and setting; failures, absent codecs and skipped files too."""
+    """Write one row per picture, codec and setting.
+
+    Failures, unavailable codecs and skipped files also get a row each.
+    """
     columns = ["codec", "version", "setting", "picture", "bytes", *FIGURES, *SPEEDS, "cores", "error"]
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, lineterminator="\n", restval="")

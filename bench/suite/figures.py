@@ -1,11 +1,11 @@
-"""README's table and plots, from the result files of a benchmark.
+"""Tables and plots of README, made from the result files of a benchmark.
 
     python -m bench.suite.figures [FOLDER] [--keep | --check]
 
-FOLDER holds the JSON files that `python -m bench DIR --json` wrote (default: the ones in the repository,
-bench/results/kodak). README.md is rewritten between its markers, the plots in docs/figures are drawn anew;
---keep puts the files into the repository. With --check nothing is written: the exit code says whether README
-states what the files hold.
+FOLDER contains the JSON files written by `python -m bench DIR --json`. The default is
+bench/results/kodak in the repository. README.md is rewritten between its markers, and the plots in
+docs/figures are drawn again. --keep copies the files into the repository. With --check nothing is
+written. The exit code then shows whether README matches the files.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from .summary import bd_rates, published_codec
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parents[1] / "results" / "kodak"
 PLOTS = ROOT / "docs" / "figures"
-BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 ANCHOR = "jpeg"
 PUBLISHED = [f"{anchors.PREFIX}{name}" for name in ("hyperprior", "mean-scale hyperprior", "VTM-9.1")]
-"""Enough to place ours among learned codecs; the report has more."""
+"""Enough for a comparison of ours with learned codecs. The report has more curves."""
 SPEED_AT = 0.75  # bits per pixel
 
 Codec = dict[str, Any]
 
 
 def load(folder: Path) -> tuple[list[Codec], dict[str, Any]]:
-    """Codecs as in a summary: those of the files, then curves published for the same pictures.
+    """Codecs as in a summary, and the complete content of one file.
 
-    The second is one of the files, whole: pictures and environment are the same in all.
+    The codecs are those of the files, followed by curves published for the same pictures. Pictures
+    and environment are the same in all files.
     """
     files = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
     if not files:
         raise click.ClickException(f"no result files in {folder}")
     if len({content["pictures"]["fingerprint"] for content in files}) > 1:
-        raise click.ClickException(f"{folder} holds results of different pictures")
+        raise click.ClickException(f"{folder} contains results of different pictures")
     if not any(content["ours"] for content in files):
-        raise click.ClickException(f"{folder} holds no results of this codec")
+        raise click.ClickException(f"{folder} contains no results of this codec")
     measured = [
         {
             "name": content["codec"], "label": content["name"], "ours": content["ours"],
@@ -76,20 +76,24 @@ def _points(content: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def tables(codecs: list[Codec], about: dict[str, Any]) -> str:
-    """The part of README between the markers, in Markdown."""
-    where = about["environment"]
-    return "\n".join([
-        f"On the {about['pictures']['count']} Kodak photographs, whole files, means over pictures",
-        f"({about['description'].partition(';')[0]}):",
-        "",
-        *_quality_rows(next(codec for codec in codecs if codec["ours"])),
-        "",
-        "Bits needed at equal quality, against optimised JPEG (BD-rate; negative: fewer), and megapixels",
-        f"a second near {SPEED_AT:g} bpp on {where['cores']} cores of an {where['CPU']}:",
-        "",
-        *_comparison_rows(codecs),
-    ])
+def blocks(codecs: list[Codec], about: dict[str, Any]) -> dict[str, str]:
+    """The parts of README between its pairs of markers, in Markdown, by the name of the pair."""
+    where, pictures = about["environment"], about["pictures"]
+    package = about["description"].partition(";")[0]
+    return {
+        "comparison": "\n".join([
+            f"On the {pictures['count']} Kodak photographs: bits at equal quality, compared with optimised",
+            "JPEG (BD-rate; negative: fewer bits), and megapixels per second near",
+            f"{SPEED_AT:g} bpp, on {where['cores']} cores of an {where['CPU']}. Measured with {package}.",
+            "",
+            *_comparison_rows(codecs),
+        ]),
+        "qualities": "\n".join([
+            "Means over the same photographs, whole files:",
+            "",
+            *_quality_rows(next(codec for codec in codecs if codec["ours"])),
+        ]),
+    }
 
 
 def _quality_rows(ours: Codec) -> list[str]:
@@ -140,30 +144,32 @@ def _percent(row: dict[str, Any] | None) -> str:
     return "n/a" if row["percent"] is None else f"{row['percent']:+.0f} %"
 
 
-def rewritten(readme: str, block: str) -> str:
-    """README with the block between its markers replaced; `ValueError` if they are not there."""
-    if BEGIN not in readme or END not in readme:
-        raise ValueError(f"README.md lacks {BEGIN} and {END}")
-    head, rest = readme.split(BEGIN, 1)
-    return f"{head}{BEGIN}\n{block}\n{END}{rest.split(END, 1)[1]}"
+def rewritten(readme: str, block: str, name: str) -> str:
+    """README with the block between the markers `name` replaced; `ValueError` without markers."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    if begin not in readme or end not in readme:
+        raise ValueError(f"README.md lacks {begin} and {end}")
+    head, rest = readme.split(begin, 1)
+    return f"{head}{begin}\n{block}\n{end}{rest.split(end, 1)[1]}"
 
 
 @click.command()
 @click.argument("folder", default=RESULTS, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--keep", is_flag=True, help="Copy the result files to bench/results/kodak.")
-@click.option("--check", is_flag=True, help="Write nothing; fail if README says something else.")
+@click.option("--check", is_flag=True, help="Write nothing. Fail if README does not match the files.")
 def main(folder: Path, keep: bool, check: bool) -> None:
-    """Rewrite README's figures from the result files in FOLDER."""
+    """Rewrite the figures of README from the result files in FOLDER."""
     codecs, about = load(folder)
     readme = ROOT / "README.md"
-    before = readme.read_text(encoding="utf-8")
+    before = after = readme.read_text(encoding="utf-8")
     try:
-        after = rewritten(before, tables(codecs, about))
+        for name, block in blocks(codecs, about).items():
+            after = rewritten(after, block, name)
     except ValueError as error:
         raise click.ClickException(str(error)) from None
     if check:
         if after != before:
-            raise click.ClickException("README.md does not state what the result files hold: make figures")
+            raise click.ClickException("README.md does not match the result files; run: make figures")
         return
     if keep and folder.resolve() != RESULTS.resolve():
         new = RESULTS.with_suffix(".new")

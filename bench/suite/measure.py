@@ -1,4 +1,4 @@
-"""One codec on one picture at one setting: rate, distortion, times; and a codec's peak memory."""
+"""Rate, distortion and times of one codec on one picture at one setting; peak memory of a codec."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class CodecFailed(Exception):
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager
 def _pinned(count: int) -> Iterator[None]:
-    """This thread, and any process it starts meanwhile, runs on `count` cores (on Linux)."""
+    """Pin this thread, and every process started meanwhile, to `count` cores (on Linux)."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -67,12 +67,13 @@ class Worker:
         self._stack.close()
 
     def command(self) -> list[str]:
-        """What runs in the child."""
-        # -P: a folder named bench where the reader happens to be is not this package.
+        """Command line of the child process."""
+        # -P: a folder named bench in the current directory must not be imported instead of this
+        # package.
         return [sys.executable, "-P", "-m", f"{__package__}.worker", self.codec, str(self.threads)]
 
     def ask(self, **request: Any) -> dict[str, Any]:
-        """The worker's answer; `CodecFailed` says how it failed."""
+        """Send a request and return the answer. `CodecFailed` says how the codec failed."""
         process = self._process or self._start()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -104,13 +105,14 @@ class Worker:
             self._process = subprocess.Popen(
                 self.command(),
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, env=environment,
-                # Ctrl-C is for the parent, which then stops its workers: else a codec would seem to fail.
+                # Only the parent handles Ctrl-C and then stops its workers. Otherwise a codec would
+                # appear to fail.
                 start_new_session=True,
             )
         return self._process
 
     def _end(self) -> str:
-        """Wait for a process that is dead or dying, and say how it ended."""
+        """Wait for a process that is ending or has ended, and return how it ended."""
         process, self._process = self._process, None
         assert process is not None
         for pipe in (process.stdin, process.stdout):
@@ -145,13 +147,16 @@ class Station:
         self._stack.close()
 
     def warm_up(self, picture: Picture) -> None:
-        """Imports, weights and caches are not what is timed."""
+        """Run the codec once, so that imports, loading of weights and cold caches are not timed."""
         for worker in self.workers.values():
-            with contextlib.suppress(CodecFailed):  # it will fail again when it counts
+            with contextlib.suppress(CodecFailed):  # the measurement will fail again and record it
                 self._run(worker, picture, self.baseline.settings[0], 1)
 
     def run(self, picture: Picture, setting: float) -> dict[str, Any]:
-        """Encode and decode, timed: the first fields of a record. Raises `CodecFailed`."""
+        """Encode and decode with timing. Return the first fields of a record.
+
+        Raises `CodecFailed`.
+        """
         times: dict[str, dict[str, float]] = {"encode_s": {}, "decode_s": {}}
         for count, worker in self.workers.items():
             encoded, decoded = self._run(worker, picture, setting, self.repeat)
@@ -160,9 +165,10 @@ class Station:
         return {"bytes": encoded["bytes"], **times}
 
     def compare(self, picture: Picture, setting: float) -> Future[dict[str, Any]]:
-        """Distortion of what `run` decoded last at this setting, measured by the pool.
+        """Measure the distortion of the picture that `run` last decoded at this setting.
 
-        Not while a codec is timed. The future gives the other fields of a record, or raises `CodecFailed`.
+        The pool does the work. Do not call this while a codec is timed. The future returns the
+        other fields of a record or raises `CodecFailed`.
         """
         return self.pool.submit(_distortion, picture, self._pixels(setting), self.baseline.lossless)
 
@@ -178,7 +184,10 @@ class Station:
         return encoded, worker.ask(decode=file, out=pixels, repeat=repeat)
 
     def peak_memory(self, picture: Picture, setting: float) -> dict[str, float | None]:
-        """MiB of a fresh process that reads and encodes one picture, and of one that decodes it."""
+        """Peak memory in MiB: `encode` and `decode`, each in a fresh process.
+
+        The first process reads and encodes one picture. The second process decodes it.
+        """
         file, pixels = self.folder / "memory.bin", self.folder / "memory.npy"
         with Worker(self.baseline.name, cores(), self.timeout) as worker:
             source = str(picture.path.resolve())
@@ -189,7 +198,7 @@ class Station:
 
 
 def _distortion(picture: Picture, file: Path, lossless: bool) -> dict[str, Any]:
-    """Runs in the pool: compare the decoded pixels with the picture."""
+    """Compare the decoded pixels with the picture. Runs in the pool."""
     original, decoded = read_again(picture.path), np.load(file)
     if original.shape != decoded.shape:
         raise CodecFailed(f"decoded to {decoded.shape[1]}×{decoded.shape[0]} pixels")

@@ -1,4 +1,4 @@
-"""Measures of rate and distortion. Distances are of 8-bit pixels, as files are decoded."""
+"""Measures of rate and distortion. Distortion is that of 8-bit pixels, as decoded from files."""
 
 from __future__ import annotations
 
@@ -16,24 +16,26 @@ from . import ssimulacra2
 Pixels = NDArray[np.uint8]
 
 PSNR_OF_EQUALS = 100.0
-"""What identical pictures count as in a mean, where the PSNR itself would be infinite."""
+"""Value used in means for identical pictures, whose PSNR is infinite."""
 
 VERSION = 1
-"""Of all measures together: a number that changes with any of them makes old records old."""
+"""Version of all measures together.
+
+It changes when any of them changes, which makes old records obsolete."""
 
 MS_SSIM_SIDE = 161
-"""The smallest side for five scales of an 11-pixel window."""
+"""Smallest side in pixels for five scales of an 11-pixel window."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """A measure of distortion in which more is better."""
+    """A measure of distortion. Higher values are better."""
 
     key: str
     label: str
     unit: str
     min_overlap: float
-    """Curves that share less than this, in the metric's unit, get no BD-rate."""
+    """In the unit of the metric. Curves that share less than this get no BD-rate."""
 
 
 METRICS = (
@@ -45,7 +47,10 @@ METRICS = (
 
 
 def check_packages() -> None:
-    """`ValueError` that says what to install if a package is missing that the measures need."""
+    """Raise `ValueError` if a package that the measures need is missing.
+
+    The message says what to install.
+    """
     for name in ("torch", "pytorch_msssim", "ssimulacra2", "scipy", "bjontegaard"):
         try:
             importlib.import_module(name)
@@ -59,7 +64,10 @@ def mse(a: Pixels, b: Pixels) -> float:
 
 
 def psnr(a: Pixels, b: Pixels) -> float:
-    """Decibels, one mean squared error over all samples, peak 255; infinite for equal pictures."""
+    """PSNR in dB from one mean squared error over all samples, peak 255.
+
+    Infinite for equal pictures.
+    """
     return _decibels(mse(a, b))
 
 
@@ -68,13 +76,13 @@ def _decibels(error: float) -> float:
 
 
 def luma(image: Pixels) -> NDArray[np.float64]:
-    """Y' of BT.601, full range, not rounded: H×W float64 in 0…255."""
+    """Y' of BT.601, full range, not rounded, as H×W float64 in 0…255."""
     weights = np.array([0.299, 0.587, 0.114])
     return np.asarray(image.astype(np.float64) @ weights)
 
 
 def ms_ssim(a: Pixels, b: Pixels) -> float:
-    """MS-SSIM of two H×W×3 pictures (Wang et al. 2003), at least 161 pixels each way."""
+    """MS-SSIM of two H×W×3 pictures (Wang et al. 2003) with sides of at least 161 pixels."""
     import torch
     from pytorch_msssim import ms_ssim as measure
 
@@ -83,7 +91,7 @@ def ms_ssim(a: Pixels, b: Pixels) -> float:
 
 
 def ms_ssim_db(value: float) -> float:
-    """−10·log10(1 − MS-SSIM), at most that of identical pictures."""
+    """−10·log10(1 − MS-SSIM), at most the value for identical pictures."""
     return min(_to_db(1 - value), PSNR_OF_EQUALS)
 
 
@@ -92,7 +100,7 @@ def _to_db(distance: float) -> float:
 
 
 def measure(original: Pixels, decoded: Pixels) -> dict[str, float | None]:
-    """All measures of one decoded picture; None where its size does not allow one."""
+    """All measures of one decoded picture. A measure that its size does not allow is None."""
     height, width = original.shape[:2]
     error = mse(original, decoded)
     luma_error = float(np.square(luma(original) - luma(decoded)).mean())
@@ -113,12 +121,12 @@ def measure(original: Pixels, decoded: Pixels) -> dict[str, float | None]:
 
 @dataclasses.dataclass(frozen=True)
 class BDRate:
-    """A Bjøntegaard rate difference, or why there is none."""
+    """A Bjøntegaard rate difference, or the reason why there is none."""
 
     percent: float | None
     low: float | None
     high: float | None
-    """The range of the metric that both curves cover."""
+    """Range of the metric that both curves cover."""
     note: str | None = None
 
 
@@ -127,11 +135,12 @@ Curve = Sequence[tuple[float, float]]
 
 
 def bd_rate(anchor: Curve, curve: Curve, min_overlap: float = 2.0) -> BDRate:
-    """Bits that `curve` needs beyond `anchor` at equal metric, in percent (negative: fewer).
+    """BD-rate: bits that `curve` needs in addition to `anchor` at equal metric, in percent.
 
-    Mean difference of log rate over the shared range of the metric, PCHIP interpolation
-    (Bjøntegaard, VCEG-M33, 2001). There is none where the curves share less than `min_overlap`, or
-    where one has fewer than four points or does not rise with its rate.
+    A negative value means fewer bits. It is the mean difference of log rate over the shared range
+    of the metric, with PCHIP interpolation (Bjøntegaard, VCEG-M33, 2001). There is no BD-rate if
+    the curves share less than `min_overlap`, or if a curve has fewer than four points or does not
+    rise with its rate.
     """
     from bjontegaard import bd_rate as measure
 

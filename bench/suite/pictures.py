@@ -1,4 +1,4 @@
-"""The pictures of a benchmark: every file in the folders is either measured or accounted for."""
+"""The pictures of a benchmark. Every file in the folders is measured or listed with a reason."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 Pixels = NDArray[np.uint8]
-"""H×W×3 uint8, sRGB as far as anyone knows."""
+"""H×W×3 uint8, assumed to be sRGB."""
 
 _NOTES = {
     "L": "gray, measured as RGB",
@@ -30,7 +30,7 @@ _NOTES = {
 
 
 class NotMeasured(Exception):
-    """A file that the benchmark leaves out, and why."""
+    """The benchmark leaves a file out. The message gives the reason."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,9 +42,9 @@ class Picture:
     width: int
     height: int
     digest: str
-    """Of its pixels: a renamed file keeps its results, a changed one does not."""
+    """Digest of the pixels. A renamed file keeps its results, a changed file does not."""
     note: str | None
-    """What was done to make it 8-bit RGB."""
+    """Conversions that were needed for 8-bit RGB."""
 
     @property
     def pixels(self) -> int:
@@ -60,7 +60,10 @@ class Skipped:
 
 
 def collect(sources: Iterable[Path], leave_out: Path | None = None) -> tuple[list[Picture], list[Skipped]]:
-    """All files in the folders (or single files) but hidden ones and those under `leave_out`, by name."""
+    """Pictures and skipped files in the given folders or single files, sorted by name.
+
+    Hidden files and files under `leave_out` are ignored.
+    """
     pictures: dict[str, Picture] = {}
     skipped: list[Skipped] = []
     for name, path, problem in _named_files(list(sources), leave_out and leave_out.resolve()):
@@ -71,7 +74,7 @@ def collect(sources: Iterable[Path], leave_out: Path | None = None) -> tuple[lis
             height, width = pixels.shape[:2]
             digest = hashlib.sha256(f"{width} {height} ".encode() + pixels.tobytes()).hexdigest()[:16]
             if digest in pictures:
-                raise NotMeasured(f"has the pixels of {pictures[digest].name}")
+                raise NotMeasured(f"has the same pixels as {pictures[digest].name}")
         except NotMeasured as error:
             skipped.append(Skipped(name, str(error)))
             continue
@@ -80,7 +83,7 @@ def collect(sources: Iterable[Path], leave_out: Path | None = None) -> tuple[lis
 
 
 def _named_files(sources: list[Path], leave_out: Path | None) -> list[tuple[str, Path, str | None]]:
-    """Name, path and what is wrong with it. Names are relative to their folder, and differ."""
+    """Name, path and problem of each file. Names are relative to their folder and unique."""
     files: dict[str, tuple[Path, str | None]] = {}
     for source in sources:
         lead = f"{source.resolve().name}/" if len(sources) > 1 else ""
@@ -88,18 +91,18 @@ def _named_files(sources: list[Path], leave_out: Path | None) -> list[tuple[str,
             if leave_out and Path(os.path.realpath(path)).is_relative_to(leave_out):
                 continue
             name = lead + path.relative_to(source).as_posix() if source.is_dir() else path.name
-            # A name of other bytes than UTF-8 must still fit into the result files.
+            # A name that is not valid UTF-8 must still fit into the result files.
             name = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
             while name in files:
                 name += "'"
             if problem is None and not path.is_file():
-                problem = "not a regular file" if path.exists() else "a link to nothing"
+                problem = "not a regular file" if path.exists() else "a broken link"
             files[name] = (path, problem)
     return sorted((name, *about) for name, about in files.items())
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, str | None]]:
-    """Everything in a folder that is not hidden; links to folders are named, not followed."""
+    """Everything in a folder that is not hidden. Links to folders are listed but not followed."""
     unreadable: list[OSError] = []
     for place, folders, files in os.walk(folder, onerror=unreadable.append):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -114,19 +117,19 @@ def _walk(folder: Path) -> Iterator[tuple[Path, str | None]]:
 
 
 def read(path: Path) -> tuple[Pixels, str | None]:
-    """H×W×3 uint8 and a note of what was converted; `NotMeasured` says why a file is left out."""
+    """H×W×3 uint8, and a note of the conversions. Raises `NotMeasured` if the file is left out."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # large pictures and odd metadata are no news here
+            warnings.simplefilter("ignore")  # large pictures and odd metadata are expected here
             with Image.open(path) as image:
-                deep = any(";16" in str(part) for part in image.tile)  # Pillow keeps eight of the bits
+                deep = any(";16" in str(part) for part in image.tile)  # Pillow keeps only eight bits
                 image.load()
                 return _to_rgb(image, deep)
     except NotMeasured:
         raise
     except UnidentifiedImageError:
-        raise NotMeasured("not a picture that Pillow knows") from None
-    except Exception as error:  # Pillow's decoders raise whatever their libraries do
+        raise NotMeasured("not a picture that Pillow can read") from None
+    except Exception as error:  # Pillow's decoders raise any error of their libraries
         text = " ".join(str(error).replace(str(path), path.name).split()) or type(error).__name__
         raise NotMeasured(f"cannot be read: {text}") from None
 
@@ -145,7 +148,7 @@ def _to_rgb(image: Image.Image, deep: bool) -> tuple[Pixels, str | None]:
         notes.append("16 bits reduced to 8")
     if mode != "RGB":
         if mode not in _NOTES:
-            raise NotMeasured(f"samples of mode {mode} have no 8-bit RGB form")
+            raise NotMeasured(f"samples of mode {mode} cannot be converted to 8-bit RGB")
         notes.append(_NOTES[mode])
     if mode in ("P", "L", "RGB") and "transparency" in image.info:
         notes.append("transparent colour dropped")
@@ -154,5 +157,5 @@ def _to_rgb(image: Image.Image, deep: bool) -> tuple[Pixels, str | None]:
 
 @functools.lru_cache(maxsize=1)
 def read_again(path: Path) -> Pixels:
-    """The pixels of a collected picture; the last one is kept."""
+    """Pixels of a collected picture. The last picture is cached."""
     return read(path)[0]

@@ -1,4 +1,4 @@
-"""README's plots, drawn with matplotlib as SVG."""
+"""Plots of README, drawn with matplotlib as SVG."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ OURS = "#c0392b"
 THEIRS = ("#2471a3", "#1e8449", "#8e44ad", "#b9770e", "#5d6d7e")
 PUBLISHED = "#99a3a4"
 DASHES = ("--", "-.", ":")
-LEFT_OUT = ("avif-420", "jpeg-444")  # so near their namesakes that neither could be read
+LEFT_OUT = ("avif-420", "jpeg-444")  # too close to `avif` and `jpeg` to be readable
 
 
 def draw(codecs: list[Codec], anchor: str, near: float, folder: Path) -> list[Path]:
-    """Rate against distortion, and bits against `anchor` beside speed near a rate in bits per pixel."""
+    """Draw rate against distortion, and BD-rate against speed. Return the two paths.
+
+    BD-rates are relative to `anchor`. Speeds are those near the rate `near` in bits per pixel.
+    """
     import matplotlib
 
     matplotlib.use("svg")
-    # Same figures, same file: no date, no random ids.
+    # No date and no random ids, so that the same figures give the same file.
     matplotlib.rcParams.update({"svg.hashsalt": "codec", "font.size": 9, "axes.spines.top": False,
                                 "axes.spines.right": False})
     folder.mkdir(parents=True, exist_ok=True)
@@ -58,7 +61,7 @@ def _draw_curves(codecs: list[Codec], path: Path) -> Path:
 
 
 def _styles(codecs: list[Codec]) -> list[dict[str, Any]]:
-    """Ours stands out, the published ones stand back."""
+    """Line styles. Our curve is emphasised, published curves are subdued."""
     colours, dashes = itertools.cycle(THEIRS), itertools.cycle(DASHES)
     styles: list[dict[str, Any]] = []
     for codec in codecs:
@@ -88,7 +91,7 @@ def _draw_speed(codecs: list[Codec], anchor: str, near: float, path: Path) -> Pa
             axis.plot(*place, "o", color=OURS if codec["ours"] else THEIRS[-1])
             beside = (5, -10 if codec["ours"] else 4)
             axis.annotate(codec["label"], place, xytext=beside, textcoords="offset points", fontsize=8)
-        axis.set(xscale="log", xlabel=f"{work}, megapixels a second", ylabel="" if axis is axes[1] else
+        axis.set(xscale="log", xlabel=f"{work}, megapixels per second", ylabel="" if axis is axes[1] else
                  "bits at equal PSNR, against JPEG")
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+.0f} %"))
         axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -110,7 +113,7 @@ def _label(codec: Codec) -> str:
 
 
 def nearest_point(codec: Codec, bpp: float) -> dict[str, float]:
-    """The means of the setting whose rate is nearest."""
+    """Means of the setting whose rate is nearest to `bpp` on a logarithmic scale."""
     distance = [abs(math.log(point["mean"]["bpp"] / bpp)) for point in codec["points"]]
     means: dict[str, float] = codec["points"][distance.index(min(distance))]["mean"]
     return means

@@ -1,4 +1,4 @@
-"""The records of a benchmark, one JSON object a line, so that a killed run goes on where it was."""
+"""The records of a benchmark, one JSON object per line. A killed run can continue from them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from typing import Any
 FILE = "records.jsonl"
 
 Record = dict[str, Any]
-"""A measurement: `codec`, `version`, `machine`, `setting`, `picture` (a digest of its pixels), and either
-`bytes`, `encode_s`, `decode_s` (seconds by number of cores), `mse`, `psnr_rgb`, `psnr_y`, `ms_ssim`,
-`ms_ssim_db`, `ssimulacra2`; or `memory` (MiB to encode and decode); or `error`."""
+"""A measurement.
+
+Every record has `codec`, `version`, `machine`, `setting` and `picture` (a digest of the pixels). In
+addition it has one of these: `bytes`, `encode_s`, `decode_s` (seconds by number of cores), `mse`,
+`psnr_rgb`, `psnr_y`, `ms_ssim`, `ms_ssim_db` and `ssimulacra2`; or `memory` (MiB to encode and
+decode); or `error`."""
 
 Key = tuple[Any, ...]
 
@@ -21,12 +24,12 @@ _IDENTITY = ("codec", "version", "machine", "setting", "picture")
 
 
 def key(record: Record) -> Key:
-    """What makes two records the same measurement."""
+    """Key of a record. Records with equal keys are the same measurement."""
     return (*(record[name] for name in _IDENTITY), record.get("measures", 1), "memory" in record)
 
 
 def _whole(record: Any) -> bool:
-    """Whether a record has the fields that the summary relies on."""
+    """Whether a record has the fields that the summary needs."""
     if not isinstance(record, dict) or not all(name in record for name in _IDENTITY):
         return False
     if "error" in record:
@@ -43,7 +46,7 @@ def _whole(record: Any) -> bool:
 
 
 class Store:
-    """The records in a folder. Later records replace earlier ones of the same key."""
+    """The records in a folder. A later record replaces an earlier one with the same key."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +56,7 @@ class Store:
             self._load()
 
     def _load(self) -> None:
-        """Lines that a kill cut short, or that are no records, are dropped."""
+        """Read the records. Lines that are cut off or are not records are dropped."""
         data = self.path.read_bytes()
         for line in data.decode("utf-8", errors="replace").splitlines():
             try:
@@ -62,13 +65,16 @@ class Store:
                     self.records[key(record)] = record
             except (ValueError, TypeError, RecursionError):
                 continue
-        if data and not data.endswith(b"\n"):  # so that the next line is whole
+        if data and not data.endswith(b"\n"):  # so that the next record starts on a new line
             with self.path.open("ab") as file:
                 file.write(b"\n")
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Two runs would disturb each other's clocks and measure everything twice: `ValueError`."""
+        """Lock the folder for this run. Raises `ValueError` if another run holds the lock.
+
+        Two runs at once would disturb each other's times and measure everything twice.
+        """
         try:
             import fcntl
         except ImportError:  # Windows
@@ -82,16 +88,16 @@ class Store:
             yield
 
     def done(self, identity: Record) -> bool:
-        """Whether this was measured; a failure is tried again."""
+        """Whether this was measured. A failure does not count, so it is tried again."""
         record = self.records.get(key(identity))
         return record is not None and "error" not in record
 
     def add(self, record: Record) -> None:
-        """Keep a record and write it out at once."""
+        """Add a record and write it to the file immediately."""
         self.records[key(record)] = record
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
     def get(self, identity: Record) -> Record | None:
-        """The record of a measurement, if there is one."""
+        """The record of a measurement, or None."""
         return self.records.get(key(identity))

@@ -1,4 +1,4 @@
-"""The benchmark's loop: every codec on every picture at every setting, and nothing twice."""
+"""Main loop of the benchmark: every codec on every picture at every setting, without repetition."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .pictures import NotMeasured, Picture
 from .results import Record, Store
 
 Advance = Callable[[str, int], None]
-"""Told the codec's name and how many measurements of it are done."""
+"""Called with the name of the codec and the number of its finished measurements."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A codec that was asked for: with its version, or why it cannot run."""
+    """A requested codec with its version, or with the reason why it cannot run."""
 
     baseline: Baseline
     settings: tuple[float, ...]
@@ -31,27 +31,33 @@ class Entry:
     unavailable: str | None = None
 
     def identity(self, picture: Picture, setting: float) -> Record:
-        """The fields that name a measurement. Options are part of the version: changed ones are new."""
+        """Fields that identify a measurement.
+
+        Options are part of the version, so a change of options makes a new measurement.
+        """
         return {
             "codec": self.baseline.name, "version": f"{self.version}; {self.baseline.describe}",
             "machine": machine(), "setting": setting, "picture": picture.digest, "measures": VERSION,
         }
 
     def memory_identity(self, pictures: Sequence[Picture]) -> Record:
-        """As `identity`, of the measurement of peak memory: the largest picture, the middle setting."""
+        """Like `identity`, for peak memory: the largest picture at the middle setting."""
         largest = max(pictures, key=lambda picture: picture.pixels)
         return {**self.identity(largest, self.settings[len(self.settings) // 2]), "memory": None}
 
 
 def prepare(baselines: Sequence[Baseline], points: int | None) -> list[Entry]:
-    """Which of the codecs can run here; at most `points` settings of each, its extremes among them."""
+    """Entries of the codecs, which state whether each of them can run here.
+
+    Each entry has at most `points` settings, the two extremes among them.
+    """
     entries = []
     for baseline in baselines:
         settings = _thinned(baseline.settings, points)
         try:
             version = baseline.version()
             if baseline.ours:
-                baseline.start(1)  # damaged weights are an error now, not on every picture
+                baseline.start(1)  # damaged weights raise once here, not for every picture
             entries.append(Entry(baseline, settings, version))
         except Unavailable as error:
             entries.append(Entry(baseline, settings, unavailable=str(error)))
@@ -68,7 +74,7 @@ def _thinned(settings: tuple[float, ...], points: int | None) -> tuple[float, ..
 
 
 def total(entries: Sequence[Entry], pictures: Sequence[Picture]) -> int:
-    """Measurements in a run, but for those of memory."""
+    """Number of measurements in a run, without those of memory."""
     return sum(len(entry.settings) * len(pictures) for entry in entries if not entry.unavailable)
 
 
@@ -76,11 +82,11 @@ def run(
     entries: Sequence[Entry], pictures: Sequence[Picture], store: Store, *,
     repeat: int, timeout: float, retime: bool, advance: Advance,
 ) -> None:
-    """Measure what `store` does not hold yet; with `retime`, all times anew.
+    """Measure what `store` does not contain yet. With `retime`, measure all times again.
 
-    Codecs that fail get records that say so.
+    A failure of a codec is stored as a record with an error.
     """
-    # Spawned, not forked: the parent may have started threads.
+    # Processes are spawned, not forked, because the parent may have started threads.
     with ProcessPoolExecutor(
         cores(), mp_context=multiprocessing.get_context("spawn"), initializer=_start_measuring
     ) as pool:
@@ -89,24 +95,24 @@ def run(
                 if not entry.unavailable:
                     with Station(entry.baseline, pool, repeat, timeout) as station:
                         _run_codec(entry, pictures, store, station, retime, advance)
-        except BaseException:  # Ctrl-C too: do not finish what nobody will keep
+        except BaseException:  # includes Ctrl-C: pending work is not needed any more
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
 def _start_measuring() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the parent handles Ctrl-C
     parent = multiprocessing.parent_process()
     assert parent is not None
 
-    def follow() -> None:  # a killed parent must leave nothing behind
+    def follow() -> None:  # no process may outlive a killed parent
         parent.join()
         os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()
     import torch
 
-    torch.set_num_threads(1)  # the pool has a process for each core
+    torch.set_num_threads(1)  # the pool has one process per core
 
 
 def _run_codec(
@@ -138,19 +144,22 @@ def _to_do(entry: Entry, picture: Picture, store: Store, retime: bool) -> list[f
 def _measure(
     entry: Entry, picture: Picture, settings: Sequence[float], store: Store, station: Station
 ) -> Iterator[Record]:
-    """First the clock, for all settings, then the distortion: the pool would disturb the clock."""
+    """Measure the times at all settings first, then the distortion.
+
+    The pool that measures distortion would disturb the times.
+    """
     timed: dict[float, Record] = {}
     for setting in settings:
         identity = entry.identity(picture, setting)
         try:
             timed[setting] = {**identity, **station.run(picture, setting)}
         except CodecFailed as error:
-            if not store.done(identity):  # a failure to time again loses nothing
+            if not store.done(identity):  # after a failed retiming the old record is kept
                 yield {**identity, "error": str(error)}
     compared = {}
     for setting, record in timed.items():
         known = store.get(entry.identity(picture, setting)) or {}
-        if known.get("bytes") == record["bytes"]:  # timed again: its distortion is known
+        if known.get("bytes") == record["bytes"]:  # timed again: the distortion is already known
             yield {**known, **record}
         else:
             compared[setting] = station.compare(picture, setting)

@@ -1,10 +1,12 @@
-"""SSIMULACRA2 (Sneyers, version 2.1 of April 2023), agreeing with libjxl's.
+"""SSIMULACRA2 (Sneyers, version 2.1 of April 2023), in agreement with libjxl.
 
-The package of that name has the right parts (colour space, maps, weights) but, in 0.3.0, mirrors at two of
-the four borders where the reference has zeros, and halves once less than the reference below 225 pixels:
-together points on photographs and tens of points on small pictures. Here its parts are put together as in
-the reference. `tests/bench/test_ssimulacra2.py` holds the result against scores of libjxl 0.11.2: within 0.1 below
-a score of 70 and 0.5 above, where the reference's own float32 rounding shows.
+The package `ssimulacra2` has the right parts (colour space, maps, weights), but version 0.3.0
+differs from the reference in two ways. It mirrors the picture at two of the four borders, where the
+reference has zeros. Below 225 pixels it halves the picture once less than the reference. Together
+these change the score by points on photographs and by tens of points on small pictures. This module
+combines the parts as the reference does. `tests/bench/test_ssimulacra2.py` compares the result with
+scores of libjxl 0.11.2. They agree within 0.1 below a score of 70, and within 0.5 above, where the
+float32 rounding of the reference has an effect.
 """
 
 from __future__ import annotations
@@ -21,26 +23,30 @@ Floats = NDArray[np.float64]
 
 SCALES = 6
 SMALLEST = 113
-"""Pixels along the smaller side that fill all six scales. With fewer scales the weights shift: such
-scores compare with none of larger pictures."""
+"""Smallest length in pixels of the shorter side that fills all six scales.
+
+With fewer scales the weights shift. Such scores cannot be compared with scores of larger
+pictures."""
 LARGEST = 8_000_000
-"""Pixels of a picture; working on one takes half a gigabyte for each million."""
+"""Maximum number of pixels of a picture. A score takes half a gigabyte of memory per million."""
 
 _HALF = (0.2646211054881985, 0.2129285920104222, 0.1093353727774603, 0.0360111146583644, 0.0094143678096537)
 TAPS = np.array(_HALF[:0:-1] + _HALF)
-"""Impulse response of the reference's blur of sigma 1.5 (Charalampidis 2016, N = 5): a sum of three cosines
-that vanish at ±5; the taps sum to 1 and their variance is 1.5²."""
+"""Impulse response of the blur of sigma 1.5 in the reference (Charalampidis 2016, N = 5).
+
+It is a sum of three cosines that vanish at ±5. The taps sum to 1 and their variance is 1.5²."""
 
 
 def measurable(height: int, width: int) -> bool:
-    """Whether a picture is neither too small to be scored nor too large to be held."""
+    """Whether a picture is neither too small for a score nor too large for memory."""
     return min(height, width) >= SMALLEST and height * width <= LARGEST
 
 
 def score(original: Pixels, decoded: Pixels) -> float:
-    """At most 100, for equal pictures; 90 is hardly visible, 70 high, 50 medium, 30 low quality.
+    """Score of a decoded picture, at most 100 (equal pictures).
 
-    Both H×W×3 uint8 of the same shape, sRGB. `ValueError` if they cannot be scored.
+    At 90 differences are hardly visible. 70 is high, 50 medium and 30 low quality. Both pictures
+    are H×W×3 uint8 of the same shape, sRGB. Raises `ValueError` if they cannot be scored.
     """
     from ssimulacra2 import ssimulacra2 as parts
 
@@ -59,7 +65,7 @@ def score(original: Pixels, decoded: Pixels) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class _Scale:
-    """A picture at one scale: XYB made positive, its blur and that of its square, H×W×3 each."""
+    """A picture at one scale: positive XYB, its blur, and the blur of its square, H×W×3 each."""
 
     xyb: Floats
     mean: Floats
@@ -79,12 +85,15 @@ def _scales(image: Pixels) -> Iterator[_Scale]:
 
 @functools.lru_cache(maxsize=1)
 def _kept_scales(pixels: bytes, shape: tuple[int, ...]) -> tuple[_Scale, ...]:
-    """Those of the original, which is the same for every codec and setting in a row."""
+    """Scales of the original.
+
+    They are cached because the original is the same for every codec and setting in a row.
+    """
     return tuple(_scales(np.frombuffer(pixels, np.uint8).reshape(shape)))
 
 
 def _blurred(image: Floats) -> Floats:
-    """Zeros beyond all four borders."""
+    """Blur of a picture, with zeros beyond all four borders."""
     from scipy.ndimage import correlate1d
 
     for axis in (0, 1):

@@ -1,4 +1,4 @@
-"""What a benchmark found, as one JSON-able dictionary: means, per-picture figures, BD-rates."""
+"""Results of a benchmark as one dictionary for JSON: means, figures per picture, BD-rates."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def summarise(
     title: str, command: str, entries: Sequence[Entry], pictures: Sequence[Picture],
     skipped: Sequence[Skipped], store: Store, anchors: Sequence[str] = (),
 ) -> Summary:
-    """Everything that the table, the files and the report show; `anchors` are those to show first."""
+    """Everything that the tables, the files and the report show. `anchors` are shown first."""
     exact = exactly_kept(entries, pictures, store)
-    # At 100 dB whatever the setting, they would decide every mean.
+    # Their 100 dB at any setting would dominate every mean.
     compared = [picture for picture in pictures if picture.name not in exact] or list(pictures)
     codecs = [
         _codec(entry, pictures if entry.baseline.lossless else compared, pictures, store) for entry in entries
@@ -53,13 +53,16 @@ def summarise(
 
 
 def exactly_kept(entries: Sequence[Entry], pictures: Sequence[Picture], store: Store) -> dict[str, str]:
-    """Pictures that a lossy codec reproduces exactly at some setting (flat ones), and which does."""
+    """Pictures (flat ones) that a lossy codec reproduces exactly at some setting.
+
+    The value is a note that names the codec.
+    """
     kept = {}
     for picture in pictures:
         for entry in entries:
             records = (store.get(entry.identity(picture, setting)) or {} for setting in entry.settings)
             if not entry.baseline.lossless and any(record.get("mse") == 0 for record in records):
-                kept[picture.name] = f"not in the curves: {entry.baseline.label} keeps it exactly"
+                kept[picture.name] = f"not in the curves: {entry.baseline.label} reproduces it exactly"
                 break
     return kept
 
@@ -91,7 +94,7 @@ def _codec(
                 )
             else:
                 whole.append((picture, record))
-        if len(whole) == len(pictures):  # a mean over other pictures would be no point of this curve
+        if len(whole) == len(pictures):  # a mean over fewer pictures does not belong to this curve
             about["points"].append(_point(f"{setting:g}", whole))
     return about
 
@@ -110,16 +113,16 @@ def _figures(picture: Picture, record: Record) -> dict[str, float | None]:
 def _means(
     whole: Sequence[tuple[Picture, Record]], rows: list[dict[str, float | None]]
 ) -> dict[str, float | None]:
-    """Arithmetic means over pictures, but for speeds: medians, since a busy machine makes outliers.
+    """Arithmetic means over pictures. Speeds are medians, because a busy machine causes outliers.
 
-    A measure that one of the pictures does not have has no mean: it would be one over other pictures
-    than that of the rate.
+    A measure that one of the pictures lacks has no mean, because that mean would be over other
+    pictures than the mean of the rate.
     """
     means: dict[str, float | None] = {}
     for name in FIGURES:
         known = [value for row in rows if (value := row[name]) is not None]
         means[name] = statistics.fmean(known) if len(known) == len(rows) else None
-    structure = means["ms_ssim"]  # decibels of the mean, as in the literature
+    structure = means["ms_ssim"]  # in dB of the mean, as in the literature
     means["ms_ssim_db"] = None if structure is None else ms_ssim_db(structure)
     means["bytes"] = sum(record["bytes"] for _, record in whole)
     for work in ("encode_s", "decode_s"):
@@ -131,7 +134,7 @@ def _means(
 
 
 def _speeds(picture: Picture, record: Record) -> dict[str, float | None]:
-    """Megapixels per second on one core and on all."""
+    """Megapixels per second on one core and on all cores."""
     speeds: dict[str, float | None] = {}
     for work in ("encode", "decode"):
         for label, count in (("1", 1), ("all", cores())):
@@ -141,7 +144,7 @@ def _speeds(picture: Picture, record: Record) -> dict[str, float | None]:
 
 
 def published_codec(curve: Published) -> dict[str, Any]:
-    """A published curve as one of a summary's codecs."""
+    """A published curve in the form of a codec of the summary."""
     return {
         "name": curve.name, "label": curve.name.removeprefix(PREFIX), "ours": False,
         "kind": "published", "version": curve.source, "settings": curve.measured, "unavailable": None,
@@ -151,7 +154,10 @@ def published_codec(curve: Published) -> dict[str, Any]:
 
 
 def bd_rates(codecs: Sequence[dict[str, Any]], first: Sequence[str] = ()) -> dict[str, Any]:
-    """Of every lossy codec against every other, in every metric that both have; some anchors first."""
+    """BD-rates of every lossy codec against every other, in every metric that both have.
+
+    The anchors in `first` come first.
+    """
     curves = [codec for codec in codecs if codec["kind"] != "lossless" and codec["points"]]
     rows = []
     for anchor in curves:
@@ -168,7 +174,7 @@ def bd_rates(codecs: Sequence[dict[str, Any]], first: Sequence[str] = ()) -> dic
 
 
 def _curve(codec: dict[str, Any], metric: Metric) -> list[tuple[float, float]]:
-    """Empty where a point lacks the metric."""
+    """Curve of a codec in a metric. Empty if a point lacks the metric."""
     means = [point["mean"] for point in codec["points"]]
     values = [(mean["bpp"], mean.get(metric.key)) for mean in means]
     return [] if any(value is None for _, value in values) else values

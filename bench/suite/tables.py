@@ -1,4 +1,4 @@
-"""The summary as tables for a terminal."""
+"""Tables of the summary for a terminal."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ MOST_LISTED = 20
 
 
 def all_tables(summary: Summary, anchor_names: Sequence[str]) -> Iterator[Table]:
-    """Rate and distortion, lossless codecs, BD-rates, and what was not measured."""
+    """Tables of rate and distortion, lossless codecs, BD-rates, and everything not measured."""
     codecs = summary["codecs"]
     if any(c["kind"] == "lossy" and c["points"] for c in codecs):
         yield rate_distortion(summary)
     if any(c["kind"] == "lossless" and c["points"] for c in codecs):
         yield lossless(summary)
     for name in anchor_names:
-        if any(anchor["name"] == name for anchor in summary["bd_rate"]["anchors"]):  # else all failed
+        if any(anchor["name"] == name for anchor in summary["bd_rate"]["anchors"]):  # absent if all failed
             yield bd_rate(summary, name)
     rows = list(_accounts(summary))
     if rows:
@@ -35,7 +35,7 @@ def all_tables(summary: Summary, anchor_names: Sequence[str]) -> Iterator[Table]
 
 
 def rate_distortion(summary: Summary) -> Table:
-    """Every setting of the lossy codecs: means over the pictures."""
+    """Means over the pictures for every setting of the lossy codecs."""
     count = len(summary["pictures"])
     table = _table(
         f"{summary['title']}: {count} picture{'s' if count > 1 else ''}, whole files; MP/s on all cores",
@@ -57,7 +57,7 @@ def rate_distortion(summary: Summary) -> Table:
 
 
 def lossless(summary: Summary) -> Table:
-    """Bits, ratio to raw pixels, and speed."""
+    """Bits per pixel, ratio to raw pixels, and speed of the lossless codecs."""
     table = _table("Lossless", "codec", "bpp", "of raw", "enc MP/s", "dec MP/s")
     for codec in summary["codecs"]:
         if codec["kind"] == "lossless" and codec["points"]:
@@ -70,10 +70,10 @@ def lossless(summary: Summary) -> Table:
 
 
 def bd_rate(summary: Summary, anchor: str) -> Table:
-    """One anchor, every metric, and the range of RGB PSNR that both curves cover."""
+    """BD-rates against one anchor in every metric, and the shared range of RGB PSNR."""
     labels = {codec["name"]: _label(codec) for codec in summary["codecs"]}
     table = _table(
-        f"Bits at equal quality (BD-rate) against {labels[anchor]}; negative: fewer",
+        f"Bits at equal quality (BD-rate) relative to {labels[anchor]}; negative means fewer",
         "codec", *(metric.label for metric in METRICS), "PSNR shared",
     )
     values = {

@@ -1,9 +1,9 @@
-"""The process that runs one codec: timed, pinned by its parent, killed when it hangs.
+"""Process that runs and times one codec. Its parent pins it, and kills it if it hangs.
 
-    python -m bench.worker CODEC THREADS
+    python -m bench.suite.worker CODEC THREADS
 
-It reads one JSON request a line and answers each with one JSON line. Pixels and bytes travel through
-files, so that neither process waits for the other while a clock runs.
+It reads one JSON request per line and answers each with one JSON line. Pixels and bytes are passed
+in files, so that neither process waits for the other during a timed run.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from .pictures import read_again
 
 
 def peak_memory() -> float | None:
-    """MiB that this process has had resident at most, or None where Linux's /proc is missing.
+    """Peak resident memory of this process in MiB, or None if there is no /proc (Linux).
 
-    Not `getrusage`: its figure survives `exec` and so starts with that of the parent.
+    `getrusage` is not used because its value survives `exec` and so starts at that of the parent.
     """
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
@@ -37,7 +37,7 @@ def peak_memory() -> float | None:
 
 
 def timed(work: Callable[[], Any], repeat: int) -> tuple[Any, float]:
-    """The result, and the median of the seconds that `repeat` runs took."""
+    """Result of `work`, and the median time of `repeat` runs in seconds."""
     seconds = []
     for _ in range(repeat):
         start = time.perf_counter()
@@ -47,7 +47,7 @@ def timed(work: Callable[[], Any], repeat: int) -> tuple[Any, float]:
 
 
 def answer(request: dict[str, Any], encode: Encode, decode: Decode) -> dict[str, Any]:
-    """Do one request: {"encode": picture file, "setting", "out"} or {"decode": file, "out"}."""
+    """Process a request: {"encode": picture file, "setting", "out"} or {"decode": file, "out"}."""
     repeat = request.get("repeat", 1)
     out = Path(request["out"])
     if "encode" in request:
@@ -67,7 +67,7 @@ def answer(request: dict[str, Any], encode: Encode, decode: Decode) -> dict[str,
 
 def main() -> None:
     name, threads = sys.argv[1], int(sys.argv[2])
-    # Libraries that print must not disturb the answers.
+    # Output printed by libraries must not mix with the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     codec: tuple[Encode, Decode] | None = None
@@ -75,7 +75,7 @@ def main() -> None:
         try:
             codec = codec or find(name).start(threads)
             reply = answer(json.loads(line), *codec)
-        except Exception as error:  # whatever a codec raises is a result of the benchmark
+        except Exception as error:  # any error of a codec is a result of the benchmark
             text = " ".join(str(error).split())
             reply = {"error": f"{type(error).__name__}: {text}" if text else type(error).__name__}
         answers.write(json.dumps(reply) + "\n")

@@ -1,4 +1,4 @@
-"""`codec dataset`: from pictures to compressed datasets and back."""
+"""`codec dataset`: commands that pack, unpack and check compressed datasets."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ _OUT = click.argument("out", metavar="OUT", type=click.Path(file_okay=False))
 _FORCE = click.option("-f", "--force", is_flag=True, help="Overwrite existing files.")
 
 _SHOWN = 20
-"""Failures that are shown one by one."""
+"""Maximum number of failures that are shown individually."""
 
 _EVERY = 60.0
-"""Seconds between lines of progress where there is no terminal."""
+"""Seconds between progress lines if stderr is not a terminal."""
 
 
 @click.group("dataset")
 def dataset_group() -> None:
-    """Compress whole datasets into Parquet files that other tools read (needs codec[data])."""
+    """Compress whole datasets into Parquet files for other tools (needs codec[data])."""
 
 
 @contextlib.contextmanager
 def _one_line() -> Iterator[None]:
-    """Errors as one line and exit code 1."""
+    """Report errors as one line, with exit code 1."""
     try:
         yield
     except BrokenPipeError:
@@ -75,37 +75,46 @@ class _Part(click.ParamType[tuple[int, int]]):
     "-e", "--effort", type=click.IntRange(1, 9), default=DEFAULT_EFFORT, show_default=True,
     help="1 (fastest) to 9 (smallest).",
 )
-@click.option("--bare", is_flag=True, help="Rows without headers, for tiny pictures; only codec reads them.")
+@click.option(
+    "--bare", is_flag=True,
+    help="Write rows without headers, for tiny pictures. Only codec can read them.",
+)
 @click.option("--metadata", is_flag=True, help="Keep ICC profiles, EXIF and XMP.")
 @click.option(
-    "--kind", type=click.Choice(["folder", "parquet", "webdataset"]), help="Of SRC, where names do not tell."
+    "--kind", type=click.Choice(["folder", "parquet", "webdataset"]),
+    help="Kind of SRC, if the file names do not show it.",
 )
-@click.option("--column", help="Of a Parquet source, the column with the pictures.")
+@click.option("--column", help="Column that contains the pictures, for a Parquet source.")
 @click.option(
-    "--shard-rows", type=click.IntRange(1), default=4096, show_default=True, help="Pictures of a shard."
+    "--shard-rows", type=click.IntRange(1), default=4096, show_default=True, help="Pictures per shard."
 )
-@click.option("--part", type=_Part(), default=(1, 1), help="Pack only this part of the shards, as 2/4.")
+@click.option(
+    "--part", type=_Part(), default=(1, 1),
+    help="Pack only this part of the shards, for example 2/4.",
+)
 @click.option(
     "--max-pixels", type=click.IntRange(1), default=DEFAULT.max_pixels, show_default=True,
-    help="List larger pictures as bad.",
+    help="Maximum number of pixels of a picture. Larger pictures are listed as bad.",
 )
-@click.option("--report", type=click.Path(dir_okay=False), help="The report, if not OUT.report.json.")
+@click.option(
+    "--report", type=click.Path(dir_okay=False), help="Path of the report, if not OUT.report.json."
+)
 @click.option("-m", "--model", help="Shipped model or .safetensors file.")
 @click.option("--device", default=None, help="cpu (default) or cuda.")
 @click.option("-T", "--threads", type=click.IntRange(1), help="CPU threads.")
 def pack_command(source: str, out: str, max_pixels: int, report: str | None, **options: Any) -> None:
     """Compress SRC into the folder OUT.
 
-    SRC is a folder of pictures, whose folders are the classes; Parquet files with a column of encoded
-    pictures; or WebDataset tars. A call that was stopped goes on where it was. Bad pictures are listed in the
-    report, and the exit code is then 1.
+    SRC is a folder of pictures whose subfolders are the classes, Parquet files with a column of
+    encoded pictures, or WebDataset tars. To continue a call that was stopped, run it again. Bad
+    pictures are listed in the report, and the exit code is then 1.
     """
     first, parts = options["part"]
     which = f".part-{first}-of-{parts}" if parts > 1 else ""
     target = report or f"{os.path.abspath(out)}{which}.report.json"
     with _one_line():
         if not source or not out:
-            raise FileNotFoundError("SRC and OUT need names")
+            raise FileNotFoundError("SRC and OUT must not be empty")
         if not os.path.isdir(os.path.dirname(os.path.abspath(target))):
             raise FileNotFoundError(2, "No such folder for the report", target)
         from codec.data.packing import pack, write_report
@@ -122,13 +131,13 @@ def _summary(done: Report, target: str) -> None:
     for failure in done.failures[:_SHOWN]:
         click.echo(f"codec: {on_one_line(failure['path'])}: {on_one_line(failure['error'])}", err=True)
     if len(done.failures) > _SHOWN:
-        click.echo(f"codec: … and {len(done.failures) - _SHOWN} more, in {on_one_line(target)}", err=True)
+        click.echo(f"codec: … and {len(done.failures) - _SHOWN} more: see {on_one_line(target)}", err=True)
     for note, count in sorted(done.notes.items()):
         click.echo(f"codec: {note}: {count} pictures", err=True)
     if done.ignored:
-        click.echo(f"codec: no pictures by their names, see the report: {len(done.ignored)} files", err=True)
+        click.echo(f"codec: not pictures by name (see the report): {len(done.ignored)} files", err=True)
     rate = f", {done.done / done.seconds:.1f} pictures/s" if done.done and done.seconds else ""
-    before = f" ({done.skipped} there before)" if done.skipped else ""
+    before = f" ({done.skipped} already packed)" if done.skipped else ""
     bpp = 8 * done.bytes_out / done.pixels if done.pixels else 0
     click.echo(
         f"{done.pictures} pictures in {done.shards} shards{before}, {len(done.failures)} bad: "
@@ -146,7 +155,10 @@ def _size(count: float) -> str:
 
 @contextlib.contextmanager
 def _progress(what: str) -> Iterator[Callable[[Report], None]]:
-    """Pictures a second, bytes in and out, time left: a bar on a terminal, else a line a minute on stderr."""
+    """Show pictures per second, bytes in and out, and the time left.
+
+    On a terminal this is a progress bar, otherwise one line per minute on stderr.
+    """
 
     def text(report: Report) -> str:
         rate = report.done / report.seconds if report.seconds else 0.0
@@ -182,10 +194,13 @@ def _progress(what: str) -> Iterator[Callable[[Report], None]]:
 @dataset_group.command("unpack")
 @_SET
 @_OUT
-@click.option("--format", "suffix", default="png", show_default=True, help="Of the pictures; or cae.")
+@click.option(
+    "--format", "suffix", default="png", show_default=True,
+    help="Format of the pictures, or cae for the compressed files.",
+)
 @_FORCE
 def unpack_command(dataset: str, out: str, suffix: str, force: bool) -> None:
-    """Write the pictures of SET into the folder OUT, under the names that they had."""
+    """Write the pictures of SET into the folder OUT, under their original names."""
     with _one_line():
         from codec.data import unpack
 
@@ -198,10 +213,10 @@ def unpack_command(dataset: str, out: str, suffix: str, force: bool) -> None:
 @dataset_group.command("export")
 @_SET
 @_OUT
-@click.option("--samples", type=click.IntRange(1), default=10_000, show_default=True, help="Samples a tar.")
+@click.option("--samples", type=click.IntRange(1), default=10_000, show_default=True, help="Samples per tar.")
 @_FORCE
 def export_command(dataset: str, out: str, samples: int, force: bool) -> None:
-    """Write SET as WebDataset tars into the folder OUT; pictures stay compressed."""
+    """Write SET as WebDataset tars into the folder OUT. The pictures stay compressed."""
     with _one_line():
         from codec.data import export
 
@@ -219,7 +234,7 @@ def _open(path: str) -> Dataset:
 
 @contextlib.contextmanager
 def _counting(what: str, total: int) -> Iterator[Callable[[int, int], None]]:
-    """As `_progress`, of pictures that are written."""
+    """Show progress as `_progress` does, for pictures that are written."""
     from codec.data import Report
 
     report = Report(to_do=total)
@@ -245,9 +260,9 @@ def _end(pictures: int, failures: list[dict[str, str]], out: str) -> None:
 
 @dataset_group.command("info")
 @_SET
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def info_command(dataset: str, as_json: bool) -> None:
-    """Say what SET holds, from its footers."""
+    """Show the properties of SET, read from the footers of its shards."""
     with _one_line():
         from codec.data import Dataset
 
@@ -263,7 +278,7 @@ def info_command(dataset: str, as_json: bool) -> None:
     else:
         lacking = (settings["shards"] or fields["shards"]) - fields["shards"]
         if lacking > 0:
-            click.echo(f"  {lacking} of {settings['shards']} shards are missing: packing was not ended")
+            click.echo(f"  {lacking} of {settings['shards']} shards are missing: packing was not finished")
         rows = "bare rows" if settings["rows"] else "whole files"
         click.echo(
             f"  quality {settings['quality']:.4g}, effort {settings['effort']}, model {settings['model']}, "
@@ -310,9 +325,13 @@ def _about(opened: Dataset) -> dict[str, Any]:
 
 @dataset_group.command("verify")
 @_SET
-@click.option("--decode", is_flag=True, help="Decode every picture too.")
+@click.option("--decode", is_flag=True, help="Also decode every picture.")
 def verify_command(dataset: str, decode: bool) -> None:
-    """Check SET: every shard against its SHA-256, pictures of damaged ones against their checksums."""
+    """Check SET for damage.
+
+    Every shard is checked against its SHA-256, and the pictures of damaged shards against their
+    checksums.
+    """
     found = 0
     with _one_line():
         from codec.data import verify

@@ -1,4 +1,4 @@
-"""From the arguments of a command to its inputs and outputs: names, progress, and errors as single lines."""
+"""Running a command on many files: input and output names, progress, and one-line errors."""
 
 from __future__ import annotations
 
@@ -22,13 +22,17 @@ from codec.pictures.atomic import write_atomically
 
 
 def end_in_order() -> None:
-    """SIGTERM and SIGHUP end the program as Ctrl-C does: files that are being written are removed."""
+    """End the program on SIGTERM and SIGHUP in the same way as on Ctrl-C.
+
+    Files that are being written are removed.
+    """
 
     def end(number: int, frame: object) -> None:
         raise SystemExit(128 + number)
 
     for name in ("SIGTERM", "SIGHUP"):
-        # Not in a thread of another program, and not where it is ignored, as under nohup.
+        # A signal that is ignored (as under nohup) stays ignored. Outside the main thread, setting
+        # a handler raises ValueError.
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) == signal.SIG_DFL:
             with contextlib.suppress(ValueError):
                 signal.signal(getattr(signal, name), end)
@@ -37,13 +41,16 @@ def end_in_order() -> None:
 def plan(
     paths: Sequence[str], output: str | None, is_output: Callable[[str], bool], suffix: str
 ) -> list[tuple[str, str]]:
-    """Input and output of each conversion; usage errors end the program with exit code 2."""
+    """Return the input and output of each conversion.
+
+    Usage errors end the program with exit code 2.
+    """
     inputs = list(paths)
     if output is None and len(inputs) > 1:
         last = inputs[-1]
         if last == "-" or os.path.isdir(last) or (len(inputs) == 2 and is_output(last)):
             output = inputs.pop()
-    # Not `Path.is_dir`, which raises for names that are too long.
+    # `Path.is_dir` is not used because it raises an error for names that are too long.
     folder = output is not None and output != "-" and os.path.isdir(output)
     if output is not None and len(inputs) > 1 and not folder:
         raise click.UsageError(f"{len(inputs)} inputs need a folder as output, not {output!r}")
@@ -55,11 +62,11 @@ def plan(
             target = output
         elif source == "-":
             if folder:
-                raise click.UsageError("stdin needs the name of a file as output")
+                raise click.UsageError("stdin needs a file name as output")
             target = "-"
         else:
             if not Path(source).name:
-                raise click.UsageError(f"{source!r} is not the name of a file")
+                raise click.UsageError(f"{source!r} is not a file name")
             name = Path(source).with_suffix(suffix)
             target = str(Path(output or "") / name.name if folder else name)
         jobs.append((source, target))
@@ -71,7 +78,7 @@ def plan(
 
 
 Convert = Callable[[str, str, Progress], Generator[bytes, None, None]]
-"""(input, output, progress) to the bytes of the output."""
+"""Function of (input, output, progress) that yields the bytes of the output."""
 
 
 def run(jobs: list[tuple[str, str]], convert: Convert, force: bool) -> None:
@@ -81,12 +88,12 @@ def run(jobs: list[tuple[str, str]], convert: Convert, force: bool) -> None:
             number, (source, target) = numbered
             if target == "-":
                 if standard_stream(sys.stdout, "stdout").isatty():
-                    raise click.UsageError("binary data is not written to a terminal")
+                    raise click.UsageError("refusing to write binary data to a terminal")
             elif os.path.lexists(target) and not force:
-                raise FileExistsError(f"{target} exists already: pass -f to overwrite it")
+                raise FileExistsError(f"{target} already exists: pass -f to overwrite it")
             with _warnings_shown(source):
                 data = convert(source, target, lambda share: advance(number + share))
-                with contextlib.closing(data):  # an error in writing ends the conversion now
+                with contextlib.closing(data):  # a write error ends the conversion at once
                     if target == "-":
                         sys.stdout.buffer.writelines(data)
                         sys.stdout.buffer.flush()
@@ -99,7 +106,10 @@ def run(jobs: list[tuple[str, str]], convert: Convert, force: bool) -> None:
 
 @contextlib.contextmanager
 def _progress_bar(files: int) -> Iterator[Callable[[float], None]]:
-    """A function that takes how many files are done; on a terminal it moves a bar on stderr."""
+    """Return a function to call with the number of finished files.
+
+    On a terminal it updates a progress bar on stderr.
+    """
     if not sys.stderr.isatty():
         yield lambda done: None
         return
@@ -113,7 +123,10 @@ def _progress_bar(files: int) -> Iterator[Callable[[float], None]]:
 
 
 def each(items: Iterable[Any], work: Callable[[Any], None], name: Callable[[Any], str] = str) -> None:
-    """Do `work` for every item; failures are one line each, and the exit code is then 1."""
+    """Call `work` for every item.
+
+    Each failure is reported as one line. After a failure the exit code is 1.
+    """
     failed = False
     for item in items:
         try:
@@ -133,7 +146,7 @@ def each(items: Iterable[Any], work: Callable[[Any], None], name: Callable[[Any]
 
 @contextlib.contextmanager
 def open_input(path: str) -> Iterator[bytes | OpenFile]:
-    """The bytes of a file, read as they are needed, or of stdin."""
+    """Open a file, whose bytes are read when they are needed, or return the bytes of stdin."""
     if path == "-":
         yield standard_stream(sys.stdin, "stdin").buffer.read()
         return
@@ -143,7 +156,7 @@ def open_input(path: str) -> Iterator[bytes | OpenFile]:
 
 @contextlib.contextmanager
 def _warnings_shown(name: str) -> Iterator[None]:
-    """Warnings of this package as lines on stderr."""
+    """Print the warnings of this package as lines on stderr."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         for kind in (TargetMissed, NotKept):
@@ -154,12 +167,12 @@ def _warnings_shown(name: str) -> Iterator[None]:
 
 
 def standard_stream(stream: TextIO | None, name: str) -> TextIO:
-    """The stream, unless the program was started with it closed."""
+    """Return the stream. Raises `OSError` if the program was started with it closed."""
     if stream is None:
         raise OSError(errno.EBADF, f"{name} is closed")
     return stream
 
 
 def on_one_line(text: str) -> str:
-    """Names of files on one line, and without control of the terminal: \\n for a line's end, …"""
+    """Escape control characters, so that a file name fits on one line: \\n for a newline, …"""
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda match: repr(match[0])[1:-1], text)

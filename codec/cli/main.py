@@ -1,6 +1,6 @@
-"""The command line. Imports that cost time happen inside the command that needs them.
+"""The command line. Slow imports happen inside the commands that need them.
 
-Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 something failed, 2 wrong use.
+Data goes to stdout, everything else to stderr. Exit codes: 0 success, 1 failure, 2 usage error.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FORCE = click.option("-f", "--force", is_flag=True, help="Overwrite existing fi
 _DEVICE = click.option("--device", default=None, help="cpu (default) or cuda.")
 _MAX_PIXELS = click.option(
     "--max-pixels", type=click.IntRange(1), default=DEFAULT.max_pixels, show_default=True,
-    help="Refuse larger pictures and regions.",
+    help="Maximum number of pixels. Larger pictures and regions are refused.",
 )
 _THREADS = click.option("-T", "--threads", type=click.IntRange(1), help="CPU threads.")
 
@@ -43,12 +43,13 @@ _THREADS = click.option("-T", "--threads", type=click.IntRange(1), help="CPU thr
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(codec.__version__, "-V", "--version", prog_name="codec")
 def main() -> None:
-    """A learned image codec: pictures to .cae files and back."""
+    """A learned image codec. It converts pictures to .cae files and back."""
     warnings.simplefilter("ignore")
     end_in_order()
-    # Before torch is loaded: threads that wait for others actively keep them from running on shared cores.
+    # Must be set before torch is loaded. Threads that wait actively would keep other threads from
+    # running on shared cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Names of files, and ×, in whatever encoding a terminal has.
+    # The encoding of the terminal may lack × and characters of file names.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
@@ -60,17 +61,19 @@ def main() -> None:
     "-q", "--quality", type=click.FloatRange(0, 100),
     help="0 (smallest) to 100 (best); 75 unless a target is given.",
 )
-@click.option("--target-bpp", type=float, help="Bits per pixel to reach, instead of a quality.")
-@click.option("--target-bytes", type=int, help="Size that no file may exceed.")
-@click.option("--target-psnr", type=float, help="Decibels that no picture may fall short of.")
+@click.option("--target-bpp", type=float, help="Target bits per pixel, instead of a quality.")
+@click.option("--target-bytes", type=int, help="Maximum size of each file in bytes.")
+@click.option("--target-psnr", type=float, help="Minimum PSNR of each picture in decibels.")
 @click.option(
     "-e", "--effort", type=click.IntRange(1, 9), default=DEFAULT_EFFORT, show_default=True,
     help="1 (fastest) to 9 (smallest file).",
 )
 @click.option(
-    "--bit-depth", type=click.IntRange(9, 16), help="Bits that 16-bit samples use; seen from them by default."
+    "--bit-depth", type=click.IntRange(9, 16),
+    help="Bits that 16-bit samples use. The default is 16 for PNG and TIFF files. For others it is "
+    "determined from the samples.",
 )
-@click.option("--strip", is_flag=True, help="Leave ICC profile, EXIF and XMP out.")
+@click.option("--strip", is_flag=True, help="Omit the ICC profile, EXIF and XMP.")
 @_MAX_PIXELS
 @click.option("-m", "--model", help="Shipped model or .safetensors file.")
 @_FORCE
@@ -83,8 +86,9 @@ def compress(
 ) -> None:
     """Compress pictures.
 
-    Each IN becomes IN with the extension .cae. The last argument is the output if it ends in .cae,
-    or is - or a folder and follows an input. - reads stdin and writes stdout.
+    Each IN is compressed to a file with the same name and the extension .cae. The last argument is
+    the output if it follows an input and ends in .cae, is a folder, or is -. The input - is stdin,
+    and the output - is stdout. Input from stdin is written to stdout by default.
     """
     try:
         choose_goal(quality, target_bpp, target_bytes, target_psnr)
@@ -113,15 +117,21 @@ def compress(
 @main.command()
 @_PATHS
 @_OUTPUT
-@click.option("--format", "suffix", default="png", show_default=True, help="Where no OUT says it.")
+@click.option(
+    "--format", "suffix", default="png", show_default=True,
+    help="Output format, if OUT does not name one.",
+)
 @click.option(
     "--region", type=click.Tuple([int] * 4), metavar="TOP LEFT HEIGHT WIDTH",
-    help="Decode only these pixels, in the time that they take.",
+    help="Decode only these pixels. The time depends on the size of the region.",
 )
-@click.option("--conceal", is_flag=True, help="Write what is left of damaged files; exit code 1.")
-@click.option("--strip", is_flag=True, help="Leave ICC profile, EXIF and XMP out.")
+@click.option(
+    "--conceal", is_flag=True,
+    help="Write the undamaged part of damaged files. The exit code is then 1.",
+)
+@click.option("--strip", is_flag=True, help="Omit the ICC profile, EXIF and XMP.")
 @_MAX_PIXELS
-@click.option("-m", "--model", help="Weights file, if the model does not ship.")
+@click.option("-m", "--model", help="Weights file, if the model is not shipped.")
 @_FORCE
 @_DEVICE
 @_THREADS
@@ -132,9 +142,10 @@ def decompress(
 ) -> None:
     """Decompress .cae files into pictures.
 
-    Each IN becomes a PNG beside it. The last argument is the output if it does not end in .cae and
-    follows an input. - reads stdin and writes stdout. Pictures of any size fit into memory as .npy, .ppm
-    and .pgm, which are written row by row.
+    Each IN is decompressed to a picture in the same folder, a PNG file unless --format is given.
+    The last argument is the output if it follows an input and does not end in .cae. The input - is
+    stdin, and the output - is stdout. Input from stdin is written to stdout by default. Output in
+    the formats .npy, .ppm and .pgm is written row by row, so pictures of any size fit into memory.
     """
     suffix = "." + suffix.lower().lstrip(".")
     try:
@@ -159,7 +170,7 @@ def decompress(
             picture, mask = worker.decompress(data, region=region, on_error="conceal", limits=limits)
             if mask.any():
                 damaged = True
-                lost = f"{mask.sum()} of {mask.size} pixels are lost or near some that are"
+                lost = f"{mask.sum()} of {mask.size} pixels are lost or near lost pixels"
                 click.echo(f"codec: {on_one_line(source)}: damaged: {lost}", err=True)
             metadata, lost_kinds = convert.metadata_left(data)
             if lost_kinds:
@@ -178,9 +189,9 @@ def decompress(
 
 @main.command()
 @click.argument("paths", nargs=-1, required=True, metavar="FILE…")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def info(paths: tuple[str, ...], as_json: bool) -> None:
-    """Say what files hold, from their headers alone."""
+    """Show the properties of files, read from their headers only."""
 
     def show(path: str) -> None:
         with open_input(path) as data:
@@ -222,7 +233,7 @@ def verify(paths: tuple[str, ...]) -> None:
 
 
 @main.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def models(as_json: bool) -> None:
     """List the models that ship with this package."""
     for entry in codec.models():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
 WEIGHTS = "model.safetensors"
-"""What `codec train` leaves in its folder when it is done."""
+"""File that `codec train` writes into its run folder at the end."""
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -31,21 +31,24 @@ def _minutes(ctx: click.Context, param: click.Parameter, value: float) -> float:
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Run folder."
 )
-@click.option("--config", default="medium", show_default=True, help="Shipped name or .toml file.")
+@click.option(
+    "--config", default="medium", show_default=True,
+    help="Name of a shipped configuration, or a .toml file.",
+)
 @click.option(
     "--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE",
-    help="Change a value of the configuration, as training.batch=16; may be repeated.",
+    help="Change a value of the configuration, for example training.batch=16. May be repeated.",
 )
 @click.option(
     "--minutes", default=60.0, show_default=True, callback=_minutes,
-    help="Training time in all, earlier runs counted.",
+    help="Total training time in minutes, including earlier runs.",
 )
-@click.option("--resume", is_flag=True, help="Go on from the run in --out.")
+@click.option("--resume", is_flag=True, help="Continue the run in --out.")
 @click.option(
     "--init", type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Start from this exported weights file.",
 )
-@click.option("--device", default=None, help="cpu or cuda; the GPU where there is one.")
+@click.option("--device", default=None, help="cpu or cuda. By default the GPU, if there is one.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=None, help="CPU threads.")
 @click.option("--export/--no-export", "exported", default=True, help="Whether to write model.safetensors.")
@@ -53,7 +56,10 @@ def train_command(
     data: Path, out: Path, config: str, overrides: tuple[str, ...], minutes: float, resume: bool,
     init: Path | None, device: str | None, seed: int, threads: int | None, exported: bool,
 ) -> None:
-    """Train a model and export it to OUT/model.safetensors; a killed run goes on with --resume."""
+    """Train a model and export it to OUT/model.safetensors.
+
+    A run that was killed can be continued with --resume.
+    """
     import torch
 
     from codec.engine.loaded_model import check_device
@@ -72,26 +78,29 @@ def train_command(
             train(data, out, settings, minutes=minutes, resume=resume, init=start, device=where,
                   seed=seed, report=report)
         first = distributed.rank() == 0
-        distributed.stop()  # before the export, which the others need not wait for
+        distributed.stop()  # before the export, so that the other processes need not wait for it
         if exported and first:
             _export(out, out / WEIGHTS, data, where or torch.device("cpu"), batches=300)
     except (ValueError, TypeError, KeyError, OSError, RuntimeError) as error:
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
-        raise click.ClickException("interrupted; go on with --resume") from None
+        raise click.ClickException("interrupted; continue with --resume") from None
     finally:
         distributed.stop()
 
 
 @contextlib.contextmanager
 def _progress(minutes: float) -> Iterator[Any]:
-    """A progress bar on a terminal, one line per log entry elsewhere; both on stderr."""
+    """Show progress on stderr.
+
+    On a terminal this is a progress bar, otherwise one line per log entry.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    # Of several processes under torchrun the first alone.
+    # Under torchrun only the first of several processes shows the bar.
     speaks = sys.stderr.isatty() and os.environ.get("RANK", "0") == "0"
     with Progress(*columns, console=console, disable=not speaks) as progress:
         task = progress.add_task("training", total=minutes)
@@ -112,7 +121,7 @@ def _progress(minutes: float) -> Iterator[Any]:
 
 
 def validation_table(rows: list[dict[str, float]], title: str) -> Any:
-    """A rich table of validation rows."""
+    """Return a rich table of the validation rows."""
     from rich.table import Table
 
     table = Table(title=f"validation, {title}")
@@ -126,22 +135,25 @@ def validation_table(rows: list[dict[str, float]], title: str) -> Any:
 @click.command("export")
 @click.argument("run", type=FOLDER)
 @click.argument("output", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--data", required=True, type=FOLDER, help="The training pictures: tables are fitted to them.")
+@click.option(
+    "--data", required=True, type=FOLDER,
+    help="Folder of the training pictures. The tables are fitted to them.",
+)
 @click.option("--batches", default=300, show_default=True, type=click.IntRange(1))
 @click.option("--device", default=None, help="cpu (default) or cuda.")
 def export_command(run: Path, output: Path, data: Path, batches: int, device: str | None) -> None:
-    """Turn the run in folder RUN into the weights file OUTPUT."""
+    """Write the weights file OUTPUT from the run in the folder RUN."""
     import torch
 
     from codec.engine.loaded_model import check_device
     from codec.training.loop import CHECKPOINT
 
     if not (run / CHECKPOINT).exists():
-        raise click.ClickException(f"{run} holds no {CHECKPOINT}")
+        raise click.ClickException(f"{run} contains no {CHECKPOINT}")
     try:
         where = torch.device("cpu") if device is None else check_device(device)
         _export(run, output, data, where, batches)
-    except Exception as error:  # a damaged checkpoint raises whatever pickle does
+    except Exception as error:  # a damaged checkpoint can raise any error of pickle
         raise click.ClickException(f"{type(error).__name__}: {error}") from None
 
 

@@ -1,4 +1,4 @@
-"""How much time the encoder spends: what each effort level does. Files of all levels decode alike."""
+"""Effort levels: how much time the encoder spends. The decoder treats files of all levels alike."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from typing import Any
 import numpy as np
 
 Progress = Callable[[float], None]
-"""Called with the share of the work that is done, rising to 1."""
+"""Called with the completed share of the work, which increases to 1."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Effort:
-    """What an effort level does."""
+    """The encoder settings of one effort level."""
 
     exact_analysis: bool
-    """Analysis in float64: the same file on every machine. In float32 a few symbols may differ."""
+    """Whether the analysis transform runs in float64, which gives the same file on every machine.
+
+    In float32 a few symbols may differ between machines.
+    """
     zstd_level: int
-    """For pictures that are stored losslessly."""
+    """Zstandard level for pictures that are stored losslessly."""
     iterations: int
-    """Gradient steps over the latents of each tile."""
+    """Number of gradient steps over the latents of each tile."""
 
 
 EFFORTS = {
@@ -35,14 +38,18 @@ EFFORTS = {
     8: Effort(True, 19, 32),
     9: Effort(True, 19, 64),
 }
-"""From fastest to smallest. From 4 on, a few steps decide how latents near a tie are rounded; from 7 on,
-latents are searched for. More than 64 steps gained nothing more when last tried: docs/experiments.md."""
+"""Effort levels, from the fastest to the one with the smallest files.
+
+From level 4 on, a few gradient steps decide how latents near a tie are rounded. From level 7 on,
+the encoder searches for better latents. More than 64 steps gave no further gain when last tried:
+docs/experiments.md.
+"""
 
 DEFAULT_EFFORT = 3
 
 
 def check_effort(effort: Any) -> None:
-    """`TypeError` or `ValueError` unless `effort` is an integer from 1 to 9."""
+    """Raise `TypeError` or `ValueError` unless `effort` is an integer from 1 to 9."""
     if isinstance(effort, bool) or not isinstance(effort, (int, np.integer)):
         raise TypeError(f"effort must be an integer, not {type(effort).__name__}")
     if effort not in EFFORTS:

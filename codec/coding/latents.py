@@ -1,8 +1,9 @@
-"""Latents of tiles to payloads and back: the entropy model driving the entropy coder.
+"""Conversion of the latents of tiles to payloads and back.
 
-Encoder and decoder run the same exact networks (`EntropyModel.run`) one step after another; only
-the callback differs. Payload: hyper-latents in (row, column, channel) order, then the symbols of
-the four steps, each in (phase, row, column, channel) order; positions beyond the tile are left out.
+The entropy model drives the entropy coder. Encoder and decoder run the same exact networks
+(`EntropyModel.run`) step by step. Only the callback differs. A payload holds the hyper-latents in
+(row, column, channel) order, then the symbols of the four steps, each in (phase, row, column,
+channel) order. Positions beyond the tile are left out.
 """
 
 from __future__ import annotations
@@ -28,16 +29,17 @@ from codec.model.quantization import SCALES, SYMBOL_LIMIT, quantize, shrink
 _N = TypeVar("_N", bound=np.generic)
 
 LATENT_BITS = 10
-"""The encoder rounds what the float transforms give it to multiples of 2^-10 before anything else.
+"""The encoder first rounds the output of the floating-point transforms to multiples of 2^-10.
 
-Predicted means lie on a grid, and the latents of flat areas are zero but for float noise: without
-this, their difference would often be a tie that the noise breaks, differently on each machine.
+Predicted means lie on a grid, and the latents of flat areas are zero except for floating-point
+noise. Without this rounding, the difference of the two would often be a tie between two integers.
+The noise would then break the tie differently on each machine.
 """
 
 
 @dataclasses.dataclass(frozen=True)
 class Payload:
-    """One coded tile."""
+    """The payload of one tile."""
 
     data: bytes
     symbols_crc: int
@@ -45,14 +47,18 @@ class Payload:
 
 
 def hyper_indexes(level: int, positions: int, channels: int) -> NDArray[np.uint16]:
-    """Table of each hyper-latent: one per channel and nearest quality anchor, after the scales."""
+    """Return the table number of each hyper-latent.
+
+    Each channel has one table per quality anchor; the nearest anchor is used. These tables follow
+    those of the scales.
+    """
     anchor = min((level + STEPS_PER_ANCHOR // 2) // STEPS_PER_ANCHOR, QUALITY_ANCHORS - 1)
     first = SCALES + anchor * channels
     return np.tile(np.arange(first, first + channels, dtype=np.uint16), positions)
 
 
 def hyper_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of hyper-latents for `size` latents."""
+    """Return the rows and columns of hyper-latents for `size` latents."""
     factor = LATENTS_PER_HYPER_LATENT
     return -(-size[0] // factor), -(-size[1] // factor)
 
@@ -62,13 +68,16 @@ def _to_indexes(index: Tensor) -> NDArray[np.uint16]:
 
 
 def _of_tile(values: NDArray[_N], n: int, mask: NDArray[np.bool_]) -> NDArray[_N]:
-    """What a step has for one of N tiles, in coding order: values are 4×N×h/2×w/2×C, the mask 4×h/2×w/2."""
+    """Return the values of a step that belong to tile `n` of N, in coding order.
+
+    `values` is 4×N×h/2×w/2×C, `mask` is 4×h/2×w/2.
+    """
     part: NDArray[_N] = values[:, n][mask].reshape(-1)
     return part
 
 
 def crc_of(arrays: Sequence[Symbols]) -> int:
-    """CRC-32 of symbols as little-endian int32."""
+    """Return the CRC-32 of symbols as little-endian int32."""
     crc = 0
     for array in arrays:
         crc = zlib.crc32(array.astype("<i4").tobytes(), crc)
@@ -77,7 +86,7 @@ def crc_of(arrays: Sequence[Symbols]) -> int:
 
 @dataclasses.dataclass
 class CodedSymbols:
-    """The symbols of one tile and the tables that code them, in coding order."""
+    """The symbols of one tile and the numbers of the tables that code them, in coding order."""
 
     symbols: list[Symbols]
     indexes: list[NDArray[np.uint16]]
@@ -87,10 +96,13 @@ class CodedSymbols:
 def quantize_latents(
     model: Model, y: Tensor, level: Tensor, dead_zone: float
 ) -> tuple[list[CodedSymbols], Tensor]:
-    """Symbols of N tiles of equal size, and y_hat (N×h×w×M float64) as the decoder will see it.
+    """Quantize the latents of N tiles of equal size.
 
-    `y` N×h×w×M float64, `level` N quality levels; the entropy model must be frozen. With a
-    `dead_zone` of 0 latents are rounded to the nearest, as those that a search has chosen must be.
+    Returns the symbols of each tile, and y_hat (N×h×w×M float64) as the decoder will compute it.
+
+    `y` is N×h×w×M float64, and `level` holds N quality levels. The entropy model must be frozen.
+    With a `dead_zone` of 0, latents are rounded to the nearest integer. Latents that were found by
+    a search must be rounded in this way.
     """
     size = (y.shape[1], y.shape[2])
     entropy = model.entropy_model
@@ -118,7 +130,10 @@ def quantize_latents(
 def encode_latents(
     model: Model, tables: TableSet, y: Tensor, level: Tensor, dead_zone: float
 ) -> tuple[list[Payload], Tensor]:
-    """Payloads of N tiles of equal size, and y_hat; arguments as for `quantize_latents`."""
+    """Encode N tiles of equal size. Returns their payloads and y_hat.
+
+    Arguments as for `quantize_latents`.
+    """
     coded, y_hat = quantize_latents(model, y, level, dead_zone)
     payloads = []
     for tile in coded:
@@ -138,10 +153,12 @@ def decode_latents(
     level: Tensor,
     size: tuple[int, int],
 ) -> tuple[Tensor, list[list[Symbols]]]:
-    """y_hat, N×h×w×M float64, of N payloads of tiles of `size` latents, and each tile's symbols.
+    """Decode the N payloads of tiles of `size` latents.
 
-    Raises `FormatError` for a payload that cannot be decoded and `ChecksumMismatch` for one that
-    decodes to other symbols than were coded.
+    Returns y_hat, N×h×w×M float64, and the symbols of each tile.
+
+    Raises `FormatError` for a payload that cannot be decoded, and `ChecksumMismatch` if the decoded
+    symbols are not those that were encoded.
     """
     entropy = model.entropy_model
     device = level.device
@@ -171,11 +188,11 @@ def decode_latents(
     for decoder, tile, crc in zip(decoders, decoded, symbols_crcs, strict=True):
         decoder.finish()
         if crc_of(tile) != crc:
-            raise ChecksumMismatch("payload decodes to other symbols than were coded")
+            raise ChecksumMismatch("payload is damaged: its symbols do not match their CRC-32")
     return y_hat, decoded
 
 
 def check_range(symbols: Symbols) -> None:
-    """`FormatError` if a symbol is over ±SYMBOL_LIMIT, which the format does not hold."""
+    """Raise `FormatError` if a symbol is beyond ±SYMBOL_LIMIT, the limit of the format."""
     if symbols.size and max(int(symbols.max()), -int(symbols.min())) > SYMBOL_LIMIT:
         raise FormatError("a symbol is out of range")

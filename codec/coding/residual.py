@@ -1,9 +1,11 @@
-"""The residual layer: what latents leave of the samples, so that none is off by more than half a step.
+"""The residual layer, which bounds the error of every sample to half a step.
 
-Lossy plus residual coding with a bound on every error: Bai et al., "Learning Scalable ℓ∞-constrained
-Near-lossless Image Compression via Joint Lossy Image and Residual Compression", CVPR 2021. There a
-network predicts the residual's distribution; here each block of a channel states its scale, and the model's
-table for latents of that scale codes it: what latents of quality 90 and more leave is close to white noise.
+It codes the difference between the original samples and those that are decoded from latents. Lossy
+plus residual coding with a bound on every error was described by Bai et al., "Learning Scalable
+ℓ∞-constrained Near-lossless Image Compression via Joint Lossy Image and Residual Compression", CVPR
+2021. There, a network predicts the distribution of the residual. Here, each block of a channel
+states its scale, and the model's table for latents of that scale codes the block. This suffices
+because the residual at quality 90 and above is close to white noise.
 """
 
 from __future__ import annotations
@@ -21,28 +23,34 @@ from codec.model.quantization import SCALES
 from codec.pictures.picture import Samples
 
 BLOCK = 8
-"""Pixels along a block, whose samples of a channel share a scale."""
+"""Side of a block in pixels. The samples of a channel in a block share a scale."""
 
 _DIFFERENCE_TABLE = 35
-"""Codes the differences of neighbouring scales; its standard deviation is about 4, as theirs."""
+"""Table that codes the differences of neighbouring scales.
+
+Its standard deviation is about 4, like that of the differences.
+"""
 
 _LAST_WITHOUT = 922
-"""The last quality level without a residual layer, that of quality 90."""
+"""The highest quality level without a residual layer; it corresponds to quality 90."""
 
 _STEPS = (1 << 14, 1 << 6)
-"""At quality 90 and 100, in 16-bit samples: hardly anything is coded, and ten bits are kept."""
+"""Steps at quality 90 and at quality 100, in units of 16-bit samples.
+
+With the first, hardly anything is coded. The second preserves ten bits.
+"""
 
 
 def last_level_without(depth: int) -> int:
-    """The quality level beyond which the encoder adds a residual layer to samples of `depth` bits.
+    """Return the quality level above which samples of `depth` bits get a residual layer.
 
-    Eight bits have none, at any level.
+    Samples of eight bits get none at any level.
     """
     return MAX_LEVEL if depth == 8 else _LAST_WITHOUT
 
 
 def step_of(level: int, depth: int) -> int:
-    """The step that the encoder chooses for samples of `depth` bits; 0: no residual layer."""
+    """Return the encoder's step for samples of `depth` bits, or 0 for no residual layer."""
     if level <= last_level_without(depth):
         return 0
     coarsest, finest = _STEPS
@@ -51,21 +59,21 @@ def step_of(level: int, depth: int) -> int:
 
 
 def quantize_residual(original: Samples, decoded: Samples, step: int) -> Symbols:
-    """H×W×C int32: what is missing in steps, to the nearest."""
+    """Return the residual in units of `step`, rounded to the nearest integer: H×W×C int32."""
     missing = original.astype(np.int32) - decoded
     symbols: Symbols = np.rint(missing / step).astype(np.int32)
     return symbols
 
 
 def add_residual(decoded: Samples, residual: Symbols, step: int, full: int) -> Samples:
-    """The samples, of the dtype of `decoded`, kept within 0…`full`."""
-    # Hostile symbols are up to 2^20, steps up to 2^16.
+    """Add a residual to `decoded`; the result has the same dtype and is clipped to 0…`full`."""
+    # int64, because symbols of a malicious file reach 2^20, and steps reach 2^16.
     samples: Samples = np.clip(decoded + residual.astype(np.int64) * step, 0, full).astype(decoded.dtype)
     return samples
 
 
 def pack_residual(tables: TableSet, residual: Symbols) -> tuple[bytes, int]:
-    """Payload and content CRC of a tile's residual H×W×C."""
+    """Encode the residual H×W×C of a tile. Returns the payload and the content CRC."""
     scales = _choose_scales(residual, tables.tables[:SCALES])
     differences = scales.copy()
     differences[:, 1:] -= scales[:, :-1]
@@ -80,7 +88,10 @@ def pack_residual(tables: TableSet, residual: Symbols) -> tuple[bytes, int]:
 def unpack_residual(
     tables: TableSet, payload: bytes | memoryview, shape: tuple[int, int, int], content_crc: int, what: str
 ) -> Symbols:
-    """The residual H×W×C of `shape`; `FormatError` or `ChecksumMismatch` that name `what`."""
+    """Decode a residual H×W×C of `shape`.
+
+    Raises `FormatError` or `ChecksumMismatch`, whose message names `what`.
+    """
     try:
         decoder = Decoder(tables, payload)
         blocks = (-(-shape[0] // BLOCK), -(-shape[1] // BLOCK), shape[2])
@@ -97,7 +108,7 @@ def unpack_residual(
     except FormatError as error:
         raise type(error)(f"{what}: {error}") from None
     if crc_of([differences, residual]) != content_crc:
-        raise ChecksumMismatch(f"{what} decodes to other symbols than were coded")
+        raise ChecksumMismatch(f"{what} is damaged: its symbols do not match their CRC-32")
     return residual.reshape(shape)
 
 
@@ -106,13 +117,13 @@ def _of_differences(count: int) -> NDArray[np.uint16]:
 
 
 def _of_samples(scales: NDArray[np.signedinteger], shape: Sequence[int]) -> NDArray[np.uint16]:
-    """The table of each sample: the scale of its block."""
+    """Return the table number of each sample, which is the scale of its block."""
     tables = scales.astype(np.uint16).repeat(BLOCK, 0).repeat(BLOCK, 1)
     return np.ascontiguousarray(tables[: shape[0], : shape[1]]).reshape(-1)
 
 
 def _choose_scales(residual: Symbols, tables: Sequence[Table]) -> Symbols:
-    """For each block the scale whose table has the mean square nearest to the block's, as a ratio."""
+    """Return, for each block, the scale whose table has the mean square nearest in ratio."""
     height, width = residual.shape[:2]
     rows, columns = np.arange(0, height, BLOCK), np.arange(0, width, BLOCK)
     squares = np.square(residual, dtype=np.float64)

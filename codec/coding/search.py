@@ -1,11 +1,11 @@
-"""Encoder-side search: latents that cost fewer bits for the picture that comes of them.
+"""Encoder-side search for latents with a better trade-off between bits and error.
 
-The analysis transform answers every picture with one guess. Here the latents of a picture are moved
-down the gradient of what they cost, through the decoder as it is: neither the format nor the decoder
-changes. Rounding has no gradient, so latents are rounded softly while they move, ever harder, and
-the best truly rounded state is kept. Yang, Bamler, Mandt: "Improving Inference for Neural Image
-Compression", NeurIPS 2020; soft rounding: Agustsson, Theis: "Universally Quantized Neural
-Compression", NeurIPS 2020.
+The analysis transform gives one estimate of the latents of a picture. This search moves the latents
+down the gradient of their cost, which is computed with the unchanged decoder. Neither the format
+nor the decoder changes. Rounding has no gradient. Therefore latents are rounded softly while they
+move, with increasing sharpness, and the best state under true rounding is kept. The method is that
+of Yang, Bamler, Mandt: "Improving Inference for Neural Image Compression", NeurIPS 2020. Soft
+rounding is from Agustsson, Theis: "Universally Quantized Neural Compression", NeurIPS 2020.
 """
 
 from __future__ import annotations
@@ -26,58 +26,62 @@ from codec.model.network import Model, gaussian_bits
 from codec.model.quantization import SCALES, scale_of_index, shrink, soft_clamp, straight_through_round
 
 _RATE = 0.004
-"""Step along the gradient (bits per quantization step) of latents that are not rounded.
+"""Step size along the gradient (bits per quantization step) for latents that are not rounded.
 
-The decoder's response to moving a group of latents together is up to 80 times that to moving one of
-them; a step 2.5 times as long swung ever wider at low quality. Adam, which moves every latent by the same
-distance, gains less in as many steps: docs/experiments.md."""
+The decoder responds up to 80 times as strongly to moving a group of latents together as to moving
+one of them. A step 2.5 times as long caused growing oscillations at low quality. Adam, which moves
+every latent by the same distance, gains less in the same number of steps: docs/experiments.md.
+"""
 
 _MOMENTUM = 0.9
 _LARGEST_MOVE = 0.1
-"""Quantization steps that a latent moves at once at most."""
+"""Maximum distance that a latent moves in one iteration, in quantization steps."""
 
 _SHARPNESS = (5.0, 16.0)
-"""Of soft rounding, at the start and at the end."""
+"""Sharpness of soft rounding at the start and at the end."""
 
 _CHECK_EVERY = 10
-"""Steps after which latents are truly rounded: where that costs more, they start again at half the pace."""
+"""Number of iterations between two evaluations with true rounding.
+
+Where the cost has increased, latents return to the best state and continue at half the pace.
+"""
 
 _REACH = 3
-"""Latents around a place whose cost is looked at to judge it."""
+"""Radius in latents of the neighbourhood whose cost decides whether a position got worse."""
 
 
 def soft_copy(model: Model, device: torch.device) -> Model:
-    """`model`, frozen or not, as a float32 network with gradients everywhere."""
+    """Return `model`, frozen or not, as a float32 network that is differentiable everywhere."""
     soft = Model(model.config).to(device)
     soft.load_state_dict({name: value.float() for name, value in model.state_dict().items()})
     return soft.requires_grad_(False)
 
 
 def soft_round(x: Tensor, sharpness: float) -> Tensor:
-    """A smooth step between integers: nearly the identity at 1, nearly rounding at 20."""
+    """Round smoothly: nearly the identity at a sharpness of 1, nearly true rounding at 20."""
     low = x.detach().floor()
     return low + 0.5 + torch.tanh(sharpness * (x - low - 0.5)) / (2 * math.tanh(sharpness / 2))
 
 
 @dataclasses.dataclass(frozen=True)
 class Window:
-    """What the search sees of a tile: the pixels of its window and which of them count."""
+    """The input of the search for one tile: the pixels of its window, and which of them count."""
 
     pixels: Tensor
     """1×H×W×C float32 in [0,1]; C is 1 (gray) or 3."""
     height: int
     width: int
-    """Rows and columns that lie within the picture; what is beyond is padding and costs nothing."""
+    """`height`, `width`: rows and columns within the picture. The rest is padding without cost."""
     inner: Box
-    """The latents of the tile within those of the window."""
+    """The latents of the tile, relative to those of the window."""
     level: Tensor
     """The quality level, one value."""
     weight: float
-    """Bits that a squared error of 1, summed over samples, is worth."""
+    """Cost in bits of a squared error of 1, summed over samples."""
 
 
 def weight_of(lam: float, channels: int) -> float:
-    """`Window.weight` from lambda of bpp + lambda · 255² · MSE."""
+    """Return `Window.weight` for the lambda of the objective bpp + lambda · 255² · MSE."""
     return lam * 255**2 / channels
 
 
@@ -89,10 +93,11 @@ def refine(
     iterations: int,
     progress: Progress = lambda share: None,
 ) -> Tensor:
-    """Better latents of a tile, 1×h×w×M float64, from those of its window, 1×h'×w'×M.
+    """Return better latents of a tile, 1×h×w×M float64, given those of its window, 1×h'×w'×M.
 
-    `model` is a `soft_copy`. The start is what rounding with the dead zone gives; the result, which costs
-    no more by the model's own estimate, is to be rounded to the nearest, without one.
+    `model` is a `soft_copy`. The search starts from the result of rounding with the dead zone. By
+    the model's own estimate, the returned latents cost no more than the start. They must be rounded
+    to the nearest integer, without a dead zone.
     """
     around = y.float()
     slices = window.inner.slices
@@ -108,7 +113,8 @@ def refine(
             total = _cost(model, window, around, moving, sharpness).total
             (gradient,) = torch.autograd.grad(total, moving)
         mean.lerp_(gradient, 1 - _MOMENTUM)
-        # Soft rounding is steepest halfway between integers, and curvature goes with its square.
+        # Soft rounding is steepest halfway between integers. The curvature grows with the square of
+        # that slope.
         steepest = sharpness / 2 / math.tanh(sharpness / 2)
         rate = _RATE / steepest**2 * min(1.0, 3.1 - 3 * share) / (1 - _MOMENTUM ** (done + 1))
         with torch.no_grad():
@@ -130,17 +136,19 @@ def refine(
 
 @dataclasses.dataclass(frozen=True)
 class _Cost:
-    """Estimated bits of a tile, and the weighted error of its window's pixels."""
+    """The cost of a tile: its estimated bits plus the weighted error of its window's pixels."""
 
     total: Tensor
     here: Tensor
-    """Where it arises: 1×h×w×1, of the tile's latents and the pixels they stand for.
+    """The cost at each position, 1×h×w×1: of the tile's latents and the pixels that they represent.
 
-    Less than the total where the window is wider than the tile, or hyper-latents reach beyond it."""
+    The sum is less than the total if the window is wider than the tile, or if hyper-latents extend
+    beyond the tile.
+    """
 
 
 def _nearby(here: Tensor) -> Tensor:
-    """Means over the neighbourhood that a latent acts on."""
+    """Return means over the neighbourhood that each latent affects."""
     side = 2 * _REACH + 1
     planes = here.permute(0, 3, 1, 2)
     return F.avg_pool2d(planes, side, 1, _REACH, count_include_pad=False).permute(0, 2, 3, 1)
@@ -148,9 +156,10 @@ def _nearby(here: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _behind_dead_zone(model: Model, window: Window, y: Tensor, dead_zone: float) -> Tensor:
-    """The latents whose plain rounding gives what rounding `y` with the dead zone does.
+    """Return latents whose plain rounding gives the same result as rounding `y` with the dead zone.
 
-    But for hyper-latents that the second pass still turns over, and the means around them.
+    The result can differ only where the second pass still changes a hyper-latent, and where this
+    changes the means around it.
     """
     values: list[Tensor] = []
     size = (y.shape[1], y.shape[2])
@@ -161,7 +170,7 @@ def _behind_dead_zone(model: Model, window: Window, y: Tensor, dead_zone: float)
         return shrunk.round()
 
     shrunk = y
-    for _ in range(2):  # the hyper-latents will be those of what is returned
+    for _ in range(2):  # hyper-latents will be computed from the returned latents
         values.clear()
         z_hat = model.hyper_analysis(model.entropy_model.normalise(shrunk)).round()
         model.entropy_model.run(z_hat, window.level, size, quantizer)
@@ -170,9 +179,10 @@ def _behind_dead_zone(model: Model, window: Window, y: Tensor, dead_zone: float)
 
 
 def _cost(model: Model, window: Window, around: Tensor, y: Tensor, sharpness: float | None) -> _Cost:
-    """The cost of a tile's latents `y`, rounded softly if `sharpness` is given, truly otherwise.
+    """Return the cost of a tile's latents `y`.
 
-    Latents around the tile are those of the window, `around`.
+    They are rounded softly if `sharpness` is given, otherwise truly. Latents around the tile are
+    those of the window, `around`.
     """
     level, size = window.level, (y.shape[1], y.shape[2])
     mask = inside(size, y.device)[:, None, :, :, None]
@@ -204,7 +214,7 @@ def _cost(model: Model, window: Window, around: Tensor, y: Tensor, sharpness: fl
 
 
 def _spread(hyper: Tensor, size: tuple[int, int]) -> Tensor:
-    """Values of hyper-latents shared out among the latents that they stand for."""
+    """Distribute the values of hyper-latents equally among the latents that they cover."""
     factor = LATENTS_PER_HYPER_LATENT
     spread = hyper.repeat_interleave(factor, 1).repeat_interleave(factor, 2) / factor**2
     return spread[:, : size[0], : size[1]]

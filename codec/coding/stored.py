@@ -1,4 +1,4 @@
-"""Samples that are kept exactly: stored tiles, alpha and metadata, as zstd frames or as they are."""
+"""Lossless data: stored tiles, alpha and metadata, either as zstd frames or uncompressed."""
 
 from __future__ import annotations
 
@@ -18,41 +18,44 @@ _METADATA_ZSTD_LEVEL = 19
 
 
 def pack(raw: bytes, zstd_level: int) -> bytes:
-    """A zstd frame of `raw`, or `raw` where that is not longer."""
+    """Return `raw` as a zstd frame, or `raw` itself if that is not longer."""
     import zstandard  # loaded when first needed, so that `import codec` stays light
 
     packed = zstandard.ZstdCompressor(level=zstd_level).compress(raw)
-    # On a tie as it is: a payload of exactly the length of its content is read as the content itself.
+    # On a tie use `raw`: a payload as long as its content is read as the content itself.
     return packed if len(packed) < len(raw) else raw
 
 
 def unpack(payload: bytes | memoryview, size: int, what: str) -> bytes:
-    """The `size` bytes that `pack` was given; `FormatError` that names `what`."""
+    """Return the `size` bytes that `pack` was given. Raises `FormatError`, which names `what`."""
     import zstandard
 
     if len(payload) == size:
         return bytes(payload)
     if len(payload) > size:
-        raise FormatError(f"{what} is longer than its content")
+        raise FormatError(f"{what} is longer than its uncompressed content")
     payload = bytes(payload)
     try:
-        # The frame must state the size: `max_output_size` is ignored when it does.
+        # The frame must state the size, and it is checked here: `max_output_size` is ignored then.
         if zstandard.get_frame_parameters(payload).content_size != size:
-            raise FormatError(f"{what} states another size than it has")
+            raise FormatError(f"{what}: its zstd frame does not state the content size of {size} bytes")
         return zstandard.ZstdDecompressor().decompress(payload, allow_extra_data=False)
     except zstandard.ZstdError as error:
-        raise FormatError(f"{what} is not a zstd frame: {error}") from None
+        raise FormatError(f"{what} is not a valid zstd frame: {error}") from None
 
 
 def to_bytes(samples: Samples) -> bytes:
-    """Samples in row order; of 16-bit ones all upper bytes come first."""
+    """Return the bytes of samples in row order. All upper bytes of 16-bit samples come first."""
     if samples.dtype == np.uint8:
         return samples.tobytes()
     return (samples >> 8).astype(np.uint8).tobytes() + samples.astype(np.uint8).tobytes()
 
 
 def from_bytes(raw: bytes, shape: tuple[int, ...], depth: int, what: str) -> Samples:
-    """The samples of `to_bytes`; `FormatError` that names `what` if one does not fit `depth` bits."""
+    """Inverse of `to_bytes`.
+
+    Raises `FormatError`, which names `what`, if a sample does not fit into `depth` bits.
+    """
     planes: Samples = np.frombuffer(raw, np.uint8).reshape(-1, *shape)
     samples: Samples = planes[0]
     if depth == 8:
@@ -64,21 +67,27 @@ def from_bytes(raw: bytes, shape: tuple[int, ...], depth: int, what: str) -> Sam
 
 
 def bytes_of(shape: tuple[int, ...], depth: int) -> int:
-    """Length of `to_bytes`."""
+    """Return the length of the result of `to_bytes`."""
     return math.prod(shape) * (1 if depth == 8 else 2)
 
 
 def unpack_samples(
     payload: bytes | memoryview, shape: tuple[int, ...], depth: int, content_crc: int, what: str
 ) -> Samples:
-    """The samples of a stored tile; `FormatError` or `ChecksumMismatch` that name `what`."""
+    """Decode the samples of a stored tile.
+
+    Raises `FormatError` or `ChecksumMismatch`, whose message names `what`.
+    """
     raw = unpack(payload, bytes_of(shape, depth), what)
     _check(raw, content_crc, what)
     return from_bytes(raw, shape, depth, what)
 
 
 def pack_alpha(alpha: Samples, zstd_level: int) -> tuple[bytes, int]:
-    """Payload and content CRC of a tile's alpha H×W: the filter that takes the fewest bytes."""
+    """Encode the alpha H×W of a tile with the filter that takes the fewest bytes.
+
+    Returns the payload and the content CRC.
+    """
     payloads = []
     for number in range(_FILTERS):
         filtered = pack(to_bytes(_filter(alpha, number)), zstd_level)
@@ -89,11 +98,11 @@ def pack_alpha(alpha: Samples, zstd_level: int) -> tuple[bytes, int]:
 def unpack_alpha(
     payload: bytes | memoryview, shape: tuple[int, int], depth: int, content_crc: int, what: str
 ) -> Samples:
-    """The alpha of `pack_alpha`; errors as for `unpack_samples`."""
+    """Inverse of `pack_alpha`; raises as `unpack_samples`."""
     if not len(payload):
         raise FormatError(f"{what} is empty")
     if payload[0] >= _FILTERS:
-        raise UnsupportedVersion(f"{what} has filter {payload[0]}, which is not known to this version")
+        raise UnsupportedVersion(f"{what}: filter {payload[0]} is not known to this version")
     raw = unpack(payload[1:], bytes_of(shape, depth), what)
     alpha = _undo_filter(from_bytes(raw, shape, 16 if depth > 8 else 8, what), payload[0])
     _check(to_bytes(alpha), content_crc, what)
@@ -103,7 +112,10 @@ def unpack_alpha(
 
 
 def _filter(alpha: Samples, number: int) -> Samples:
-    """Differences to the left, then, for filter 2, to the row above; they wrap around."""
+    """Return differences to the left (filters 1 and 2), then to the row above (filter 2).
+
+    Values wrap around. Filter 0 changes nothing.
+    """
     if number >= 1:
         alpha = np.diff(alpha, axis=1, prepend=alpha.dtype.type(0))
     if number == 2:
@@ -121,11 +133,11 @@ def _undo_filter(filtered: Samples, number: int) -> Samples:
 
 def _check(raw: bytes, content_crc: int, what: str) -> None:
     if zlib.crc32(raw) != content_crc:
-        raise ChecksumMismatch(f"{what} unpacks to other samples than were stored")
+        raise ChecksumMismatch(f"{what} is damaged: its samples do not match their CRC-32")
 
 
 def pack_metadata(metadata: Metadata) -> tuple[list[Section], list[bytes]]:
-    """The header's entries and their payloads."""
+    """Return the header entries of the metadata and their payloads."""
     sections, payloads = [], []
     for kind, name in METADATA_KINDS.items():
         content = getattr(metadata, name)
@@ -137,7 +149,10 @@ def pack_metadata(metadata: Metadata) -> tuple[list[Section], list[bytes]]:
 
 
 def unpack_metadata(file: File, damaged: list[str] | None = None) -> Metadata:
-    """The metadata of a file; what is damaged is named in `damaged`, or raises if it is None."""
+    """Return the metadata of a file.
+
+    The names of damaged kinds are appended to `damaged`. If it is None, the error is raised.
+    """
     found = {}
     for number, section in enumerate(file.header.metadata):
         name = METADATA_KINDS[section.kind]

@@ -1,4 +1,4 @@
-"""Compressed datasets: sharded Parquet files that other tools read, and batches for training out of them.
+"""Compressed datasets: sharded Parquet files that other tools can read, and batches for training.
 
     codec.data.pack("photos/", "packed/", quality=60)
     for batch in codec.data.loader(codec.Dataset("packed/"), 64, shuffle=True, num_workers=4):
@@ -27,7 +27,7 @@ __all__ = ["Dataset", "Report", "export", "loader", "pack", "unpack", "verify"]
 
 
 def __getattr__(name: str) -> Any:
-    # The loader needs torch, which is not loaded before it is used.
+    # The loader needs torch, so it is imported only when it is used.
     if name == "loader":
         from codec.data.batches import loader
 

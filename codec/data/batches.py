@@ -1,9 +1,12 @@
-"""Batches for training: entropy decoding in worker processes, synthesis as one batch on the training device.
+"""Batches for training.
+
+Entropy decoding runs in worker processes. The synthesis transform runs for a whole batch on the
+training device.
 
     worker     rows ─ entropy decoding ─ latents          (exact, on CPUs)
     main       latents of a batch ─ synthesis ─ tensors   (float, on any device)
 
-Workers of a `DataLoader` must not touch a GPU; latents in float32 take as many bytes as the pixels would.
+Workers of a `DataLoader` must not use a GPU. Latents in float32 take as many bytes as the pixels.
 """
 
 from __future__ import annotations
@@ -34,17 +37,22 @@ from codec.pictures.picture import Samples
 
 @dataclasses.dataclass
 class Latents:
-    """A picture between entropy decoding and synthesis."""
+    """A picture after entropy decoding and before the synthesis transform."""
 
     header: Header
     y_hat: NDArray[np.float32]
-    """h×w×M. No tensor: those go from a worker to its parent as an open file each, of which there are few."""
+    """Quantized latents, h×w×M. An array and not a tensor: each tensor that a worker sends to its
+    parent needs an open file, and the number of open files is limited."""
 
 
 @memory_named()
 def entropy_decode(files: Sequence[bytes], limits: Limits = DEFAULT_LIMITS) -> list[Latents | Samples]:
-    """The latents of each `.cae` file, on the CPU; pictures C×H×W of those that need more than a synthesis
-    transform: large, deep, with alpha, or stored. Raises as `codec.decompress`."""
+    """Return the latents of each `.cae` file, on the CPU.
+
+    Files that need more than a synthesis transform (large, of more than 8 bits, with alpha or a
+    residual layer, or stored) are decoded completely, to pictures C×H×W. Raises the same errors as
+    `codec.decompress`.
+    """
     opened = [open_part(data, None, "raise", limits)[0] for data in files]
     codec = shared_codec(None, None)
     found: dict[int, Latents | Samples] = {}
@@ -69,8 +77,10 @@ def entropy_decode(files: Sequence[bytes], limits: Limits = DEFAULT_LIMITS) -> l
 
 @memory_named()
 def synthesise_batch(batch: Sequence[Latents | Samples], codec: Codec) -> list[Tensor]:
-    """Pictures C×H×W, uint8 or (of more than 8 bits) uint16, on the codec's device, of what `entropy_decode`
-    gave."""
+    """Return the pictures of the entries that `entropy_decode` returned.
+
+    They are tensors C×H×W on the device of the codec, uint8, or uint16 for more than 8 bits.
+    """
     found: dict[int, Tensor] = {}
     by_model: dict[bytes, list[int]] = {}
     for index, entry in enumerate(batch):
@@ -89,11 +99,11 @@ def synthesise_batch(batch: Sequence[Latents | Samples], codec: Codec) -> list[T
 
 
 class _Rows:
-    """A dataset whose pictures are decoded half-way; what workers hold."""
+    """A dataset whose rows are only entropy decoded. Worker processes use it."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = copy.copy(dataset)
-        self.dataset.transform = None  # it may be one that other processes cannot be sent
+        self.dataset.transform = None  # it may not be possible to send it to other processes
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -114,14 +124,14 @@ def _as_it_is(batch: Any) -> Any:
 
 
 class Loader:
-    """Iterates over batches; see `loader`. `len` is the number of batches."""
+    """An iterable over batches, as returned by `loader`. Its `len` is the number of batches."""
 
     def __init__(
         self, batches: DataLoader[Any], dataset: Dataset, codec: Codec,
         transform: Callable[[Tensor], Any] | None,
     ) -> None:
         self.batches = batches
-        """The `DataLoader` behind it."""
+        """The `DataLoader` that provides the entropy-decoded batches."""
         self._dataset = dataset
         self._codec = codec
         self._transform = transform
@@ -148,10 +158,10 @@ def _stacked(pictures: list[Any]) -> Any:
 
 
 def _column(values: list[Any], device: str) -> Any:
-    """A tensor of numbers, a list of anything else."""
+    """Return a tensor if all values are numbers of one type, otherwise the list."""
     for kind, dtype in ((bool, torch.bool), (int, torch.int64), (float, torch.float64)):
         if all(type(value) is kind for value in values):
-            with contextlib.suppress(OverflowError, ValueError, RuntimeError):  # beyond 64 bits
+            with contextlib.suppress(OverflowError, ValueError, RuntimeError):  # numbers beyond 64 bits
                 return torch.tensor(values, dtype=dtype, device=device)
     return values
 
@@ -166,25 +176,32 @@ def loader(
     transform: Callable[[Tensor], Any] | None = None,
     **options: Any,
 ) -> Loader:
-    """Batches of a dataset, as dicts: the pictures N×C×H×W uint8 on `device` where they are of one size, a
-    list of C×H×W where not; columns of numbers as tensors (int64, float64, bool), others as lists, and so are
-    those of a batch in which a number is missing.
+    """Return an iterable over the batches of a dataset. Each batch is a dict.
+
+    The pictures of a batch are on `device`. They are one tensor N×C×H×W if they have the same size,
+    and a list of tensors C×H×W otherwise: uint8, or uint16 for more than 8 bits. Columns of numbers
+    are tensors (int64, float64, bool). Other columns are lists. A column of numbers is also a list
+    in a batch in which a number is missing.
 
     Args:
-        dataset: its own `transform` is not used here.
-        num_workers: processes that read and do the entropy decoding; 0 for this one.
-        device: where the synthesis transform runs and tensors are, "cuda" for instance; None for the CPU.
-        transform: called with each picture C×H×W on `device`; crops, for instance, to one size.
-        options: of `torch.utils.data.DataLoader`: sampler, drop_last, generator, multiprocessing_context, …
+        dataset: the dataset. Its own `transform` is not used here.
+        num_workers: number of processes that read and do the entropy decoding; 0 for this process.
+        device: device of the synthesis transform and of the tensors, for example "cuda"; None for
+            the CPU.
+        transform: called with each picture C×H×W on `device`, for example to crop it to a common
+            size.
+        options: options of `torch.utils.data.DataLoader`: sampler, drop_last, generator,
+            multiprocessing_context, …
 
-    Samples may differ by one level from those of `codec.decompress`: they are computed in batches.
+    Samples may differ by one level from those of `codec.decompress`, because they are computed in
+    batches.
     """
     if not isinstance(dataset, Dataset):
         raise TypeError(f"dataset must be a codec.Dataset, not {type(dataset).__name__}")
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"batch_size must be an integer from 1 on, not {batch_size!r}")
+        raise ValueError(f"batch_size must be a positive integer, not {batch_size!r}")
     if "collate_fn" in options:
-        raise TypeError("collate_fn is the loader's own: use transform, or DataLoader on the dataset itself")
+        raise TypeError("collate_fn cannot be set: use transform, or a DataLoader on the dataset itself")
     rows: Any = _Rows(dataset)
     batches: DataLoader[Any] = DataLoader(
         rows, batch_size, shuffle, num_workers=num_workers, collate_fn=_as_it_is, **options

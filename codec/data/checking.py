@@ -1,4 +1,4 @@
-"""Checking a dataset: every shard against its digest, every picture against its checksums."""
+"""Checking a dataset: each shard against its digest, each picture against its checksums."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ _BATCH = 64
 def verify(
     path: str | os.PathLike[str], *, decode: bool = False, progress: Callable[[int], None] = lambda rows: None
 ) -> Iterator[str]:
-    """What is wrong with a dataset, one line each; nothing if it is whole.
+    """Yield one line for each problem of a dataset, and nothing if the dataset is intact.
 
-    Of a shard whose SHA-256 is the one in `_SHA256SUMS` nothing more is looked at, unless `decode` asks for
-    every picture to be decoded. Of others each row is checked: files by their CRCs, bare rows by decoding.
+    A shard whose SHA-256 matches the one in `_SHA256SUMS` is not checked further, unless `decode`
+    asks for every picture to be decoded. In other shards each row is checked: files by their CRCs,
+    bare rows by decoding them.
     """
     folder = Path(path)
     sums = read_sums(folder) if folder.is_dir() else {}
@@ -40,7 +41,7 @@ def verify(
             with open(file, "rb") as opened:
                 sound = hashlib.file_digest(opened, "sha256").hexdigest() == sums[name]
             if not sound:
-                yield f"{name}: damaged: its SHA-256 is not the one it had"
+                yield f"{name}: damaged: its SHA-256 does not match the recorded one"
         elif sums:
             yield f"{name}: not in the list of digests"
         yield from _check_rows(file, sound, decode, progress)

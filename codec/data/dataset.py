@@ -1,4 +1,4 @@
-"""Reading a dataset: any row, batches, columns, or all of it in order."""
+"""Reading a dataset: single rows, batches, columns, or all rows in order."""
 
 from __future__ import annotations
 
@@ -20,29 +20,30 @@ from codec.limits import Limits
 from codec.pictures.picture import Samples
 
 _BATCH = 64
-"""Rows that are decoded together in iteration."""
+"""Number of rows that are decoded together during iteration."""
 
 
 class Dataset:
-    """A compressed dataset: a map from indexes to dicts of a picture and its columns.
+    """A compressed dataset. It maps an index to a dict of a picture and its columns.
 
         dataset = codec.Dataset("folder")
         dataset[0]["image"], dataset[0]["label"]      # ndarray H×W×C uint8, int
 
-    Works as a map-style dataset of `torch.utils.data.DataLoader`, which fetches whole batches; see
-    `codec.data.loader` for the fastest way to batches of tensors. Safe to pickle and to fork.
+    It can be used as a map-style dataset of `torch.utils.data.DataLoader`, which fetches whole
+    batches. `codec.data.loader` is the fastest way to get batches of tensors. A dataset is safe to
+    pickle and to fork.
 
     Args:
-        path: folder of `.parquet` files, or one such file; also of other writers, if its pictures are `.cae`
-            files in a column of bytes or of structs with `bytes`.
-        columns: of the user's columns those wanted; None for all.
-        transform: called with each decoded picture; what it returns takes its place.
-        device: where pictures are decoded; None for the CPU.
-        limits: what to spend on a picture at most.
-        partial: whether a set that is not packed to its end may be opened.
+        path: folder of `.parquet` files, or one such file. Files of other writers can be read if
+            the pictures are `.cae` files in a column of bytes or of structs with `bytes`.
+        columns: names of the user's columns to read; None for all.
+        transform: called with each decoded picture; its result replaces the picture.
+        device: device on which pictures are decoded; None for the CPU.
+        limits: limits of size for each picture.
+        partial: whether a dataset whose packing is not finished can be opened.
 
-    Raises `FormatError` (also for shards of different datasets, and missing ones), `FileNotFoundError`, and
-    `MissingExtra` without pyarrow.
+    Raises `FormatError` (also for shards of different datasets, and for missing shards),
+    `FileNotFoundError`, and `MissingExtra` if pyarrow is not installed.
     """
 
     def __init__(
@@ -59,12 +60,12 @@ class Dataset:
         self.shards = _open_shards(self.path, partial)
         first = self.shards[0]
         self.settings: Settings | None = first.settings
-        """How it was packed; None if another tool wrote it."""
+        """Settings with which the dataset was packed; None if another tool wrote it."""
         self.image_column = first.column
         names = [name for name in first.schema.names if name != first.column]
         for name in columns or ():
             if name not in names:
-                raise KeyError(f"no column {name!r} (there are: {', '.join(names) or 'none'})")
+                raise KeyError(f"no column {name!r} (available: {', '.join(names) or 'none'})")
         self.columns = names if columns is None else list(columns)
         self.transform = transform
         self.device = device
@@ -80,49 +81,52 @@ class Dataset:
 
     @property
     def features(self) -> dict[str, Any]:
-        """Hugging Face's description of columns, as far as there is one."""
+        """Hugging Face's description of the columns; empty if there is none."""
         return self.shards[0].features
 
     @property
     def classes(self) -> list[str] | None:
-        """Names of the labels, if the set has them."""
+        """Names of the labels; None if the dataset has none."""
         label = self.features.get("label")
         names = label.get("names") if isinstance(label, dict) else None
         return list(names) if isinstance(names, list) else None
 
     def locate(self, index: int) -> tuple[Shard, int]:
-        """The shard and the row in it; `IndexError` beyond the end, negative indexes count from there."""
+        """Return the shard of a picture and the row in this shard.
+
+        Negative indexes count from the end. Raises `IndexError` for an index beyond the end.
+        """
         index = operator.index(index)
         if not -len(self) <= index < len(self):
-            raise IndexError(f"index {index} of {len(self)} pictures")
+            raise IndexError(f"index {index} is out of range for {len(self)} pictures")
         index %= len(self)
         number = bisect.bisect_right(self._firsts, index) - 1
         return self.shards[number], index - self._firsts[number]
 
     def read(self, index: int) -> bytes:
-        """The `.cae` file of a picture."""
+        """Return the `.cae` file of a picture."""
         shard, row = self.locate(index)
         return self._file(shard, shard.read(row))
 
     def row(self, index: int) -> bytes:
-        """The bytes that the row of a picture holds: a `.cae` file or, in a set of bare rows, mostly less."""
+        """Return the stored bytes of a picture: a `.cae` file, or mostly less in bare rows."""
         shard, row = self.locate(index)
         return shard.read(row)
 
     def pathname(self, index: int) -> str | None:
-        """What the picture's file was called in the source."""
+        """Return the name of the picture's file in the source, or None if it is not known."""
         return _path_of(*self.locate(index))
 
     def values(self, index: int) -> dict[str, Any]:
-        """The user's columns of a row."""
+        """Return the user's columns of a row."""
         return self._values(*self.locate(index))
 
     def column(self, name: str) -> Any:
-        """A whole column, as pyarrow's `ChunkedArray`."""
+        """Return a whole column as a `ChunkedArray` of pyarrow."""
         from codec.data.layout import pyarrow
 
         if name not in self.columns:
-            raise KeyError(f"no column {name!r} (there are: {', '.join(self.columns) or 'none'})")
+            raise KeyError(f"no column {name!r} (available: {', '.join(self.columns) or 'none'})")
         tables = [shard.table(group, [name]) for shard in self.shards for group in range(shard.groups)]
         if not tables:
             return pyarrow().chunked_array([], self.shards[0].schema.field(name).type)
@@ -140,12 +144,12 @@ class Dataset:
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indexes: Sequence[int]) -> list[dict[str, Any]]:
-        """Several rows at once, decoded together; `DataLoader` asks for batches this way."""
+        """Return several rows, which are decoded together. `DataLoader` calls this for batches."""
         places = [self.locate(index) for index in indexes]
         return self._decoded(places, [self._file(shard, shard.read(row)) for shard, row in places])
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """All rows in order, with few reads."""
+        """Yield all rows in order, with few reads."""
         for shard in self.shards:
             for group in range(shard.groups):
                 rows = shard.group_rows(group)
@@ -156,7 +160,7 @@ class Dataset:
                     yield from self._decoded([(shard, row) for row in part], files)
 
     def files(self) -> Iterator[tuple[str | None, bytes, dict[str, Any]]]:
-        """Path, `.cae` file and columns of all rows in order: nothing is decoded."""
+        """Yield path, `.cae` file and columns of all rows in order. Nothing is decoded."""
         for shard in self.shards:
             for group in range(shard.groups):
                 for row, data in zip(shard.group_rows(group), shard.pictures(group), strict=True):
@@ -186,7 +190,7 @@ _T = TypeVar("_T")
 def decode_named(
     decode: Callable[[Sequence[bytes]], list[_T]], places: Sequence[tuple[Shard, int]], files: Sequence[bytes]
 ) -> list[_T]:
-    """What `decode` makes of the files of these rows; its errors say which row it is."""
+    """Return the result of `decode` for the files of these rows. Its errors name the row."""
     try:
         return decode(files)
     except CodecError as error:
@@ -217,10 +221,10 @@ def _path_of(shard: Shard, row: int) -> str | None:
 
 @functools.lru_cache(maxsize=64)
 def _columns_of(shard: Shard, group: int, columns: tuple[str, ...]) -> Any:
-    """Columns of a row group as a table, kept for rows that are read one by one."""
+    """Return columns of a row group as a table. It is cached for rows that are read one by one."""
     table = shard.table(group, list(columns))
     if columns and table.num_rows != len(shard.group_rows(group)):
-        raise FormatError(f"{shard.path.name}: a row group has {table.num_rows} rows")
+        raise FormatError(f"{shard.path.name}: a row group has a wrong number of rows: {table.num_rows}")
     return table
 
 
@@ -239,7 +243,7 @@ def _open_shards(path: Path, partial: bool) -> list[Shard]:
     for shard in shards:
         alike = shard.schema.equals(first.schema) and shard.features == first.features
         if shard.settings != first.settings or not alike:
-            raise FormatError(f"{shard.path.name} and {first.path.name} are not of one dataset")
+            raise FormatError(f"{shard.path.name} and {first.path.name} belong to different datasets")
     if first.settings is not None and path.is_dir():
         shards.sort(key=lambda shard: shard.account.number if shard.account else -1)
         _check_numbers(shards, first.settings.shards, partial)
@@ -247,11 +251,11 @@ def _open_shards(path: Path, partial: bool) -> list[Shard]:
 
 
 def _check_numbers(shards: list[Shard], total: int | None, partial: bool) -> None:
-    """`FormatError` if a shard is there twice or, unless `partial`, is missing."""
+    """Raise `FormatError` if a shard exists twice or, unless `partial`, is missing."""
     there: dict[int, Shard] = {}
     for shard in shards:
         if shard.account is None:
-            raise FormatError(f"{shard.path.name} does not say which shard it is")
+            raise FormatError(f"{shard.path.name} does not contain its shard number")
         other = there.setdefault(shard.account.number, shard)
         if other is not shard:
             raise FormatError(f"{other.path.name} and {shard.path.name} are the same shard")
@@ -259,6 +263,6 @@ def _check_numbers(shards: list[Shard], total: int | None, partial: bool) -> Non
     if len(there) < wanted and not partial:
         lacking = next(number for number in itertools.count() if number not in there)
         raise FormatError(
-            f"{wanted - len(there)} of {wanted} shards are missing, number {lacking} the first: pack to the "
-            "end, or open it as partial"
+            f"{wanted - len(there)} of {wanted} shards are missing, the first is number {lacking}: finish "
+            "packing, or open the dataset with partial=True"
         )

@@ -1,6 +1,7 @@
-"""What shards say of themselves: settings, accounts, features and columns; and pyarrow's errors by name.
+"""The metadata of shards: settings, accounts, features and columns. Also pyarrow's errors by name.
 
-What comes from a file is checked here before anything rests on it: types, sizes, the column of pictures.
+Everything that is read from a file is checked here before it is used: types, sizes, and the column
+of pictures.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ SCHEMA_KEY, SHARD_KEY, FEATURES_KEY = b"codec", b"codec.shard", b"huggingface"
 
 
 def pyarrow() -> Any:
-    """The library; raises `MissingExtra`."""
+    """Return the module `pyarrow`. Raises `MissingExtra` if it is not installed."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -38,10 +39,10 @@ def pyarrow() -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How a dataset was packed: what all its shards share."""
+    """The settings with which a dataset was packed. They are the same in all its shards."""
 
     column: str
-    """Name of the column of pictures."""
+    """Name of the column that contains the pictures."""
     quality: float
     effort: int
     model: str
@@ -50,15 +51,15 @@ class Settings:
     package: str
     """Version of this package."""
     shards: int | None
-    """Shards in all; None if that was not known."""
+    """Total number of shards; None if it was not known."""
     shard_rows: int
-    """Items of the source in a shard."""
+    """Number of items of the source per shard."""
     metadata: bool
     """Whether ICC profiles, EXIF and XMP were kept."""
     max_pixels: int
-    """Larger pictures were taken for bad."""
+    """Maximum number of pixels. Larger pictures were treated as bad."""
     rows: RowFormat | None = None
-    """What bare rows share; None for whole files."""
+    """The common properties of bare rows; None for whole files."""
 
     def to_json(self) -> bytes:
         fields = {"version": VERSION, **dataclasses.asdict(self)}
@@ -67,10 +68,10 @@ class Settings:
 
     @classmethod
     def from_json(cls, text: bytes) -> Settings:
-        """Raises `UnsupportedVersion` or `FormatError`."""
+        """Return the settings in a JSON text. Raises `UnsupportedVersion` or `FormatError`."""
         fields = _object(text, "the schema's metadata")
         if fields.pop("version", None) != VERSION:
-            raise UnsupportedVersion("a dataset of another version than this package reads")
+            raise UnsupportedVersion("the dataset has a version that this package cannot read")
         rows = fields.pop("rows", None)
         try:
             found = cls(**fields, rows=None if rows is None else RowFormat.from_dict(rows))
@@ -90,31 +91,31 @@ _KINDS: dict[str, tuple[type, ...]] = {
 
 
 def _check_types(found: Settings | Account, what: str) -> None:
-    """`FormatError` for a field of another type, or below zero."""
+    """Raise `FormatError` if a field has a wrong type or is negative."""
     for name, value in vars(found).items():
         wrong = type(value) not in _KINDS[name] or (isinstance(value, (int, float)) and not value >= 0)
         if wrong:
-            raise FormatError(f"{what}: {name} is {value!r}")
+            raise FormatError(f"{what}: invalid value of {name}: {value!r}")
 
 
 @dataclasses.dataclass
 class Account:
-    """What a shard says of itself."""
+    """The metadata of a single shard."""
 
     number: int = 0
     source: str = ""
-    """Digest of the part of the source that it was made from; "" if that has none."""
+    """Digest of the part of the source from which the shard was made; "" if there is none."""
     items: int = 0
-    """Pictures of the source that it stands for, bad ones counted."""
+    """Number of pictures of this part of the source, including bad pictures."""
     pixels: int = 0
     bytes_in: int = 0
-    """Bytes of the pictures' files in the source."""
+    """Total size of the picture files in the source."""
     bytes_out: int = 0
-    """Bytes of the pictures here."""
+    """Total size of the compressed pictures in the shard."""
     failures: list[dict[str, str]] = dataclasses.field(default_factory=list)
     """`path` and `error` of each bad picture."""
     notes: dict[str, int] = dataclasses.field(default_factory=dict)
-    """What was not kept, and of how many pictures."""
+    """Notes on what was not kept, with the number of pictures for each note."""
 
     def to_json(self, lengths: list[int], marks: list[int]) -> bytes:
         fields = {**dataclasses.asdict(self), "lengths": _pack_lengths(lengths), "marks": marks}
@@ -122,13 +123,13 @@ class Account:
 
 
 def _pack_lengths(lengths: list[int]) -> str:
-    """Lengths as text: all lowest bytes first, deflated."""
+    """Return the lengths as text: the lowest bytes of all lengths first, deflated, in base 85."""
     planes = np.array(lengths, "<u4").view(np.uint8).reshape(-1, 4).T
     return base64.b85encode(zlib.compress(planes.tobytes(), 9)).decode()
 
 
 def unpack_lengths(text: str, count: int) -> NDArray[np.int64] | None:
-    """The inverse; None if it is not that of so many lengths."""
+    """Return the inverse of `_pack_lengths`; None if the text does not contain `count` lengths."""
     try:
         raw = zlib.decompressobj().decompress(base64.b85decode(text), 4 * count + 1)
     except (ValueError, zlib.error):
@@ -150,14 +151,17 @@ def _object(text: bytes, what: str) -> dict[str, Any]:
 
 
 def writer_schema(settings: Settings, fields: list[Any]) -> Any:
-    """The columns of a shard, without metadata."""
+    """Return the schema of a shard, without metadata."""
     pa = pyarrow()
     image = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
     return pa.schema([pa.field(settings.column, image), *fields])
 
 
 def write_features(settings: Settings, features: dict[str, Any]) -> bytes:
-    """What Hugging Face's `datasets` reads: bare rows are bytes to it, whole files pictures."""
+    """Return the features for Hugging Face's `datasets`.
+
+    Whole files are declared as pictures, and bare rows as bytes.
+    """
     value = {"_type": "Value"}
     bare = {"bytes": {"dtype": "binary", **value}, "path": {"dtype": "string", **value}}
     image = {"_type": "Image"} if settings.rows is None else bare
@@ -165,13 +169,16 @@ def write_features(settings: Settings, features: dict[str, Any]) -> bytes:
 
 
 def read_account(text: bytes | None) -> tuple[Account | None, str | None, list[int]]:
-    """The footer's account, lengths and marks: CRC-32s of the first picture of each row group."""
+    """Return the account, the lengths and the marks in a footer.
+
+    The marks are the CRC-32s of the first picture of each row group.
+    """
     if text is None:
         return None, None, []
     fields = _object(text, "the footer's metadata")
     lengths, marks = fields.pop("lengths", None), fields.pop("marks", [])
     if not isinstance(lengths, (str, type(None))) or not isinstance(marks, list):
-        raise FormatError("the footer's metadata: lengths or marks are none")
+        raise FormatError("the footer's metadata: lengths or marks have a wrong type")
     try:
         account = Account(**fields)
     except TypeError as error:
@@ -181,14 +188,18 @@ def read_account(text: bytes | None) -> tuple[Account | None, str | None, list[i
 
 
 def read_features(text: bytes | None) -> dict[str, Any]:
-    """Hugging Face's description of the columns; empty if there is none."""
+    """Return Hugging Face's description of the columns; empty if there is none."""
     found = {} if text is None else _object(text, "the features").get("info", {})
     features = found.get("features", {}) if isinstance(found, dict) else {}
     return features if isinstance(features, dict) else {}
 
 
 def check_column(schema: Any, name: str) -> None:
-    """`FormatError` unless the column is there, alone, and holds bytes or a struct with `bytes`."""
+    """Raise `FormatError` if the column cannot be that of the pictures.
+
+    It must exist, it must hold bytes or a struct with `bytes`, and no two columns may have the same
+    name.
+    """
     pa = pyarrow()
     if len(set(schema.names)) != len(schema.names):
         raise FormatError("two columns have the same name")
@@ -202,7 +213,11 @@ def check_column(schema: Any, name: str) -> None:
 
 
 def find_column(schema: Any, features: dict[str, Any]) -> str:
-    """The column of pictures: the one that features call `Image`, a struct with `bytes`, or binary."""
+    """Return the name of the column of pictures.
+
+    It is a column that is an `Image` in the features, a struct with `bytes`, or binary, in this
+    order. Raises `FormatError` if there is no such column or more than one.
+    """
     pa = pyarrow()
     kinds = [
         [name for name, about in features.items() if about == {"_type": "Image"}],
@@ -214,26 +229,26 @@ def find_column(schema: Any, features: dict[str, Any]) -> str:
             return str(names[0])
         if names:
             raise FormatError(f"more than one column may hold pictures: {', '.join(names)}; name one")
-    raise FormatError("no column holds pictures: a struct with `bytes`, or binary, is needed")
+    raise FormatError("no column holds pictures: a binary column, or a struct with `bytes`, is needed")
 
 
 @contextlib.contextmanager
 def refused_by_name(path: Path) -> Generator[None, None, None]:
-    """Errors of pyarrow as `FormatError` that names the shard."""
+    """Turn errors of pyarrow into a `FormatError` that names the shard."""
     try:
         yield
     except _STRANGE as error:
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
             raise
         text = " ".join(str(error).split()) or type(error).__name__
-        raise FormatError(f"{path.name} is not a shard that can be read: {text}") from None
+        raise FormatError(f"{path.name} is not a readable shard: {text}") from None
     except Exception as error:
-        # Some of pyarrow's own errors derive from Exception alone.
+        # Some errors of pyarrow are derived only from Exception.
         if type(error).__module__.split(".")[0] != "pyarrow":
             raise
-        raise FormatError(f"{path.name} is not a shard that can be read: {error}") from None
+        raise FormatError(f"{path.name} is not a readable shard: {error}") from None
 
 _STRANGE = (
     OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError
 )
-"""What comes of reading files that lie about themselves."""
+"""Errors that pyarrow may raise when it reads files with wrong metadata."""

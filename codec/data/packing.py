@@ -1,4 +1,7 @@
-"""From a source to shards: a shard is written whole or not at all, and packing goes on where it stopped."""
+"""Packing a source into shards.
+
+A shard is written completely or not at all. Packing continues after the last finished shard.
+"""
 
 from __future__ import annotations
 
@@ -39,34 +42,34 @@ SHARD_ROWS = 4096
 
 _BATCH_PICTURES = 256
 _BATCH_PIXELS = 1 << 23
-"""Pictures are compressed together up to so many, or so many pixels."""
+"""Maximum number of pictures, and of pixels, that are compressed together."""
 
 _LOOK_AT = 64
-"""Pictures that tell what most rows have in common."""
+"""Number of pictures from which the common properties of most rows are determined."""
 
 
 @dataclasses.dataclass
 class Report:
-    """What packing has done, in all and, for speed and time left, in this call."""
+    """The results of packing: totals, and for speed and time left the counts of this call."""
 
     pictures: int = 0
-    """In the shards, bad ones not counted."""
+    """Number of pictures in the shards, without bad pictures."""
     shards: int = 0
     skipped: int = 0
-    """Of the shards those that were there before."""
+    """Number of these shards that existed before."""
     pixels: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
     failures: list[dict[str, str]] = dataclasses.field(default_factory=list)
     """`path` and `error` of each bad picture."""
     notes: dict[str, int] = dataclasses.field(default_factory=dict)
-    """What was not kept, and of how many pictures."""
+    """Notes on what was not kept, with the number of pictures for each note."""
     ignored: list[str] = dataclasses.field(default_factory=list)
-    """Files that are no pictures by their names."""
+    """Files that are not pictures by name."""
     done: int = 0
-    """Items of the source that this call has seen."""
+    """Number of items of the source that this call has processed."""
     to_do: int | None = None
-    """Items that this call is to see, if that is known."""
+    """Number of items that this call will process; None if it is not known."""
     seconds: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
@@ -101,26 +104,32 @@ def pack(
     limits: Limits = DEFAULT_LIMITS,
     progress: Callable[[Report], None] | None = None,
 ) -> Report:
-    """Compress the pictures of a source into a folder of shards. Finished shards are skipped: a call that
-    was stopped goes on where it was, and the folder ends the same.
+    """Compress the pictures of a source into a folder of shards.
+
+    Finished shards are skipped. To continue a call that was stopped, repeat it. The resulting
+    folder is the same as without the interruption.
 
     Args:
-        source: a folder, whose folders are the classes; Parquet files with encoded pictures; WebDataset
-            tars; or an iterable of dicts with "image" (encoded bytes, or what `codec.compress` takes), maybe
-            "path", and columns of plain values. `.cae` files are taken as they are.
-        out: the folder, made if need be.
+        source: a folder, whose subfolders are the classes; Parquet files with encoded pictures;
+            WebDataset tars; or an iterable of dicts with "image" (encoded bytes, or anything that
+            `codec.compress` takes), optionally "path", and columns of plain values. `.cae` files
+            are not compressed again.
+        out: output folder. It is created if necessary.
         quality, effort, model, device, threads, limits: as for `codec.compress` and `codec.Codec`.
-        bare: rows without a header each (`codec.rows`), for pictures up to 128 a side or so: only this
-            package reads them.
-        metadata: keep ICC profiles, EXIF and XMP. They are left out by default, and that is noted.
-        shard_rows: items of the source in a shard.
-        part: (k, n) packs the k-th of n parts, on one machine or device of n; all write to the same folder.
-        kind: "folder", "parquet" or "webdataset" where the names of files do not tell.
-        column: of a Parquet source, the one with the pictures.
+        bare: whether to write rows without headers (`codec.format.rows`), for pictures of up to
+            about 128 pixels per side. Only this package can read them.
+        metadata: whether to keep ICC profiles, EXIF and XMP. By default they are left out, and the
+            report notes this.
+        shard_rows: number of items of the source per shard.
+        part: (k, n) packs part k of n, for example on one of n machines or devices. All parts are
+            written to the same folder.
+        kind: "folder", "parquet" or "webdataset", if the file names do not show it.
+        column: column that contains the pictures, for a Parquet source.
         progress: called after every batch.
 
-    Pictures that cannot be taken are listed in `Report.failures`, and in the shard that lacks them. Raises
-    `FormatError` if `out` holds another dataset, or the source is not what a shard there was made of.
+    Pictures that cannot be compressed are listed in `Report.failures`, and in the shard that lacks
+    them. Raises `FormatError` if `out` contains another dataset, or if the source differs from the
+    one from which a shard in `out` was made.
     """
     level = quality_level(quality)
     check_effort(effort)
@@ -152,10 +161,10 @@ def pack(
 _BAD = (
     CodecError, OSError, ValueError, TypeError, KeyError, ArithmeticError, RuntimeError, MemoryError
 )
-"""What a picture that cannot be taken raises, in Pillow, in pyarrow or here."""
+"""Errors that a picture may raise, in Pillow, in pyarrow or here, if it cannot be packed."""
 
 _Entry = tuple[Picture | bytes, Metadata]
-"""A picture to compress and its metadata, or a `.cae` file to take as it is."""
+"""A picture to compress and its metadata, or a `.cae` file that is not compressed again."""
 
 
 class _Packer:
@@ -171,10 +180,10 @@ class _Packer:
         self.limits = limits
 
     def find_rows(self) -> None:
-        """Take what most of the first pictures have in common for that of all rows."""
+        """Set the row format to the most common shape of the first pictures."""
         shapes: collections.Counter[tuple[int, int, int]] = collections.Counter()
         if self.source.count() is None:
-            raise ValueError("bare rows need a source of files: what most rows share is not known beforehand")
+            raise ValueError("bare rows need a source of files: the common shape is not known in advance")
         for item in self.source.items(0, _LOOK_AT):
             with contextlib.suppress(CodecError, OSError, ValueError), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -220,7 +229,7 @@ class _Packer:
                     progress(shown)
 
                 account = self._write(number, told)
-                if account is None:  # the end of an iterable
+                if account is None:  # the iterable has no more items
                     break
             report.skipped += there
             add_sum(self.folder, _name(number), fresh=not there)
@@ -233,15 +242,18 @@ class _Packer:
         return report
 
     def _check_end(self, number: int, account: Account) -> None:
-        """`FormatError` if an iterable goes on after its last shard, which was made when it did not."""
+        """Raise `FormatError` if an iterable has more items than when its last shard was made."""
         after = number * self.settings.shard_rows + account.items
         if next(self.source.items(after, after + 1), None) is not None:
             raise FormatError(
-                f"the source goes on after what {_name(number)} was made of: delete it, and pack again"
+                f"the source has more items than when {_name(number)} was made: delete it and pack again"
             )
 
     def _finished(self, number: int) -> Account | None:
-        """What a shard that is there says; `FormatError` if it is not what this call would write."""
+        """Return the account of a shard, or None if the shard does not exist.
+
+        Raises `FormatError` if it is not the shard that this call would write.
+        """
         path = self.folder / _name(number)
         if not path.exists():
             return None
@@ -256,12 +268,12 @@ class _Packer:
         wanted = writer_schema(self.settings, self.source.fields)
         if not shard.schema.equals(wanted) or {**shard.features, **self.source.features} != shard.features:
             raise FormatError(
-                f"{path.name} has other columns or classes than the source: pack into another folder"
+                f"{path.name} has different columns or classes than the source: pack into another folder"
             )
         start = number * self.settings.shard_rows
         if shard.account.source != self.source.digest(start, start + self.settings.shard_rows):
             raise FormatError(
-                f"the source is not what {path.name} was made of: delete it, or pack into another folder"
+                f"{path.name} was made from a different source: delete it, or pack into another folder"
             )
         return shard.account
 
@@ -275,8 +287,8 @@ class _Packer:
         target = self.folder / _name(number)
         with only_one(self.folder / f".{target.name}.lock"):
             if target.exists():  # another process has just written it
-                raise FormatError(f"{target.name} was written by another process: pack again to go on")
-            for left in self.folder.glob(f".{target.name}-*.tmp"):  # by a process that was killed
+                raise FormatError(f"{target.name} was written by another process: pack again to continue")
+            for left in self.folder.glob(f".{target.name}-*.tmp"):  # written by a process that was killed
                 left.unlink()
             self._write_rows(target, itertools.chain([first], items), account, told)
         return account
@@ -335,7 +347,7 @@ class _Packer:
         yield batch
 
     def _check_columns(self, item: Item) -> None:
-        """Raise what writing the row would."""
+        """Raise the error that writing the row would raise."""
         if item.path is not None:
             item.path.encode()
         for field in self.source.fields:
@@ -343,7 +355,7 @@ class _Packer:
                 pyarrow().scalar(item.columns[field.name], field.type)
 
     def _read(self, content: Any) -> _Entry:
-        """A picture and its metadata, or a `.cae` file as it is."""
+        """Return a picture and its metadata, or a `.cae` file unchanged."""
         if isinstance(content, (bytes, bytearray, memoryview)):
             data = bytes(content)
             if data.startswith(SIGNATURE):
@@ -358,7 +370,7 @@ class _Packer:
         return to_picture(content, self.limits), Metadata()
 
     def _encode(self, entries: list[_Entry]) -> list[bytes | Exception]:
-        """Each entry's row, or why there is none."""
+        """Return the row of each entry, or the error if the entry cannot be compressed."""
         found: dict[int, bytes | Exception] = {}
         together = []
         for index, (picture, metadata) in enumerate(entries):
@@ -410,6 +422,6 @@ def _name(number: int) -> str:
 
 
 def write_report(report: Report, path: str | os.PathLike[str]) -> None:
-    """The report as JSON."""
+    """Write the report as JSON."""
     write_atomically(path, (json.dumps(report.as_dict(), indent=1) + "\n").encode())
 

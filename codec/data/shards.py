@@ -1,12 +1,14 @@
-"""Shards: Parquet files with one picture a row, in the layout that Hugging Face's `Image` feature reads.
+"""Shards: Parquet files with one picture per row, in the layout of Hugging Face's `Image` feature.
 
-    image: struct<bytes: binary, path: string>   whole `.cae` files, or bare rows (`codec.rows`)
+    image: struct<bytes: binary, path: string>   whole `.cae` files, or bare rows
     label, …                                      the user's own columns
 
-The schema says what all shards share (key `codec`), the footer what is the shard's own (key `codec.shard`).
-The pictures of a row group are one uncompressed page of the encoding DELTA_LENGTH_BYTE_ARRAY: their bytes
-follow one another up to the end of the column's chunk. With the lengths, which the footer holds, the place of
-every picture in the file is known: reading one is one read of just its bytes.
+The schema contains the metadata that all shards share (key `codec`). The footer contains the
+metadata of the single shard (key `codec.shard`). The pictures of a row group are one uncompressed
+page with the encoding DELTA_LENGTH_BYTE_ARRAY: their bytes are contiguous up to the end of the
+column chunk. The footer contains their lengths, so the position of every picture in the file is
+known. Reading a picture is one read of exactly its bytes. The first picture of a row group takes a
+second read, which checks that the page is where the footer says.
 """
 
 from __future__ import annotations
@@ -47,11 +49,14 @@ if TYPE_CHECKING:
 
 _GROUP_ROWS = 1000
 _GROUP_BYTES = 1 << 26
-"""A row group ends after so many rows or bytes."""
+"""A row group ends when it has this number of rows or bytes."""
 
 
 class ShardWriter:
-    """Writes rows into a file that is open; its context ends the file. `fields` are the user's columns."""
+    """Writes rows to an open file. Leaving its context completes the Parquet file.
+
+    `fields` are the user's columns.
+    """
 
     def __init__(
         self, file: BinaryIO, settings: Settings, fields: list[Any], features: dict[str, Any]
@@ -64,7 +69,7 @@ class ShardWriter:
         paths = f"{settings.column}.path"
         others = [*_leaves(pa.schema(fields)), paths]
         if column in others or others.count(paths) > 1 or settings.column in (field.name for field in fields):
-            raise FormatError(f"a column is called like one of the pictures' own: {column}, {paths}")
+            raise FormatError(f"a column has the same name as a column of the pictures: {column}, {paths}")
         self._writer = pa.parquet.ParquetWriter(
             file,
             self._schema,
@@ -72,7 +77,7 @@ class ShardWriter:
             use_dictionary=[name for name in others if name != paths],
             column_encoding={column: "DELTA_LENGTH_BYTE_ARRAY", paths: "DELTA_BYTE_ARRAY"},
             write_statistics=others,
-            data_page_size=1 << 30,  # one page a row group
+            data_page_size=1 << 30,  # one page per row group
             write_page_index=True,
             write_page_checksum=True,
         )
@@ -83,7 +88,7 @@ class ShardWriter:
         self._marks: list[int] = []
 
     def add(self, data: bytes, path: str | None, columns: dict[str, Any]) -> None:
-        """One row; columns that are not given are null."""
+        """Add one row. Columns that are not given are null."""
         self._rows.append((data, path, columns))
         self._pending += len(data)
         self._lengths.append(len(data))
@@ -110,7 +115,7 @@ class ShardWriter:
         self._rows, self._pending = [], 0
 
     def finish(self, account: Account) -> None:
-        """Write what is left, and the footer's own part."""
+        """Write the remaining rows, and the metadata of this shard into the footer."""
         if self._rows:
             self._flush()
         self._writer.add_key_value_metadata({SHARD_KEY: account.to_json(self._lengths, self._marks)})
@@ -123,7 +128,7 @@ class ShardWriter:
 
 
 def _leaves(schema: Any, prefix: str = "") -> list[str]:
-    """Dotted names of the columns that hold values, as Parquet counts them."""
+    """Return the dotted names of the leaf columns, as Parquet defines them."""
     pa = pyarrow()
     names = []
     for field in schema:
@@ -142,7 +147,10 @@ def _leaves(schema: Any, prefix: str = "") -> list[str]:
 
 
 class Shard:
-    """A shard that can be read at any row. Files of other writers are read too, a row group at a time."""
+    """A shard with random access to its rows.
+
+    Files of other writers can also be read, one row group at a time.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -159,7 +167,7 @@ class Shard:
             check_column(self.schema, self.column)
             counts = [about.row_group(group).num_rows for group in range(about.num_row_groups)]
             if sum(counts) != self.rows or min(counts, default=0) < 0:
-                raise FormatError(f"{path.name}: row groups of {sum(counts)} rows, and {self.rows} in all")
+                raise FormatError(f"{path.name}: {sum(counts)} rows in row groups, but {self.rows} in all")
             self._groups: list[int] = [0, *itertools.accumulate(counts)]
             size, name = path.stat().st_size, f"{self.column}.bytes"
             self._chunks = [_chunk_end(about.row_group(group), name, size) for group in range(len(counts))]
@@ -167,7 +175,7 @@ class Shard:
         self._trusted: dict[int, bool] = {}
 
     def group_of(self, row: int) -> int:
-        """The row group that holds a row."""
+        """Return the row group that contains a row."""
         return bisect.bisect_right(self._groups, row) - 1
 
     def group_rows(self, group: int) -> range:
@@ -178,7 +186,7 @@ class Shard:
         return len(self._groups) - 1
 
     def read(self, row: int) -> bytes:
-        """The bytes of a row's picture."""
+        """Return the bytes of the picture in a row."""
         place = self._place(row)
         if place is None:
             group = self.group_of(row)
@@ -187,30 +195,33 @@ class Shard:
 
     def _read_at(self, place: tuple[int, int]) -> bytes:
         start, length = place
-        descriptor = _descriptor(self)  # held: another thread may take it out of the cache meanwhile
+        descriptor = _descriptor(self)  # keeps the file open if another thread evicts it from the cache
         return os.pread(descriptor.number, length, start)
 
     def table(self, group: int, columns: list[str], *, checked: bool = True) -> Any:
-        """Columns of a row group; pages are `checked` against their CRCs."""
+        """Return columns of a row group. If `checked`, pages are checked against their CRCs."""
         with refused_by_name(self.path), pyarrow().parquet.ParquetFile(
             self.path, page_checksum_verification=checked
         ) as file:
             return file.read_row_group(group, columns=columns, use_threads=False)
 
     def pictures(self, group: int) -> Iterator[bytes]:
-        """The bytes of the pictures of a row group, read at once."""
+        """Yield the bytes of the pictures of a row group, which is read at once."""
         for row, data in zip(self.group_rows(group), self.read_group(group), strict=True):
             yield self._there(data, row)
 
     def read_group(self, group: int) -> list[bytes | None]:
-        """As they lie in the file, None where there is none. Pictures have checksums of their own."""
+        """Return the stored pictures of a row group, with None for missing pictures.
+
+        Page CRCs are not checked here, because pictures have their own checksums.
+        """
         name = f"{self.column}.bytes" if self._is_struct() else self.column
         table = self.table(group, [name], checked=False)
         with refused_by_name(self.path):
             values = table[self.column].combine_chunks()
             found: list[bytes | None] = (values.field("bytes") if self._is_struct() else values).to_pylist()
         if len(found) != len(self.group_rows(group)):
-            raise FormatError(f"{self.path.name}: a row group has {len(found)} pictures")
+            raise FormatError(f"{self.path.name}: a row group has a wrong number of pictures: {len(found)}")
         return found
 
     def _there(self, data: bytes | None, row: int) -> bytes:
@@ -222,21 +233,24 @@ class Shard:
         return bool(pyarrow().types.is_struct(self.schema.field(self.column).type))
 
     def _place(self, row: int) -> tuple[int, int] | None:
-        """Where the bytes of a row's picture lie, and how many they are; None if that is not known."""
+        """Return the offset and the length of the picture in a row; None if they are not known."""
         if self._starts is None:
             self._starts = self._find_starts()
         if not len(self._starts):
             return None
         group = self.group_of(row)
         if group not in self._trusted:
-            # A file that another tool wrote anew keeps the metadata, and has its pages elsewhere.
+            # If another tool rewrote the file, the metadata is the same, but the pages have moved.
             first = self._groups[group]
             begin = self._read_at((int(self._starts[first]), int(self._lengths[first])))
             self._trusted[group] = zlib.crc32(begin) == self._marks[group]
         return (int(self._starts[row]), int(self._lengths[row])) if self._trusted[group] else None
 
     def _find_starts(self) -> Any:
-        """Where each picture begins: chunks end with the last picture of their row group."""
+        """Return the offset of each picture; an empty array if the offsets are not known.
+
+        A column chunk ends with the last picture of its row group.
+        """
         nothing = np.empty(0, np.int64)
         if self._packed_lengths is None or len(self._marks) != self.groups:
             return nothing
@@ -254,7 +268,7 @@ class Shard:
 
 
 class _Descriptor:
-    """A file that is open for reading at any place, until nothing refers to it."""
+    """A file that is open for reading at any offset until this object is no longer referenced."""
 
     def __init__(self, path: Path) -> None:
         self.number = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
@@ -263,18 +277,21 @@ class _Descriptor:
 
 @functools.lru_cache(maxsize=128)
 def _descriptor(shard: Shard) -> _Descriptor:
-    """Of a shard; a process may have many shards, but not as many open files."""
+    """Return the open file of a shard. The cache limits the number of open files of the process."""
     return _Descriptor(shard.path)
 
 
 @functools.lru_cache(maxsize=2)
 def _pictures(shard: Shard, group: int) -> list[bytes | None]:
-    """A row group of a file whose rows cannot be read one by one."""
+    """Return the pictures of a row group. Used if the rows cannot be read one by one."""
     return shard.read_group(group)
 
 
 def _chunk_end(group: Any, name: str, size: int) -> tuple[int, int] | None:
-    """End and size of a column's chunk in a file of some size, if its values lie there as they are."""
+    """Return end and size of a column chunk in a file of `size` bytes.
+
+    Returns None if the chunk does not contain the values uncompressed and contiguous.
+    """
     for number in range(group.num_columns):
         chunk = group.column(number)
         if chunk.path_in_schema == name:

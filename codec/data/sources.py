@@ -1,7 +1,7 @@
-"""Where the pictures of a dataset come from: folders, Parquet files, WebDataset tars, iterables.
+"""Sources of the pictures of a dataset: folders, Parquet files, WebDataset tars, iterables.
 
-Every source but the last knows how many items it has and gives any stretch of them in the same order each
-time, so that packing can stop and go on.
+Every source except an iterable knows its number of items and can return any range of them in the
+same order each time, so packing can be stopped and continued.
 """
 
 from __future__ import annotations
@@ -34,53 +34,53 @@ from codec.pictures import raster
 
 @dataclasses.dataclass
 class Item:
-    """One picture of a source, and what belongs to it."""
+    """One picture of a source, with its name and columns."""
 
     path: str | None
-    """Its name in the source."""
+    """Name of the picture in the source."""
     load: Callable[[], Any]
-    """The bytes of its file, or a picture as `codec.compress` takes it."""
+    """Returns the bytes of the picture's file, or a picture that `codec.compress` takes."""
     columns: dict[str, Any]
 
 
 class Source(Protocol):
-    """What packing needs of a source."""
+    """The interface of a source for packing."""
 
     column: str
-    """What the column of pictures is called."""
+    """Name of the column of pictures."""
     fields: list[Any]
-    """pyarrow's fields of the other columns."""
+    """Fields of the other columns, as pyarrow defines them."""
     features: dict[str, Any]
-    """Hugging Face's description of some of them."""
+    """Hugging Face's description of some of these columns."""
     ignored: list[str]
-    """Files that are no pictures by their names."""
+    """Files that are not pictures by name."""
 
     def count(self) -> int | None:
-        """Items in all, if that is known."""
+        """Return the total number of items; None if it is not known."""
 
     def digest(self, start: int, stop: int) -> str:
-        """Names a stretch of items by what they are called and their sizes; "" if the source cannot."""
+        """Return a digest of the names and sizes of a range of items; "" if there is none."""
 
     def items(self, start: int, stop: int) -> Iterator[Item]:
-        """A stretch of items; fewer where the source ends."""
+        """Yield a range of items, which is shorter at the end of the source."""
 
 
 def open_source(source: Any, kind: str | None = None, column: str | None = None) -> Source:
-    """The source in a folder or file, or of an iterable of dicts with a picture under "image".
+    """Open a folder, a file, or an iterable of dicts with a picture under "image" as a source.
 
-    `kind` is "folder", "parquet" or "webdataset", or seen from the names of files. Raises `FormatError` or
-    `FileNotFoundError` if nothing is there to pack.
+    `kind` is "folder", "parquet" or "webdataset". If it is None, it is derived from the file names.
+    Raises `FormatError` or `FileNotFoundError` if there is nothing to pack.
     """
     if not isinstance(source, (str, os.PathLike)):
         if kind is not None or column is not None:
-            raise ValueError("kind and column are those of files")
+            raise ValueError("kind and column apply only to files")
         return IterableSource(source)
     path = Path(source)
     if not path.exists():
         raise FileNotFoundError(2, "No such file or directory", os.fspath(path))
     kind = kind or _kind_of(path)
     if column is not None and kind != "parquet":
-        raise ValueError(f"column is that of a Parquet source, and this is {kind}")
+        raise ValueError(f"column applies only to a Parquet source, and this source is {kind}")
     if kind == "folder":
         if not path.is_dir():
             raise NotADirectoryError(20, "Not a directory", os.fspath(path))
@@ -116,7 +116,7 @@ def _files(path: Path, suffix: str) -> list[Path]:
 
 
 def picture_suffixes() -> frozenset[str]:
-    """Extensions of the picture files that are read."""
+    """Return the extensions of the picture files that can be read."""
     import PIL.Image
 
     PIL.Image.init()
@@ -126,7 +126,7 @@ def picture_suffixes() -> frozenset[str]:
 
 
 class FolderSource:
-    """Files below a folder, in the order of their names; folders right below it are the classes."""
+    """Files in a folder tree, in the order of their names. Top-level subfolders are the classes."""
 
     column = "image"
 
@@ -166,7 +166,11 @@ class FolderSource:
 
 
 def _walk(root: Path, ignored: list[str]) -> Iterator[tuple[str, list[str], list[str]]]:
-    """As `os.walk`, through links too, but not in circles; hidden folders and circles are `ignored`."""
+    """Walk through a folder tree as `os.walk` does, following links.
+
+    Hidden folders, and folders that were visited before, are not entered. They are added to
+    `ignored`.
+    """
 
     def refuse(error: OSError) -> None:
         raise error
@@ -187,34 +191,35 @@ def _walk(root: Path, ignored: list[str]) -> Iterator[tuple[str, list[str], list
 
 
 def _text(name: str) -> str:
-    """A file's name as text, whatever its bytes are."""
+    """Return a file name as text. Bytes that are not UTF-8 are escaped."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 class ParquetSource:
-    """Rows of Parquet files with a column of encoded pictures; other columns come along as they are."""
+    """Rows of Parquet files with a column of encoded pictures. Other columns are kept unchanged."""
 
     def __init__(self, paths: list[Path], column: str | None) -> None:
         self.ignored: list[str] = []
         self._paths = paths
         self._groups: list[list[int]] = []
-        """Rows of each row group of each file: files are not kept open, there may be thousands."""
+        """Number of rows of each row group of each file. The files are not kept open, because there
+        may be thousands."""
         schema = None
         for path in paths:
             with refused_by_name(path), pyarrow().parquet.ParquetFile(path) as file:
                 schema = schema or file.schema_arrow
                 if not file.schema_arrow.equals(schema):
-                    raise FormatError(f"{path.name} has other columns than {paths[0].name}")
+                    raise FormatError(f"{path.name} has different columns than {paths[0].name}")
                 about = file.metadata
                 self._groups.append([about.row_group(n).num_rows for n in range(about.num_row_groups)])
-        assert schema is not None  # there is a file
+        assert schema is not None  # there is at least one file
         known = schema.metadata or {}
         features = read_features(known.get(FEATURES_KEY))
         if column is not None and schema.get_field_index(column) < 0:
-            raise FormatError(f"no column {column!r} (there are: {', '.join(schema.names)})")
+            raise FormatError(f"no column {column!r} (available: {', '.join(schema.names)})")
         self.column = column or find_column(schema, features)
         check_column(schema, self.column)
-        # A set of ours may hold bare rows.
+        # A dataset of this package may contain bare rows.
         self._rows = Settings.from_json(known[SCHEMA_KEY]).rows if SCHEMA_KEY in known else None
         self.fields = [field for field in schema if field.name != self.column]
         self.features = {name: about for name, about in features.items() if name != self.column}
@@ -262,7 +267,10 @@ class ParquetSource:
 
 
 class TarSource:
-    """Samples of WebDataset tars: members that share a key; `.cls` becomes `label`, others are columns."""
+    """Samples of WebDataset tars. A sample consists of the members that share a key.
+
+    `.cls` becomes the column `label`. Other members except the picture become columns too.
+    """
 
     column = "image"
 
@@ -314,7 +322,7 @@ def _loader(picture: bytes, problem: str | None) -> Callable[[], bytes]:
 
 
 class IterableSource:
-    """Dicts with a picture under "image", maybe a path under "path", and columns of plain values."""
+    """Dicts with a picture under "image", optionally "path", and columns of plain values."""
 
     column = "image"
 
@@ -332,7 +340,7 @@ class IterableSource:
         try:
             self.fields = [pa.field(name, pa.array([value]).type) for name, value in columns.items()]
         except pa.ArrowInvalid as error:
-            raise TypeError(f"a column holds what Parquet does not: {error}") from None
+            raise TypeError(f"a column holds values that Parquet cannot store: {error}") from None
         for field in self.fields:
             if pa.types.is_null(field.type):
                 raise TypeError(f"column {field.name!r} of the first item is None: its type is not known")
@@ -345,7 +353,7 @@ class IterableSource:
 
     def items(self, start: int, stop: int) -> Iterator[Item]:
         if start < self._position:
-            raise ValueError("an iterable is read once")
+            raise ValueError("an iterable can be read only once")
         for _ in itertools.islice(self._rest, start - self._position):
             pass
         self._position = start
@@ -354,7 +362,7 @@ class IterableSource:
             columns = {name: value for name, value in fields.items() if name not in ("image", "path")}
             if not set(columns) <= known:
                 extra = ", ".join(sorted(set(columns) - known))
-                raise TypeError(f"item {self._position} has columns that the first lacks: {extra}")
+                raise TypeError(f"item {self._position} has columns that the first item lacks: {extra}")
             path = fields.get("path") or f"{self._position:08d}"
             yield Item(str(path), functools.partial(operator.itemgetter("image"), fields), columns)
             self._position += 1

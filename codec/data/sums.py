@@ -1,4 +1,4 @@
-"""What processes that pack into one folder have to agree on: who writes a shard, and the shards' digests."""
+"""Coordination of processes that pack into one folder: locks on shards, and digests of shards."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from codec.errors import FormatError
 from codec.pictures.atomic import write_atomically
 
 SUMS = "_SHA256SUMS"
-"""Digests of the shards, as `sha256sum -c` reads them. To most readers a name with _ in front is no data."""
+"""File with the digests of the shards, in the format of `sha256sum -c`. Most readers ignore files
+whose names start with _."""
 
 
 def add_sum(folder: Path, name: str, fresh: bool) -> None:
-    """Note a shard's digest, in place of an older one if it is `fresh`; other processes may do the same."""
+    """Record the digest of a shard. If the shard is `fresh`, an older digest is replaced.
+
+    Several processes may call this at the same time.
+    """
     with _locked(folder):
         sums = read_sums(folder)
         if name in sums and not fresh:
@@ -28,7 +32,7 @@ def add_sum(folder: Path, name: str, fresh: bool) -> None:
 
 
 def read_sums(folder: Path) -> dict[str, str]:
-    """Digest of each shard that has one."""
+    """Return the recorded digest of each shard, by name."""
     try:
         lines = (folder / SUMS).read_text("utf-8", "replace").splitlines()
     except FileNotFoundError:
@@ -38,9 +42,12 @@ def read_sums(folder: Path) -> dict[str, str]:
 
 @contextlib.contextmanager
 def only_one(path: Path) -> Iterator[None]:
-    """Hold a lock; `FormatError` if another process has it. What a killed process leaves does not lock."""
+    """Hold a lock. Raises `FormatError` if another process has it.
+
+    A lock file that a killed process left behind does not block other processes.
+    """
     with open(path, "wb") as file:
-        # Who had the lock may have removed the file since it was opened here.
+        # The process that had the lock may have removed the file after it was opened here.
         held = _lock(file.fileno(), wait=False) and path.exists()
         if not held or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
             raise FormatError(f"{path.name[1:-5]} is being written by another process")
@@ -53,7 +60,7 @@ def only_one(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Wait for the lock of a folder, and hold it."""
+    """Wait for the lock on a folder, and hold it."""
     number = os.open(folder, os.O_RDONLY)
     try:
         _lock(number, wait=True)
@@ -63,10 +70,10 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _lock(number: int, *, wait: bool) -> bool:
-    """Lock an open file until it is closed; whether that could be done."""
+    """Lock an open file until it is closed. Return whether this succeeded."""
     try:
         import fcntl
-    except ImportError:  # not on this system, where two at once are not noticed
+    except ImportError:  # not on this system: simultaneous processes are not detected
         return True
     try:
         fcntl.flock(number, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

@@ -1,7 +1,8 @@
-"""WebDataset tars: files of a sample follow one another and share a key, the name up to the first dot.
+"""WebDataset tars.
 
-Written with the standard library, as what `webdataset` reads; read by an index of the members, so that any
-sample can be had without those before it.
+The files of a sample are consecutive and share a key, which is the name up to the first dot. Tars
+are written with the standard library, in the format that `webdataset` reads. They are read with an
+index of the members, so any sample can be read without the samples before it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from codec.errors import FormatError
 
 @dataclasses.dataclass
 class Sample:
-    """One picture, its name, and the members beside it by their extension."""
+    """One picture, its name, and the other members of the sample by extension."""
 
     path: str
     picture: bytes
@@ -35,7 +36,7 @@ class _Member:
 
 
 class TarIndex:
-    """Where the members of tars lie. Raises `FormatError` for a file that is no uncompressed tar."""
+    """Index of the members of tars. Raises `FormatError` if a file is not an uncompressed tar."""
 
     def __init__(self, paths: list[Path], picture_suffixes: Collection[str]) -> None:
         self._suffixes = picture_suffixes
@@ -54,7 +55,7 @@ class TarIndex:
         return len(self._samples)
 
     def _groups(self, path: Path) -> list[tuple[str, list[_Member]]]:
-        """The members of each sample, which follow one another."""
+        """Return the key and the members of each sample. These members are consecutive."""
         groups: list[tuple[str, list[_Member]]] = []
         try:
             with tarfile.open(path, "r:") as tar:
@@ -77,12 +78,12 @@ class TarIndex:
         return groups
 
     def _picture_of(self, members: list[_Member]) -> _Member | None:
-        """The first that is a picture by its name; arrays are only where there is no other."""
+        """Return the first member that is a picture by name; arrays only if there is no other."""
         found = [m for m in members if f".{m.extension.rpartition('.')[2]}" in self._suffixes]
         return min(found, key=lambda member: member.extension.endswith("npy"), default=None)
 
     def digest(self, start: int, stop: int) -> str:
-        """Names a stretch of samples by their keys and the places of their members."""
+        """Return a digest of the keys and of the positions of the members of a range of samples."""
         sha = hashlib.sha256()
         for path, key, *members in self._samples[start:stop]:
             sha.update(repr((path.name, key, members)).encode())
@@ -102,7 +103,10 @@ class TarIndex:
 
 
 def _check_end(path: Path, end: int) -> None:
-    """`FormatError` unless zeros follow from `end` on: `tarfile` stops at damage without a word."""
+    """Raise `FormatError` unless all bytes from `end` on are zero.
+
+    `tarfile` stops at damage without an error.
+    """
     with open(path, "rb") as file:
         file.seek(end)
         block = file.read(tarfile.BLOCKSIZE)
@@ -111,11 +115,14 @@ def _check_end(path: Path, end: int) -> None:
             sound = not block.strip(b"\0")
             block = file.read(1 << 20)
     if not sound:
-        raise FormatError(f"{path.name} is damaged, cut short, or more than one tar: see byte {end}")
+        raise FormatError(f"{path.name} is damaged, truncated, or more than one tar (at byte {end})")
 
 
 def _path_in(others: dict[str, bytes]) -> str | None:
-    """The picture's name that a sample's JSON tells, as our own tars do."""
+    """Return the name of the picture from the sample's JSON, or None.
+
+    The tars of this package contain the name there.
+    """
     try:
         path = json.loads(others["json"])["path"]
     except (KeyError, ValueError, TypeError, RecursionError):
@@ -124,7 +131,7 @@ def _path_in(others: dict[str, bytes]) -> str | None:
 
 
 def add_sample(tar: tarfile.TarFile, key: str, members: dict[str, bytes]) -> None:
-    """Write the members of a sample by their extension; the same bytes each time."""
+    """Write the members of a sample, given by extension. The output is reproducible."""
     for extension, data in members.items():
         info = tarfile.TarInfo(f"{key}.{extension}")
         info.size = len(data)
@@ -133,5 +140,5 @@ def add_sample(tar: tarfile.TarFile, key: str, members: dict[str, bytes]) -> Non
 
 
 def open_tar(file: BinaryIO) -> tarfile.TarFile:
-    """A tar to write samples to."""
+    """Open a tar to which samples can be written."""
     return tarfile.open(fileobj=file, mode="w:", format=tarfile.USTAR_FORMAT)

@@ -1,4 +1,4 @@
-"""From a dataset back to files: a folder of pictures, or WebDataset tars."""
+"""Unpacking a dataset to files: a folder of pictures, or WebDataset tars."""
 
 from __future__ import annotations
 
@@ -21,25 +21,29 @@ from codec.pictures.atomic import replacing, write_atomically
 from codec.pictures.files import check_suffix
 
 METADATA = "metadata.jsonl"
-"""The columns of the pictures of a folder, a line each, as Hugging Face's `imagefolder` reads it."""
+"""File with the columns of the pictures of a folder, one line per picture, as Hugging Face's
+`imagefolder` reads it."""
 
 SAMPLES = 10_000
-"""Samples in a tar."""
+"""Default number of samples per tar."""
 
 Told = Callable[[int, int], None]
-"""Called with pictures and bytes that were written since the last time."""
+"""Callback with the numbers of pictures and bytes that were written since the last call."""
 
 
 def unpack(
     dataset: Dataset, out: str | os.PathLike[str], *, suffix: str = ".png", force: bool = False,
     progress: Told = lambda pictures, size: None,
 ) -> list[dict[str, str]]:
-    """Write every picture into a folder under the name that it had, with another extension, and the columns
-    into `metadata.jsonl`. Returns `path` and `error` of each that could not be written.
+    """Write every picture into a folder, and the columns into `metadata.jsonl`.
 
-    `suffix` is that of a format that `codec.decode` writes, or ".cae" for the files as they are. Names that
-    would lead out of the folder, or that two pictures share, are replaced by numbers. Existing files are an
-    error unless `force`. Columns of bytes are written in base64.
+    Each picture keeps its original name, with another extension. Returns `path` and `error` of each
+    picture that could not be written.
+
+    `suffix` is the extension of a format that `codec.decode` writes, or ".cae" for the unchanged
+    files. A name that is already taken keeps its old extension too; a name that would lead out of
+    the folder, or that is still taken, is replaced by a number. Existing files are an error unless
+    `force` is set. Columns of bytes are written in base64.
     """
     suffix = suffix.lower()
     if suffix != EXTENSION:
@@ -47,7 +51,7 @@ def unpack(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     if dataset.columns and (folder / METADATA).exists() and not force:
-        raise FileExistsError(17, "exists already", os.fspath(folder / METADATA))
+        raise FileExistsError(17, "already exists", os.fspath(folder / METADATA))
     failures: list[dict[str, str]] = []
     taken: set[str] = {METADATA}
     lines: list[bytes] = []
@@ -56,7 +60,7 @@ def unpack(
         target = folder / name
         try:
             if target.exists() and not force:
-                raise FileExistsError(17, "exists already")
+                raise FileExistsError(17, "already exists")
             target.parent.mkdir(parents=True, exist_ok=True)
             if suffix == EXTENSION:
                 write_atomically(target, data)
@@ -85,8 +89,12 @@ def export(
     dataset: Dataset, out: str | os.PathLike[str], *, samples: int = SAMPLES, force: bool = False,
     progress: Told = lambda pictures, size: None,
 ) -> list[dict[str, str]]:
-    """Write WebDataset tars: of each picture its `.cae` file, the label as `.cls` if there is one, and path
-    and columns as `.json`. Tars are written whole or not at all. Returns failures as `unpack`."""
+    """Write a dataset as WebDataset tars.
+
+    For each picture a tar contains the `.cae` file, the label as `.cls` if there is one, and path
+    and columns as `.json`. Each tar is written completely or not at all. Returns failures as
+    `unpack` does.
+    """
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     failures: list[dict[str, str]] = []
@@ -94,8 +102,8 @@ def export(
     for number in range(-(-len(dataset) // samples)):
         target = folder / f"{number:06d}.tar"
         if target.exists() and not force:
-            raise FileExistsError(17, "exists already", os.fspath(target))
-        for left in folder.glob(f".{target.name}-*.tmp"):  # by a process that was killed
+            raise FileExistsError(17, "already exists", os.fspath(target))
+        for left in folder.glob(f".{target.name}-*.tmp"):  # written by a process that was killed
             left.unlink()
         with replacing(target, prefix=f".{target.name}-") as file, contextlib.closing(open_tar(file)) as tar:
             for _, (index, (path, data, columns)) in zip(range(samples), rows, strict=False):
@@ -111,7 +119,7 @@ def export(
 def _tolerant(
     dataset: Dataset, failures: list[dict[str, str]]
 ) -> Iterator[tuple[str | None, bytes, dict[str, Any]]]:
-    """All rows; those that cannot be read are added to `failures`."""
+    """Yield all rows that can be read. The others are added to `failures`."""
     for index in range(len(dataset)):
         try:
             row = dataset.pathname(index), dataset.read(index), dataset.values(index)
@@ -122,7 +130,7 @@ def _tolerant(
 
 
 def _name(path: str | None, index: int, suffix: str, taken: set[str]) -> str:
-    """A name within the folder that no other picture has."""
+    """Return a file name within the folder that no other picture has."""
     number = f"{index:08d}{suffix}"
     pure = PurePosixPath(path or "")
     safe = path and "\0" not in path and "\\" not in path and ":" not in path and not pure.is_absolute()
@@ -142,7 +150,10 @@ def _name(path: str | None, index: int, suffix: str, taken: set[str]) -> str:
 
 
 def _plain(columns: dict[str, Any], dataset: Dataset, ours: str) -> dict[str, Any]:
-    """Columns as JSON takes them, with the label's name; one that is called as `ours` gets a _."""
+    """Return the columns as JSON values, with the name of the label.
+
+    A column with the name `ours` gets the suffix _.
+    """
     found = {f"{name}_" if name == ours else name: _json_of(value) for name, value in columns.items()}
     classes, label = dataset.classes, columns.get("label")
     if classes and type(label) is int and 0 <= label < len(classes):

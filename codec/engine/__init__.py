@@ -1,5 +1,5 @@
-"""A loaded model at work on pictures: encoding, decoding, threads, targets.
+"""Encoding and decoding of pictures with a loaded model: threads, tiles and targets.
 
 Imports: `coding`, `pictures`, `format`, `model`. `api.py` calls this folder, never the reverse.
-Start reading: `encoding.py` and `decoding.py`; `loaded_model.py` is what they share.
+Start reading with `encoding.py` and `decoding.py`. Both use `loaded_model.py`.
 """

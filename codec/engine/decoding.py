@@ -1,10 +1,13 @@
-"""From files to pixels, one row of tiles after another: memory does not grow with the picture's height.
+"""Decoding of files to pixels, one row of tiles after another.
+
+Memory use does not grow with the height of the picture.
 
     payloads ─ latents of tiles ─ windows ─ synthesis (+ residual) ─┬─ bands of pixels
                stored tiles, alpha ─────────────────────────────────┘
 
-A tile's pixels depend on the latents of its window only, and every window runs through the synthesis
-transform alone, on one thread: a region has the pixels that the whole picture has there.
+The pixels of a tile depend only on the latents of its window. Every window runs through the
+synthesis transform alone, on one thread. A region therefore has the same pixels as the whole
+picture.
 """
 
 from __future__ import annotations
@@ -43,16 +46,17 @@ class Damage:
     """The tiles of a file that could not be decoded."""
 
     tiles: set[int] = dataclasses.field(default_factory=set)
-    """Those whose colour is lost."""
+    """Tiles whose colour is lost."""
     alpha: set[int] = dataclasses.field(default_factory=set)
     residual: set[int] = dataclasses.field(default_factory=set)
-    """Those whose colour is only as good as their latents."""
+    """Tiles whose residual is lost. Their colour is decoded from the latents only."""
 
 
 def lost_pixels(file: File, damage: Damage, region: Box, halo: int) -> NDArray[np.bool_]:
-    """H×W, True where pixels of `region` may differ from those of the undamaged file.
+    """Return a mask H×W, True where pixels of `region` may differ from the undamaged file.
 
-    With a `halo` of latents that is around tiles of lost colour too: their neighbours saw them.
+    The mask extends by `halo` latents around tiles of lost colour, because the windows of
+    neighbouring tiles include the lost latents.
     """
     header = file.header
     mask = np.zeros((region.height, region.width), bool)
@@ -66,7 +70,7 @@ def lost_pixels(file: File, damage: Damage, region: Box, halo: int) -> NDArray[n
 
 
 def decode_pictures(model: LoadedModel, files: Sequence[File]) -> list[Samples]:
-    """Whole pictures of files with latents; those of one tile go through the networks together."""
+    """Return the pictures of files with latents. Simple files run through the networks together."""
     together = [file for file in files if is_simple(file)]
     latents = latents_of(model, together)
     painted = synthesise(model, [file.header for file in together], latents)
@@ -79,23 +83,27 @@ def _decode_whole(model: LoadedModel, file: File) -> Samples:
 
 
 def is_simple(file: File) -> bool:
-    """Whether a picture is what the latents of one tile make, in 8 bits, and nothing else."""
+    """Return whether a file is simple: the latents of one tile, 8 bits, no alpha, no residual."""
     header = file.header
     more = header.stored or header.alpha or header.residual
     return header.depth == 8 and len(header.tiles) == 1 and not more
 
 
 def latents_of(model: LoadedModel, files: Sequence[File]) -> list[Tensor]:
-    """y_hat, h×w×M float32, of each of these simple files: the half of decoding that is exact."""
+    """Return y_hat, h×w×M float32, of each of these simple files.
+
+    This half of decoding is exact.
+    """
     with Workers() as workers:
         found = _decode_tiles(model, files, [(index, 0) for index in range(len(files))], None, workers)
     return [found[index, 0] for index in range(len(files))]
 
 
 def synthesise(model: LoadedModel, headers: Sequence[Header], latents: Sequence[Tensor]) -> list[Tensor]:
-    """Pictures H×W×C uint8, on the device of the model, of the latents of simple files: the other half.
+    """Return pictures H×W×C uint8, on the device of the model, from the latents of simple files.
 
-    Latents of equal size run together, so that samples may differ by one level from those of one alone.
+    This is the other half of decoding. Latents of equal size run together, so that samples may
+    differ by one level from those of a picture that is decoded alone.
     """
     groups: dict[torch.Size, list[int]] = defaultdict(list)
     for index, values in enumerate(latents):
@@ -123,10 +131,10 @@ def synthesise(model: LoadedModel, headers: Sequence[Header], latents: Sequence[
 def decode_bands(
     model: LoadedModel | None, file: File, region: Box, damage: Damage | None
 ) -> Generator[Samples, None, None]:
-    """The rows of `region`, H×W×C with alpha, a band for every row of tiles.
+    """Yield the rows of `region`, H×W×C with alpha, as one band for every row of tiles.
 
-    Damaged tiles are added to `damage`, or raise if it is None. A file of latents needs the `model` of its
-    model.
+    Damaged tiles are added to `damage`; if it is None, they raise an error. A file with latents
+    needs `model`, the model with which it was written.
     """
     if file.header.stored:
         colour = _stored_bands(file, region, damage)
@@ -142,12 +150,12 @@ def decode_bands(
 
 
 def whole(file: File) -> Box:
-    """All pixels of a file."""
+    """Return the box of all pixels of a file."""
     return Box(0, 0, file.header.height, file.header.width)
 
 
 def join(file: File, region: Box, bands: Iterable[Samples]) -> Samples:
-    """The bands of `region` as one array."""
+    """Return the bands of `region` as one array."""
     picture = np.empty((region.height, region.width, file.header.samples), _dtype(file))
     row = 0
     for band in bands:
@@ -161,7 +169,10 @@ def _dtype(file: File) -> type[np.uint8] | type[np.uint16]:
 
 
 def _rows_of_tiles(file: File, region: Box) -> Iterator[tuple[Box, list[tuple[int, Box]]]]:
-    """From the top: the part of `region` in a row of tiles, and the number and latents of these tiles."""
+    """Yield for each row of tiles, from the top, its part of `region` and its tiles.
+
+    Each tile is given by its number and the box of its latents.
+    """
     header = file.header
     boxes = tiling.tiles(header.height, header.width, header.tile_size)
     tiles = tiling.tiles_within(tiling.covering(region), header.height, header.width, header.tile_size)
@@ -214,7 +225,8 @@ def _latent_bands(
                 band[visible.relative_to(part).slices] = samples
 
             tiles = [(tile, box, window) for (tile, box), window in zip(row, windows, strict=True)]
-            # One thread each even if there is one: sums of floats depend on how they are split.
+            # Each tile runs on one thread, even if it is the only one of its row: sums of floats
+            # depend on how they are split among threads.
             for _ in workers.run(paint, tiles, alone=len(boxes) > 1):
                 pass
             yield band
@@ -224,7 +236,7 @@ def _decode_tiles(
     model: LoadedModel, files: Sequence[File], wanted: Sequence[tuple[int, int]], damage: Damage | None,
     workers: Workers,
 ) -> dict[tuple[int, int], Tensor]:
-    """y_hat, h×w×M float32, of every wanted (file, tile)."""
+    """Return y_hat, h×w×M float32, of every wanted (file, tile)."""
     found: dict[tuple[int, int], Tensor] = {}
     groups: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
     for index, tile in wanted:
@@ -241,7 +253,7 @@ def _decode_tiles(
         try:
             return _decode_batch(model, files, batch, size)
         except FormatError:
-            # One by one, so that the error names the tile, and the others are kept.
+            # Decode one by one, so that the error names the tile and the other tiles are kept.
             return [_decode_alone(model, files[index], tile, size, damage) for index, tile in batch]
 
     for (_, batch), decoded in zip(jobs, workers.run(decode, jobs), strict=True):
@@ -275,9 +287,9 @@ def _decode_batch(
             size,
         )
     except FormatError as error:
-        index, tile = batch[0]  # the only one, or they are tried again one by one
+        index, tile = batch[0]  # the only tile, or all tiles are decoded again one by one
         raise type(error)(f"tile {tile} of {len(files[index].header.tiles)}: {error}") from None
-    return [values.float() for values in y_hat]  # not views, which would keep each other alive
+    return [values.float() for values in y_hat]  # copies: views would keep each other in memory
 
 
 @torch.no_grad()
@@ -287,8 +299,8 @@ def _synthesise(model: LoadedModel, y_hat: Tensor, level: Tensor, header: Header
 
 
 def _to_samples(x_hat: Tensor, header: Header) -> Tensor:
-    """H×W×3 in [0,1] to H×W×C, uint8 or, of more than 8 bits, int32."""
-    # Hostile latents can overflow; whatever comes of it must still be a picture.
+    """Convert H×W×3 in [0,1] to H×W×C: uint8, or int32 for more than 8 bits."""
+    # The latents of a hostile file can overflow. The result must still be a picture.
     x_hat = torch.nan_to_num(x_hat).clamp(0, 1) * ((1 << header.depth) - 1)
     if header.channels == 1:
         x_hat = x_hat.mean(-1, keepdim=True)
@@ -298,7 +310,11 @@ def _to_samples(x_hat: Tensor, header: Header) -> Tensor:
 def _decode_residual(
     model: LoadedModel, file: File, tile: int, box: Box, damage: Damage | None
 ) -> Symbols | None:
-    """The residual of a tile of the pixels `box`; None if there is none, or nothing to add it to."""
+    """Return the residual of a tile with the pixels `box`.
+
+    The result is None if the file has no residual layer, or if the colour or the residual of the
+    tile is lost.
+    """
     header = file.header
     if not header.residual or (damage is not None and tile in damage.tiles):
         return None
@@ -336,7 +352,7 @@ def _alpha_bands(file: File, region: Box, damage: Damage | None) -> Iterator[Sam
         crc = header.alpha[tile].content_crc
         return unpack_alpha(file.alpha_payload(tile), shape, header.depth, crc, what)[:, :, None]
 
-    # Where alpha is lost, the colour shows.
+    # Where alpha is lost, the colour is visible.
     opaque = np.full(1, (1 << header.depth) - 1, _dtype(file))
     return _lossless_bands(file, region, unpack, opaque, None if damage is None else damage.alpha)
 
@@ -345,7 +361,10 @@ def _lossless_bands(
     file: File, region: Box, unpack: Callable[[int, tuple[int, int]], Samples], empty: Samples,
     damaged: set[int] | None,
 ) -> Generator[Samples, None, None]:
-    """Bands of samples that `unpack` takes out of a tile of some height and width; `empty` where it fails."""
+    """Yield bands of samples. Tiles for which `unpack` fails are filled with `empty`.
+
+    `unpack` is called with the number of a tile and its height and width in pixels.
+    """
     picture = whole(file)
     for part, row in _rows_of_tiles(file, region):
         band = np.empty((part.height, part.width, len(empty)), empty.dtype)

@@ -1,15 +1,16 @@
-"""From pixels to files; the way back is `codec.engine.decoding`.
+"""Encoding of pixels to files. The inverse is `codec.engine.decoding`.
 
     picture ─ windows ─ analysis (─ search) ─ latents of tiles ─ payloads ─┬─ container
-         └─ minus what these payloads decode to ─ residual of tiles ───────┘
+         └─ minus the pixels decoded from payloads ─ residual of tiles ────┘
 
-Of the picture no more than a batch of windows is held at a time.
+Each thread holds at most one batch of windows of the picture in memory at a time.
 
-Analysis runs in float64 (from effort 3 on) although float32 would be accurate enough: threads, batch
-size, CPU and library change the last bits of a float sum, and in float32 that turns a few symbols of a
-picture over. In float64 they would have to lie within 1e-12 of a tie, so that files come out the same.
+Analysis runs in float64 (from effort 3 on), although float32 would be accurate enough. The number
+of threads, the batch size, the CPU and the library change the last bits of a float sum. In float32
+this changes a few symbols of a picture. In float64 a symbol changes only if its value lies within
+1e-12 of a tie, so that files are the same.
 The search (from effort 4 on) runs in float32, and its files may differ between machines.
-Synthesis runs in float32; pixels may differ by one level between machines, and so may a residual.
+Synthesis runs in float32. Pixels may differ by one level between machines, and so may a residual.
 """
 
 from __future__ import annotations
@@ -53,10 +54,12 @@ _Entries = list[tuple[bytes, int]]
 """Payloads, each with its content CRC."""
 
 TILE_SIZE = 1024
-"""Pixels along a tile that the encoder writes. The halo costs a third more work at this size."""
+"""Side in pixels of the tiles that the encoder writes.
+
+At this size, the halo increases the work by a third."""
 
 _SHARE_OF_LATENTS = 0.5
-"""Of the time that a picture with a residual layer takes."""
+"""Share of the encoding time that latents take, for a picture with a residual layer."""
 
 
 def encode_pictures(
@@ -69,16 +72,16 @@ def encode_pictures(
     progress: Progress = lambda share: None,
     metadata: Metadata | None = None,
 ) -> list[bytes]:
-    """One file for each picture, in order, with `metadata` in each.
+    """Return one file for each picture, in order, with `metadata` in each.
 
-    `ValueError` if the search does not suit the model.
+    Raises `ValueError` if the search does not support the model.
     """
     if effort.iterations and model.objective.metric != "mse":
-        raise ValueError(f"efforts over 3 need a model trained for mse, not for {model.objective.metric}")
+        raise ValueError(f"efforts above 3 need a model trained for mse, not for {model.objective.metric}")
     task = _Task(level, tile_size, effort, metadata or Metadata())
     if not effort.iterations:
         return _encode(model, pictures, task, progress)
-    # What is stored losslessly anyway is not searched first.
+    # Pictures that are stored losslessly need no search: find them first.
     plain = dataclasses.replace(task, effort=dataclasses.replace(effort, iterations=0))
     files = _encode(model, pictures, plain, lambda share: None)
     worth = [index for index, data in enumerate(files) if not parse_header(data)[0].stored]
@@ -118,7 +121,7 @@ def _encode(model: LoadedModel, pictures: Sequence[Picture], task: _Task, progre
             y = y[:, batch[0].inner.slices[0], batch[0].inner.slices[1]]
         for job in batch:
             shares.report(job, 1.0)
-        # The search leaves latents where they are to be rounded to the nearest.
+        # The search returns latents that must be rounded to the nearest, without a dead zone.
         dead_zone = 0.0 if effort.iterations else model.objective.dead_zone
         return encode_latents(model.networks, model.tables, y, n, dead_zone)[0]
 
@@ -204,7 +207,7 @@ def _assemble(
 def _residual(
     model: LoadedModel, picture: Picture, header: Header, entries: _Entries, progress: Progress
 ) -> _Entries:
-    """Payloads of what is left of the picture when a file of these tiles is decoded."""
+    """Return payloads of the difference between the picture and its decoded tiles."""
     file = File(header, memoryview(b"".join(_payloads(entries))), 0)
     rows = itertools.groupby(_tile_boxes(picture, header.tile_size), key=lambda box: box.top)
     found = []
@@ -223,7 +226,7 @@ def _residual(
 
 @dataclasses.dataclass(frozen=True)
 class _Task:
-    """What all pictures of a call have in common."""
+    """The settings that all pictures of a call share."""
 
     level: int
     tile_size: int
@@ -232,7 +235,10 @@ class _Task:
 
 
 def _window(picture: Picture, latents: Box) -> NDArray[np.float64]:
-    """The colour under some latents, H×W×C in [0,1]; its last row and column go on beyond it."""
+    """Return the colour of the pixels of `latents`, H×W×C in [0,1].
+
+    Beyond the picture, its last row and column are repeated.
+    """
     wanted = latents.scaled(PIXELS_PER_LATENT)
     inside = wanted.intersection(picture.box)
     samples = picture.read(inside)
@@ -261,14 +267,14 @@ def _pack_alpha(picture: Picture, tile_size: int, zstd_level: int) -> _Entries:
 
 
 def _store(picture: Picture, tile_size: int, limit: int, zstd_level: int) -> _Entries | None:
-    """Payloads of the colour itself if, together, they take fewer than `limit` bytes.
+    """Return payloads of the colour itself if together they take fewer than `limit` bytes.
 
-    Flat graphics and noise end up here: they come back exactly, and no file is larger than the raw samples
-    and a header. Colour that does not show is stored as 0.
+    Otherwise return None. Flat graphics and noise are stored in this way. They are decoded exactly,
+    and no file is larger than the raw samples and a header. Colour is stored as 0 where alpha is 0.
     """
     boxes = _tile_boxes(picture, tile_size)
     size = bytes_of((picture.height, picture.width, picture.channels), picture.depth)
-    # A fast attempt tells whether the slow one is worth its time.
+    # A fast attempt shows whether the slow one is worth the time.
     quick, enough = 0, max(1.5 * limit + 64, 0 if size > limit else math.inf)
     for box in boxes:
         quick += len(pack(_stored_bytes(picture, box), 1))

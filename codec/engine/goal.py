@@ -1,4 +1,4 @@
-"""What a caller asks of a file: a quality, or a target in bits per pixel, bytes or decibels."""
+"""The goal of an encode: a quality, or a target in bits per pixel, bytes or decibels."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ Kind = Literal["bpp", "bytes", "psnr"]
 DEFAULT_QUALITY = 75.0
 
 _LARGEST_TARGET = 1e12
-"""More than any file holds, and far from where arithmetic overflows."""
+"""Larger than any file, and far below the range where arithmetic overflows."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """What a file shall reach. `ValueError` unless the value is a positive finite number."""
+    """A target for a file.
+
+    Raises `TypeError` if the value is not a number, and `ValueError` unless it is positive and at
+    most 10^12.
+    """
 
     kind: Kind
     value: float
@@ -28,7 +32,7 @@ class Target:
     def __post_init__(self) -> None:
         if isinstance(self.value, bool) or not isinstance(self.value, numbers.Real):
             raise TypeError(f"target_{self.kind} must be a number, not {type(self.value).__name__}")
-        if not 0 < self.value <= _LARGEST_TARGET:  # NaN too
+        if not 0 < self.value <= _LARGEST_TARGET:  # also true for NaN
             raise ValueError(
                 f"target_{self.kind} must be positive and at most {_LARGEST_TARGET:g}, not {self.value}"
             )
@@ -39,10 +43,13 @@ class Target:
 
 
 def quality_level(quality: float) -> int:
-    """The level 0…1024 that files store; `ValueError` unless 0 ≤ quality ≤ 100."""
+    """Return the quality level 0…1024 that files store.
+
+    Raises `ValueError` unless 0 ≤ quality ≤ 100.
+    """
     if isinstance(quality, bool) or not isinstance(quality, (int, float, np.integer, np.floating)):
         raise TypeError(f"quality must be a number, not {type(quality).__name__}")
-    if not 0 <= quality <= 100:  # NaN too
+    if not 0 <= quality <= 100:  # also true for NaN
         raise ValueError(f"quality must be from 0 to 100, not {quality}")
     return round(float(quality) * MAX_LEVEL / 100)
 
@@ -53,11 +60,11 @@ def choose_goal(
     target_bytes: int | None = None,
     target_psnr: float | None = None,
 ) -> int | Target:
-    """The quality level, or the target; `ValueError` if there is more than one."""
+    """Return the quality level or the target. Raises `ValueError` if more than one is given."""
     targets: list[tuple[Kind, float | None]] = [
         ("bpp", target_bpp), ("bytes", target_bytes), ("psnr", target_psnr)
     ]
     given = [Target(kind, value) for kind, value in targets if value is not None]
     if len(given) + (quality is not None) > 1:
-        raise ValueError("give one of quality, target_bpp, target_bytes and target_psnr")
+        raise ValueError("give only one of quality, target_bpp, target_bytes and target_psnr")
     return given[0] if given else quality_level(DEFAULT_QUALITY if quality is None else quality)

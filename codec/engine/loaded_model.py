@@ -1,4 +1,4 @@
-"""A model in memory: what encoding and decoding share."""
+"""A loaded model, which encoding and decoding share."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from codec.model.weights import InvalidWeights, Objective, deserialise, model_id
 
 
 class LoadedModel:
-    """Networks and tables of one weights file on a device, each network in the precision that it runs in.
+    """The networks and tables of one weights file on a device.
+
+    Each network is kept in the precision in which it runs.
 
     Args:
         networks: the networks, frozen. Analysis and hyper-analysis are converted to float64.
         tables: the probability tables.
-        model_id: six bytes, as files carry them.
-        device: where the networks run.
-        objective: what the model was trained for.
+        model_id: six bytes, as stored in files.
+        device: the device on which the networks run.
+        objective: the training objective of the model.
     """
 
     def __init__(
@@ -44,15 +46,18 @@ class LoadedModel:
 
     @functools.cached_property
     def soft(self) -> Model:
-        """The networks in float32 with gradients, for the search and for analysis at the lowest efforts."""
+        """The networks in float32 with gradients.
+
+        The search uses them, and so does analysis at the lowest efforts.
+        """
         return soft_copy(self.networks, self.device)
 
 
 def load(name: str, weights: bytes, device: str) -> LoadedModel:
-    """The model in the bytes of a weights file.
+    """Load the model from the bytes of a weights file.
 
-    Raises `UnknownModel`, with `name` in its message, if the weights are damaged; `ValueError` for a device
-    that torch does not have.
+    Raises `UnknownModel`, with `name` in its message, if the weights are damaged, and `ValueError`
+    for a device that torch does not have.
     """
     where = check_device(device)
     try:
@@ -64,13 +69,16 @@ def load(name: str, weights: bytes, device: str) -> LoadedModel:
 
 
 def check_device(device: str) -> torch.device:
-    """The torch device of a name; `ValueError` unless it is a CPU or a GPU that is there."""
+    """Return the torch device with this name.
+
+    Raises `ValueError` unless it is a CPU or an available GPU.
+    """
     try:
         where = torch.device(device)
     except RuntimeError as error:
-        raise ValueError(f"device {device!r} is not known: {error}") from None
+        raise ValueError(f"unknown device {device!r}: {error}") from None
     if where.type not in ("cpu", "cuda"):
         raise ValueError(f"device {device!r} is not supported: use cpu or cuda")
     if where.type == "cuda" and (where.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device {device!r} was asked for, but torch does not see it")
+        raise ValueError(f"device {device!r} is not available: torch does not find it")
     return where

@@ -1,9 +1,9 @@
-"""Tiles side by side, one to a thread.
+"""Parallel processing of tiles, one tile per thread.
 
-Torch's own threads split every operation, and wait for one another after each: on a machine that does
-anything else they stall. Threads that have a tile each do not wait, and what comes out does not depend on how
-many there are. The entropy coder holds Python's lock, but that is 4 % of the time that a tile takes,
-a quarter with a residual layer.
+Torch's own threads split every operation and wait for each other after each of them. On a machine
+that runs other work, they stall. Threads that process one tile each do not wait, and the result
+does not depend on their number. The entropy coder holds Python's global lock, but only for 4 % of
+the time of a tile, or a quarter of it with a residual layer.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ from typing import TypeVar
 import torch
 
 _MOST = 8
-"""Tiles at once: to encode one takes up to 0.9 GB."""
+"""Maximum number of tiles at once. Encoding one tile takes up to 0.9 GB."""
 
 _TICK = 0.1
-"""Seconds between two calls of `tick`."""
+"""Time between two calls of `tick` in seconds."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class Workers:
-    """Threads for as long as the context lasts, as many as torch would use; each runs torch on one.
+    """A context that provides as many threads as torch would use, at most eight.
 
-    They start when first needed, and stay: what memory a thread leaves behind serves its next tile. While
-    the calling thread waits for them it calls `tick`. At the end, and so after an error or Ctrl-C, `stop` is
-    called; the context waits for what has begun.
+    Each of them runs torch on one thread. The threads start when they are first needed and stay
+    until the end of the context, so that the next tile of a thread reuses its memory. While the
+    calling thread waits for them, it calls `tick`. At the end of the context, also after an error
+    or Ctrl-C, `stop` is called. The context then waits for calls that have started.
     """
 
     def __init__(
@@ -54,8 +55,10 @@ class Workers:
     def run(
         self, function: Callable[[Item], Result], items: Sequence[Item], *, alone: bool = False
     ) -> Iterable[Result]:
-        """`function` of each item, in order. A single item leaves the threads to torch, unless it is to run
-        `alone` on one."""
+        """Return the result of `function` for each item, in order.
+
+        A single item runs with torch's own threads, unless `alone` requests a single thread.
+        """
         if len(items) < 2 and not alone:
             return map(function, items)
         if self._executor is None:
@@ -71,8 +74,9 @@ class Workers:
 
 
 def _start(threads: int) -> ThreadPoolExecutor:
-    """An executor whose threads have started, each with one thread of torch's."""
-    # What a thread sets last is also what threads that are new to torch begin with: put that right at once.
+    """Return an executor whose threads have started. Each of them runs torch on one thread."""
+    # The last setting of any thread is also the initial setting of threads that are new to torch:
+    # restore it at once.
     before = torch.get_num_threads()
     executor = ThreadPoolExecutor(threads, initializer=_on_one_thread)
     together = threading.Barrier(threads + 1)
@@ -85,4 +89,4 @@ def _start(threads: int) -> ThreadPoolExecutor:
 
 def _on_one_thread() -> None:
     torch.set_num_threads(1)
-    torch.get_num_threads()  # a thread's first look takes over what was set last: let that be this
+    torch.get_num_threads()  # the first query of a thread adopts the last setting: adopt this one

@@ -1,8 +1,9 @@
-"""Targets in bytes, bits per pixel or decibels: which quality level reaches them.
+"""Rate control: finds the quality level for a target in bytes, bits per pixel or decibels.
 
-Sizes and PSNR rise with the level, nearly evenly in log size and in decibels, so a few encodes find
-the level: a guess from the average photograph, then interpolation inside a shrinking bracket.
-Where an encode is a long search, a fast one finds the level first.
+The logarithm of the size and the PSNR in decibels rise nearly linearly with the level, so a few
+encodes find the level. The first level is a guess from the average photograph. The next ones are
+interpolated inside a shrinking bracket. If an encode is a long search, fast encodes find the level
+first.
 """
 
 from __future__ import annotations
@@ -20,25 +21,25 @@ from codec.format.tiling import Box
 from codec.pictures.picture import Picture, Samples
 
 MAX_TRIALS = 8
-"""Encodes at most."""
+"""Maximum number of encodes."""
 
 TOLERANCE = 0.02
-"""Of a size, relative; of a PSNR, in mean squared error: 0.086 dB."""
+"""Relative tolerance of a size, or of the mean squared error for a PSNR: 0.088 dB."""
 
 PSNR_MARGIN = 0.002
-"""Decibels beyond the target that are asked for: on other machines a few pixels may differ by one level."""
+"""Decibels added to a PSNR target: a few pixels may differ by one level on other machines."""
 
-# The average photograph: bits per pixel from 0.07 to 1.9, PSNR from 27 to 41 dB.
+# For the average photograph: bits per pixel from 0.07 to 1.9, PSNR from 27 to 41 dB.
 _LOG_SIZE_SLOPE = math.log(1.9 / 0.07) / MAX_LEVEL
 _PSNR_SLOPE = (41 - 27) / MAX_LEVEL
 
 _STRETCH: dict[Kind, float] = {"bpp": 7.0, "bytes": 7.0, "psnr": 24.0}
-"""How much steeper sizes and PSNR rise where there is a residual layer."""
+"""The factor by which sizes and PSNR rise more steeply at levels with a residual layer."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """One encode: its level, its file and the PSNR of what it decodes to (dB; infinite if exact)."""
+    """One encode: level, file and PSNR of the decoded picture (dB; infinite if exact)."""
 
     level: int
     data: bytes
@@ -47,24 +48,24 @@ class Trial:
     """Whether the picture was stored losslessly, whatever the level."""
 
     def describe(self, pixels: int) -> str:
-        """What came out, for messages."""
+        """Return a description of the result for messages."""
         size = f"{len(self.data)} bytes ({8 * len(self.data) / pixels:.4g} bits per pixel)"
         what = size if self.psnr is None else f"{self.psnr:.2f} dB"
-        how = "stored losslessly" if self.stored else f"at quality {self.level * 100 / MAX_LEVEL:g}"
-        return f"{what} {how}"
+        how = ", stored losslessly" if self.stored else f" at quality {self.level * 100 / MAX_LEVEL:g}"
+        return f"{what}{how}"
 
 
 Encode = Callable[[int, int, Progress], Trial]
-"""(level, effort, progress) to the encode's result."""
+"""A function of (level, effort, progress) that encodes and returns the result."""
 
 _FAST_TRIALS = 5
-"""Of the MAX_TRIALS, where the default effort finds the level for a higher one."""
+"""Trials, out of MAX_TRIALS, in which the default effort finds the level for a higher effort."""
 
 
 def psnr(picture: Picture, bands: Iterable[Samples]) -> float:
-    """Decibels of `bands`, the decoded rows from the top, against `picture`; infinite if they are equal.
+    """Return the PSNR in dB of `bands`, the decoded rows from the top, against `picture`.
 
-    Over all samples of the colour where it shows: where alpha is 0 it does not count.
+    It is infinite if they are equal. It covers all samples of the colour, except where alpha is 0.
     """
     squares, count, row, channels = 0, 0, 0, picture.channels
     for band in bands:
@@ -79,7 +80,7 @@ def psnr(picture: Picture, bands: Iterable[Samples]) -> float:
 
 
 class _Scale:
-    """A target in the unit in which results are even in the level: log bytes, or decibels."""
+    """A target in the unit in which results are linear in the level: log bytes, or decibels."""
 
     def __init__(self, target: Target, pixels: int, knee: int) -> None:
         self.kind = target.kind
@@ -93,11 +94,14 @@ class _Scale:
             self.at_zero, self.slack = math.log(0.07 * pixels / 8), -math.log(1 - TOLERANCE)
 
     def position(self, level: float) -> float:
-        """The level, stretched where the residual layer is: results are nearly even in it."""
+        """Return the level, stretched where there is a residual layer.
+
+        Results are nearly linear in this position.
+        """
         return level + (self.stretch - 1) * max(0.0, level - self.knee)
 
     def level(self, position: float) -> int:
-        """The level nearest to a position, however far out."""
+        """Return the level nearest to a position, which may be far outside the range of levels."""
         beyond = max(0.0, position - self.knee)
         return round(min(max(position - beyond + beyond / self.stretch, -2.0 * MAX_LEVEL), 3.0 * MAX_LEVEL))
 
@@ -108,20 +112,26 @@ class _Scale:
         return math.log(len(trial.data))
 
     def allowed(self, trial: Trial) -> bool:
-        """Never more bytes than asked for, never fewer decibels; bits per pixel go either way."""
+        """Return whether the trial has no more bytes, or no fewer decibels, than the target.
+
+        A target in bits per pixel allows both sides.
+        """
         if self.kind == "bpp":
             return True
         value = self.value(trial)
         return value >= self.goal if self.kind == "psnr" else value <= self.goal
 
     def hit(self, trial: Trial) -> bool:
-        """Good enough to stop: well within the tolerance, or exact and no larger than it may be."""
+        """Return whether the trial is good enough to stop.
+
+        It must be well within the tolerance, or lossless and no larger than the target size.
+        """
         if trial.stored and self.kind != "psnr" and self.value(trial) <= self.goal:
             return True
         return self.allowed(trial) and self.distance(trial) <= self.slack / 2
 
     def near(self, trial: Trial) -> bool:
-        """Within the tolerance, on the side that is allowed."""
+        """Return whether the trial is within the tolerance, on the allowed side."""
         return self.allowed(trial) and self.distance(trial) <= self.slack
 
     def distance(self, trial: Trial) -> float:
@@ -134,14 +144,16 @@ class _Scale:
 def reach(
     target: Target, pixels: int, encode: Encode, effort: int, progress: Progress, knee: int = MAX_LEVEL
 ) -> tuple[Trial, bool]:
-    """The best of at most `MAX_TRIALS` encodes, and whether it is what was asked for.
+    """Return the best of at most `MAX_TRIALS` encodes, and whether it meets the target.
 
-    Bytes are never exceeded and decibels never missed where a level reaches them; if none does, the
-    nearest end of the range comes back with False. Bits per pixel come within 2 %, as do the
-    others on their side of the target, where levels are that fine. Levels over `knee` have a residual layer.
+    If a level reaches the target, the result never has more bytes or fewer decibels than the
+    target. If no level does, the result is the nearest end of the range and False. The result is
+    within 2 % of the target where levels are fine enough: on either side for bits per pixel, on the
+    allowed side for bytes and decibels. Levels above `knee` have a residual layer.
     """
     scale = _Scale(target, pixels, knee)
-    done = 0.0  # how many encodes follow is not known: each takes three fifths of the progress left
+    # The number of encodes is not known: each takes three fifths of the remaining progress.
+    done = 0.0
 
     def run(level: int, at: int) -> Trial:
         nonlocal done
@@ -160,7 +172,7 @@ def reach(
     safe = any(map(scale.allowed, tried))
     slow = _find(scale, guess, slope, lambda n: run(n, effort), MAX_TRIALS - len(tried), safe)
     best, _ = _best(scale, slow)
-    # A fast encode may be nearer to the target, but is worse than a slow one that is near enough.
+    # A slow encode that is near enough is better than a fast one that is nearer to the target.
     return (best, True) if scale.near(best) else _best(scale, slow + tried)
 
 
@@ -172,12 +184,12 @@ def _find(
     trials: int,
     safe: bool = False,
 ) -> list[Trial]:
-    """Encodes that close in on the goal from `level` on, at most `trials`.
+    """Return at most `trials` encodes that approach the goal, starting at `level`.
 
-    Unless `safe`, the last one is the safest that is left if none was allowed before.
+    Unless `safe` is set, the last one uses the safest remaining level if no earlier one is allowed.
     """
     done: dict[int, Trial] = {}
-    below, above = -1, MAX_LEVEL + 1  # levels known, or taken, to miss on either side
+    below, above = -1, MAX_LEVEL + 1  # levels known or assumed to miss on either side
     while len(done) < trials:
         trial = done[level] = encode(level)
         if scale.hit(trial):
@@ -195,8 +207,11 @@ def _find(
 
 
 def _next_level(scale: _Scale, done: dict[int, Trial], slope: float, below: int, above: int) -> int:
-    """Where a line through the bracket's ends, or the nearer of them, meets the goal; inside the bracket."""
-    # Aim for the middle of what is allowed, not for its edge.
+    """Return the level, inside the bracket, at which a line meets the goal.
+
+    The line passes through both ends of the bracket, or through the end nearer to the goal.
+    """
+    # Aim for the middle of the allowed range, not for its edge.
     aim = scale.goal + {"psnr": 0.25, "bytes": -0.25, "bpp": 0.0}[scale.kind] * scale.slack
     known = [(n, scale.value(done[n])) for n in (below, above) if n in done]
     ends = [(scale.position(n), value) for n, value in known if math.isfinite(value)]
@@ -210,7 +225,7 @@ def _next_level(scale: _Scale, done: dict[int, Trial], slope: float, below: int,
     step = (aim - value) / slope
     last = list(done)[-2:]
     if len(last) == 2 and (max(last) <= below or min(last) >= above):
-        # Twice on the same side: go at least twice as far as before.
+        # Two trials missed on the same side: move at least twice as far as before.
         before = scale.position(last[1]) - scale.position(last[0])
         step = math.copysign(max(abs(step), 2 * abs(before)), step)
     level = scale.level(start + step)
@@ -220,7 +235,10 @@ def _next_level(scale: _Scale, done: dict[int, Trial], slope: float, below: int,
 
 
 def _slope(scale: _Scale, trials: list[Trial]) -> float:
-    """Of the two trials made last, or the average photograph's where that makes no sense."""
+    """Return the slope of the last two trials.
+
+    If it is implausible, return that of the average photograph.
+    """
     if len(trials) >= 2:
         a, b = trials[-2:]
         rise = scale.value(b) - scale.value(a)
@@ -231,7 +249,10 @@ def _slope(scale: _Scale, trials: list[Trial]) -> float:
 
 
 def _best(scale: _Scale, trials: list[Trial]) -> tuple[Trial, bool]:
-    """The allowed trial nearest to the goal, or the nearest of all; and whether it is what was asked for."""
+    """Return the best trial, and whether it meets the target.
+
+    The best trial is the allowed one nearest to the goal, or the nearest of all if none is allowed.
+    """
     allowed = [trial for trial in trials if scale.allowed(trial)]
     best = min(allowed or trials, key=scale.distance)
     return best, bool(allowed) and (scale.kind != "bpp" or scale.near(best))

@@ -1,4 +1,4 @@
-"""What a file says without being decoded, and which part of it is asked for; no torch."""
+"""Properties of a file that need no decoding, and the region to decode. Does not import torch."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from codec.format.tiling import Box
 from codec.limits import Limits
 
 Data = bytes | bytearray | memoryview | OpenFile
-"""The bytes of a file, or a file that is open."""
+"""The bytes of a file, or an open file."""
 
 Region = Sequence[int]
-"""top, left, height, width, in pixels."""
+"""(top, left, height, width) in pixels."""
 
 OnError = Literal["raise", "conceal"]
 
@@ -36,31 +36,37 @@ _SOURCES = {
 
 @dataclasses.dataclass(frozen=True)
 class Info:
-    """What a file says about itself, from its header alone."""
+    """Properties of a file, read from its header alone."""
 
     width: int
     height: int
     channels: int
     """1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha."""
     bit_depth: int
-    """8, or 9…16 for samples that come as uint16."""
+    """8, or 9…16 for samples of dtype uint16."""
     source: str | None
-    """What the picture was converted from: "1-bit", "palette", …; None if it was not."""
+    """Kind of picture before conversion: "1-bit", "palette", …; None if not converted."""
     metadata: tuple[str, ...]
-    """Of "icc", "exif" and "xmp" those that the file holds."""
+    """Kinds of metadata in the file, from "icc", "exif" and "xmp"."""
     lossless: bool
-    """Whether the picture was stored exactly: flat graphics and noise are. Alpha always is."""
+    """Whether the picture was stored exactly, as flat graphics and noise are.
+
+    Alpha is always stored exactly."""
     quality: float | None
-    """0…100 as given to `compress`, to the nearest 1/10.24; None if lossless."""
+    """0…100, as given to `compress` and rounded to the nearest of 1,025 levels; None if lossless.
+
+    It is given to one decimal."""
     max_error: int | None
-    """Most that a sample of `bit_depth` bits is off by, where alpha is not 0: 0 if lossless, None if nothing
-    is promised. With a residual layer that is what this package's encoder keeps to, which a file cannot
-    prove, and another machine than the writer's may add 1 (tried on CPUs)."""
+    """Maximum error of a sample of `bit_depth` bits where alpha is not 0.
+
+    0 if lossless, None if there is no bound. With a residual layer, this package's encoder keeps to
+    the bound, but a file cannot prove it. Decoding on a machine other than the writer's may add 1
+    (tried on CPUs)."""
     model: str | None
     """Id of the model, twelve hexadecimal digits; None if lossless."""
     tiles: int
     tile_size: int
-    """Pixels along a tile."""
+    """Side of a tile in pixels."""
     bytes: int
     """Size of the whole file, as its header states it."""
     header_bytes: int
@@ -68,26 +74,30 @@ class Info:
 
     @property
     def quality_limit(self) -> str | None:
-        """"lowest" at quality 0 and "highest" at 100, where a target may have wanted to go further."""
+        """"lowest" at quality 0, "highest" at 100, otherwise None.
+
+        A target may have required a quality beyond this limit.
+        """
         return {0.0: "lowest", 100.0: "highest"}.get(-1.0 if self.quality is None else self.quality)
 
     @property
     def bits_per_pixel(self) -> float:
-        """Size of the file in bits, over the pixels of the picture."""
+        """Size of the file in bits, divided by the number of pixels of the picture."""
         return 8 * self.bytes / (self.width * self.height)
 
 
 def inspect(data: Data) -> Info:
-    """What a file's header says; needs only the header's bytes, neither torch nor the model.
+    """Return the properties of a file, read from its header.
 
-    Raises `FormatError` or a subclass, or `LimitExceeded`. Payloads are not looked at: see `verify`.
+    Only the bytes of the header are needed, neither torch nor the model. Payloads are not checked;
+    see `verify`. Raises `FormatError` or a subclass, or `LimitExceeded`.
     """
     header, size = parse_header(as_bytes(data))
     return info_of(header, size)
 
 
 def info_of(header: Header, header_bytes: int) -> Info:
-    """What a header that takes so many bytes says."""
+    """Return the properties that a header of `header_bytes` bytes states."""
     return Info(
         width=header.width,
         height=header.height,
@@ -108,21 +118,24 @@ def info_of(header: Header, header_bytes: int) -> Info:
 
 
 def verify(data: Data) -> None:
-    """Check that a file is complete and undamaged: header and every payload against its CRC-32.
+    """Check that a file is complete and undamaged.
 
-    Returns nothing; raises as `decompress` does. Nothing is decoded, and the model that the file
-    needs may be missing.
+    The header and every payload are checked against their CRC-32. Returns nothing and raises the
+    errors of `decompress`. Nothing is decoded, and the model that the file needs may be missing.
     """
     container.read(as_bytes(data)).check_payloads()
 
 
 def read_metadata(data: Data) -> Metadata:
-    """The ICC profile, EXIF and XMP in a file; raises as `decompress` does. Pixels are not looked at."""
+    """Return the ICC profile, EXIF and XMP of a file.
+
+    Raises the errors of `decompress`. Pixels are not read.
+    """
     return unpack_metadata(container.read(as_bytes(data), complete=False))
 
 
 def open_part(data: Any, region: Region | None, on_error: OnError, limits: Limits) -> tuple[File, Box]:
-    """The file, and the region that is asked for, which is within the limits."""
+    """Return the file and the requested region, after checking them against the limits."""
     if on_error not in ("raise", "conceal"):
         raise ValueError(f"on_error must be 'raise' or 'conceal', not {on_error!r}")
     file = container.read(as_bytes(data), complete=on_error == "raise")
@@ -131,26 +144,30 @@ def open_part(data: Any, region: Region | None, on_error: OnError, limits: Limit
     if not file.header.stored:
         side = file.header.tile_size
         limits.check_tile(min(side, file.header.height), min(side, file.header.width))
-    if region is None and on_error == "raise":  # damage shows before minutes of decoding
+    if region is None and on_error == "raise":  # report damage before minutes of decoding
         file.check_payloads()
     return file, part
 
 
 def check_region(region: Region | None, height: int, width: int) -> Box:
-    """The pixels of a region; `TypeError` or `ValueError` if it does not lie within the picture."""
+    """Return the box of a region, or of the whole picture if `region` is None.
+
+    Raises `TypeError` unless the region is four integers, and `ValueError` unless it is within the
+    picture.
+    """
     if region is None:
         return Box(0, 0, height, width)
     try:
         top, left, rows, columns = (operator.index(value) for value in region)
     except (TypeError, ValueError):
-        raise TypeError(f"region must be four integers, top, left, height, width, not {region!r}") from None
+        raise TypeError(f"region must be four integers (top, left, height, width), not {region!r}") from None
     if min(top, left) < 0 or min(rows, columns) < 1 or top + rows > height or left + columns > width:
         raise ValueError(f"region {rows}×{columns} at ({top}, {left}) is not within {height}×{width} pixels")
     return Box(top, left, top + rows, left + columns)
 
 
 def as_bytes(data: Any) -> Readable:
-    """The bytes, or the open file, that a caller gave."""
+    """Return the bytes, or the open file, that a caller passed."""
     if isinstance(data, OpenFile):
         return data
     if not isinstance(data, (bytes, bytearray, memoryview)):

@@ -1,7 +1,7 @@
-"""One call at a time: the lock around torch, its number of threads, forked processes, lack of memory.
+"""Running one call at a time: the lock around torch, its threads, forks, and lack of memory.
 
-Torch's number of threads is a setting of the whole process. A call that changes it must therefore be the only
-one that runs.
+Torch's number of threads is a setting of the whole process. A call that changes it must therefore
+be the only one that runs.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 
 @contextlib.contextmanager
 def exclusive(threads: int | None) -> Iterator[None]:
-    """The only call that runs, with so many CPU threads in torch; None leaves torch's setting alone.
+    """Let no other call run at the same time. Torch uses `threads` CPU threads.
 
-    In a forked process (see `_forked`) torch runs on one thread, whatever `threads` is.
+    None keeps torch's setting. In a forked process (see `_forked`) torch runs on one thread,
+    whatever `threads` is.
     """
     with _lock, _torch_threads(threads):
         yield
@@ -47,7 +48,7 @@ def _torch_threads(count: int | None) -> Iterator[None]:
     import torch
 
     if _forked:
-        # OpenMP would wait for ever for threads that it started before the fork.
+        # OpenMP would wait forever for threads that it started before the fork.
         count = 1
     before = torch.get_num_threads()
     if count is not None:
@@ -61,12 +62,13 @@ def _torch_threads(count: int | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def memory_named() -> Iterator[None]:
-    """Raise `LimitExceeded` where memory runs out."""
+    """Raise `LimitExceeded` if memory runs out."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        # torch raises an error of its own for a GPU, and a plain RuntimeError when the CPU allocator fails.
+        # torch raises its own error for a GPU, and a plain RuntimeError if the CPU allocator
+        # fails.
         known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
         if not known and "not enough memory" not in str(error):
             raise
-        raise LimitExceeded("the picture needs more memory than there is") from None
+        raise LimitExceeded("the picture needs more memory than is available") from None

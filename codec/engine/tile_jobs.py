@@ -1,4 +1,4 @@
-"""The work of one call that encodes: a job for each tile of each picture, batches of jobs, progress."""
+"""The work of one encoding call: a job for each tile of each picture, batches and progress."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from codec.model.config import PIXELS_PER_LATENT
 _T = TypeVar("_T")
 
 _BATCH_PIXELS = 1 << 20
-"""Windows of equal shape run together up to this many pixels: bounds the memory of activations."""
+"""Windows of equal shape run together up to this many pixels. This bounds activation memory."""
 
 
 class Job:
-    """One tile of one picture and the window that its transforms see."""
+    """One tile of one picture and the window on which its transforms run."""
 
     def __init__(self, picture: int, tile: int, box: Box, window: Box) -> None:
         self.picture = picture
@@ -30,7 +30,7 @@ class Job:
 
 
 class Shares:
-    """How much of each tile is done: told by any thread, passed on by the one that called."""
+    """The finished share of each tile. Any thread reports it; the calling thread passes it on."""
 
     def __init__(self, progress: Progress, total: int) -> None:
         self._progress = progress
@@ -41,7 +41,7 @@ class Shares:
         self._over = False
 
     def report(self, job: Job, share: float) -> None:
-        """Note a tile's share; after `stop` this ends its thread."""
+        """Record the finished share of a tile. After `stop`, raise an error to end the thread."""
         if self._over:
             raise RuntimeError("the call has ended")
         self._done[job] = share
@@ -49,7 +49,7 @@ class Shares:
             self.tell()
 
     def tell(self) -> None:
-        """Pass on how much is done, if that is more than before."""
+        """Pass on the total finished share if it is larger than before."""
         done = sum(list(self._done.values())) / self._total
         if done > self._told:
             self._told = done

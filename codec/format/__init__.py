@@ -1,5 +1,5 @@
-"""The bytes of `.cae` files and of dataset rows. Standard library only; the specification is FORMAT.md.
+"""The byte format of `.cae` files and of dataset rows. The specification is FORMAT.md.
 
-Imports: `errors` and `limits`.
+Imports: `errors` and `limits`, and otherwise only the standard library.
 Start reading: `container.py`, whole files; `header.py`, their headers; `tiling.py`, the geometry.
 """

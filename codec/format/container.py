@@ -1,4 +1,4 @@
-"""Whole files: a header and the payloads that follow it. Normative text: FORMAT.md."""
+"""Whole files: a header and the payloads that follow it. The normative text is FORMAT.md."""
 
 from __future__ import annotations
 
@@ -22,23 +22,26 @@ def pack(
     alpha: Sequence[bytes] = (),
     metadata: Sequence[bytes] = (),
 ) -> bytes:
-    """The file: payloads in the order of the header's entries, which must describe them."""
+    """Return the bytes of a file: the header, then the payloads in the order of its entries.
+
+    The entries of `header` must describe the payloads.
+    """
     planes = [plane for plane in (payloads, residual, alpha) if plane]
     return b"".join([write_header(header), *metadata, *in_file_order(planes)])
 
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """A file whose header has been read; payloads are looked at when they are asked for."""
+    """A file whose header has been read. Payloads are read and checked on access."""
 
     header: Header
     data: Readable
     start: int
-    """Where the payloads begin."""
+    """Byte position of the first payload."""
 
     @functools.cached_property
     def _starts(self) -> tuple[list[int], list[int]]:
-        """Where the payloads of the metadata begin, and those of the tiles in file order."""
+        """Positions of the metadata payloads, and of the tile payloads in file order."""
         lengths = [section.length for section in self.header.metadata]
         lengths += [tile.length for tile in in_file_order(self.header.planes)]
         starts = list(itertools.accumulate(lengths, initial=self.start))
@@ -46,19 +49,22 @@ class File:
 
     @property
     def end(self) -> int:
-        """Length of the whole file."""
+        """Length of the whole file in bytes."""
         return self._starts[1][-1]
 
     def payload(self, tile: int) -> bytes | memoryview:
-        """The payload of a tile; raises `Truncated` or, if its CRC-32 differs, `ChecksumMismatch`."""
+        """Return the payload of a tile.
+
+        Raises `Truncated`, or `ChecksumMismatch` if its CRC-32 differs.
+        """
         return self._payload_of(tile, 0)
 
     def residual_payload(self, tile: int) -> bytes | memoryview:
-        """As `payload`, of a tile's residual."""
+        """Return the payload of a tile's residual; raises as `payload`."""
         return self._payload_of(tile, 1, "residual of ")
 
     def alpha_payload(self, tile: int) -> bytes | memoryview:
-        """As `payload`, of a tile's alpha."""
+        """Return the payload of a tile's alpha; raises as `payload`."""
         return self._payload_of(tile, len(self.header.planes) - 1, "alpha of ")
 
     def _payload_of(self, tile: int, plane: int, part: str = "") -> bytes | memoryview:
@@ -67,7 +73,7 @@ class File:
         return self._take(start, planes[plane][tile], f"{part}tile {tile} of {len(self.header.tiles)}")
 
     def metadata_payload(self, number: int) -> bytes | memoryview:
-        """As `payload`, of the metadata's entry of this number."""
+        """Return the payload of the metadata entry `number`; raises as `payload`."""
         section = self.header.metadata[number]
         what = f"metadata ({METADATA_KINDS[section.kind]})"
         return self._take(self._starts[0][number], section, what)
@@ -86,16 +92,17 @@ class File:
     def _take(self, start: int, entry: Tile | Section, what: str) -> bytes | memoryview:
         payload = self.data[start : start + entry.length]
         if len(payload) < entry.length:
-            raise Truncated(f"file ends before {what} does")
+            raise Truncated(f"file is truncated: {what} is incomplete")
         if zlib.crc32(payload) != entry.payload_crc:
             raise ChecksumMismatch(f"{what} is damaged")
         return payload
 
 
 def read(data: Readable, *, complete: bool = True) -> File:
-    """The file in `data`, its header checked and, if it must be `complete`, its length.
+    """Read and check the header of the file in `data`.
 
-    Raises `FormatError` or a subclass, or `LimitExceeded`.
+    If `complete`, a file that ends early raises `Truncated`. Bytes after the end of the file always
+    raise `FormatError`. Other errors are `FormatError` or a subclass, or `LimitExceeded`.
     """
     header, start = parse_header(data)
     file = File(header, data, start)

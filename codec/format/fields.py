@@ -1,4 +1,4 @@
-"""The integers of a header: fixed widths and variable lengths, written and read."""
+"""Writing and reading the integers of a header, of fixed and variable length."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from codec.errors import FormatError
 
 
 def write_varint(value: int) -> bytes:
-    """Unsigned LEB128: seven bits a byte, lowest first, shortest form."""
+    """Encode `value` as unsigned LEB128: seven bits per byte, lowest first, shortest form."""
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)
@@ -16,7 +16,7 @@ def write_varint(value: int) -> bytes:
 
 
 class Reader:
-    """Reads from the front of bytes that are known to be complete."""
+    """Reads fields one after another from bytes that are known to be complete."""
 
     def __init__(self, data: memoryview) -> None:
         self.data = data
@@ -47,6 +47,9 @@ class Reader:
 
 
 def read_varints(data: bytes, start: int, count: int) -> tuple[list[int], int]:
-    """As many integers that `write_varint` wrote, and where they end; raises `FormatError`."""
+    """Read `count` integers that were written by `write_varint`.
+
+    Returns the integers and the position after them. Raises `FormatError`.
+    """
     reader = Reader(memoryview(data)[start:])
     return [reader.varint() for _ in range(count)], start + reader.position

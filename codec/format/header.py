@@ -1,7 +1,7 @@
-"""The header of a file: what it says about itself. Normative text: FORMAT.md.
+"""The header of a file. The normative text is FORMAT.md.
 
-The parser allocates nothing that the bytes do not back: it checks every count against a limit and against the
-number of bytes left.
+The parser never allocates more than the input can fill. It checks every count against a limit and
+against the number of bytes left.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ TILE_UNIT = 64
 """Tile sides are stored in units of this many pixels."""
 
 _RGB, _STORED, _ALPHA, _DEEP, _METADATA, _CONVERTED, _RESIDUAL = (1 << bit for bit in range(7))
-"""Bits of the mode."""
+"""Bits of the mode field."""
 
 
 class Source(enum.IntEnum):
-    """What a picture was converted from before it was compressed."""
+    """The kind of image that a picture was converted from before it was compressed."""
 
     NONE = 0
     ONE_BIT = 1
@@ -49,66 +49,66 @@ METADATA_KINDS = {1: "icc", 2: "exif", 3: "xmp"}
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """One piece of metadata."""
+    """The header entry of one kind of metadata."""
 
     kind: int
     """A key of `METADATA_KINDS`."""
     length: int
-    """Bytes of the payload."""
+    """Length of the payload in bytes."""
     size: int
-    """Bytes of the metadata."""
+    """Length of the uncompressed metadata in bytes."""
     payload_crc: int
 
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-    """All that a file says about itself."""
+    """The fields of a header."""
 
     width: int
     height: int
     channels: int
     """1 (gray) or 3 (RGB)."""
     stored: bool
-    """Whether tiles hold samples (losslessly) instead of latents."""
+    """True if tiles hold samples (lossless) instead of latents."""
     model_id: bytes
-    """Six bytes: the first of the weights' SHA-256; zeros if `stored`."""
+    """The first six bytes of the SHA-256 of the weights file; zeros if `stored`."""
     level: int
     """Quality level 0…1024; 0 if `stored`."""
     tile_size: int
-    """Pixels along a tile."""
+    """Side of a tile in pixels."""
     tiles: tuple[Tile, ...]
     alpha: tuple[Tile, ...] = ()
-    """Those of the alpha, as many as `tiles`; none without alpha."""
+    """Index entries of the alpha payloads, one per tile; empty without alpha."""
     residual: tuple[Tile, ...] = ()
-    """Those of the residual layer, as many as `tiles`; none without it."""
+    """Index entries of the residual payloads, one per tile; empty without a residual layer."""
     step: int = 0
-    """Quantization step of the residual layer, in units of a sample; 0 without it."""
+    """Quantization step of the residual layer in units of a sample; 0 without a residual layer."""
     depth: int = 8
-    """Bits of a sample: 8, or 9…16 in 16-bit integers."""
+    """Bits per sample: 8, or 9…16 in 16-bit integers."""
     source: Source = Source.NONE
     metadata: tuple[Section, ...] = ()
 
     @property
     def planes(self) -> tuple[tuple[Tile, ...], ...]:
-        """The entries of tiles, of their residual and of their alpha, as far as there are any."""
+        """The index entries of tiles, residual and alpha; those that are absent are left out."""
         return tuple(entries for entries in (self.tiles, self.residual, self.alpha) if entries)
 
     @property
     def samples(self) -> int:
-        """Samples of a pixel: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha."""
+        """Samples per pixel: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha."""
         return self.channels + bool(self.alpha)
 
     @property
     def quality(self) -> float:
-        """The quality 0…100 that the level stands for."""
+        """The quality 0…100 that corresponds to the level."""
         return self.level * 100 / MAX_LEVEL
 
 
 def write_header(header: Header) -> bytes:
-    """The bytes of a header, from the signature to its CRC-32. Raises `LimitExceeded`."""
+    """Return the bytes of a header, from the signature to its CRC-32. Raises `LimitExceeded`."""
     body = _write_body(header)
     if len(body) > limits.MAX_HEADER:
-        raise LimitExceeded(f"header of {len(body)} bytes is over {limits.MAX_HEADER}")
+        raise LimitExceeded(f"header of {len(body)} bytes is over the limit of {limits.MAX_HEADER}")
     front = SIGNATURE + bytes([VERSION]) + write_varint(len(body)) + body
     return front + zlib.crc32(front).to_bytes(4, "little")
 
@@ -139,8 +139,9 @@ def _write_body(header: Header) -> bytes:
 
 
 def parse_header(data: Readable) -> tuple[Header, int]:
-    """The header and the number of bytes it takes; needs no more than those bytes.
+    """Parse a header. Returns the header and its length in bytes.
 
+    `data` need not contain any bytes after the header.
     Raises `FormatError` or a subclass, or `LimitExceeded`.
     """
     signature = bytes(data[: len(SIGNATURE)])
@@ -150,7 +151,7 @@ def parse_header(data: Readable) -> tuple[Header, int]:
         raise Truncated("file ends before its header")
     version = data[len(SIGNATURE) : len(SIGNATURE) + 1][0]
     if version != VERSION:
-        raise UnsupportedVersion(f"format version {version} (this package reads {VERSION})")
+        raise UnsupportedVersion(f"unsupported format version {version} (this package reads {VERSION})")
     start, length = _header_length(data, len(SIGNATURE) + 1)
     end = start + length
     if len(data) < end + 4:
@@ -161,19 +162,19 @@ def parse_header(data: Readable) -> tuple[Header, int]:
     reader = Reader(front[start:end])
     header = _parse_body(reader)
     if reader.position != length:
-        raise FormatError("header is longer than its fields")
+        raise FormatError("header has extra bytes after its last field")
     return header, end + 4
 
 
 def _header_length(data: Readable, position: int) -> tuple[int, int]:
-    """Start and length of the header's body."""
+    """Return the position and the length of the header body."""
     field = memoryview(data[position : position + 5])
     if not any(byte < 0x80 for byte in field) and len(field) < 5:
         raise Truncated("file ends before its header")
     reader = Reader(field)
     length = reader.varint()
     if length > limits.MAX_HEADER:
-        raise LimitExceeded(f"header of {length} bytes is over {limits.MAX_HEADER}")
+        raise LimitExceeded(f"header of {length} bytes is over the limit of {limits.MAX_HEADER}")
     return position + reader.position, length
 
 
@@ -184,11 +185,11 @@ def _parse_body(reader: Reader) -> Header:
         raise UnsupportedVersion(f"picture mode {mode} is not known to this version")
     width, height = reader.varint(), reader.varint()
     if not width or not height:
-        raise FormatError(f"picture of {width}×{height} pixels")
+        raise FormatError(f"invalid picture size: {width}×{height} pixels")
     limits.check_side(height, width)
     depth = reader.byte() if mode & _DEEP else 8
     if mode & _DEEP and not 9 <= depth <= 16:
-        raise FormatError(f"samples of {depth} bits where 9 to 16 are stated")
+        raise FormatError(f"invalid sample depth: {depth} bits, must be 9 to 16")
     source = reader.byte() if mode & _CONVERTED else 0
     if mode & _CONVERTED and not 1 <= source < len(Source):
         raise UnsupportedVersion(f"source {source} is not known to this version")
@@ -196,13 +197,13 @@ def _parse_body(reader: Reader) -> Header:
     if not stored:
         model_id, level = reader.take(MODEL_ID_BYTES), reader.varint()
         if level > MAX_LEVEL:
-            raise FormatError(f"quality level {level} is over {MAX_LEVEL}")
+            raise FormatError(f"quality level {level} is over the maximum of {MAX_LEVEL}")
     step = reader.varint() if mode & _RESIDUAL else 0
     if mode & _RESIDUAL and not 1 <= step < 1 << depth:
-        raise FormatError(f"residual in steps of {step} where samples have {depth} bits")
+        raise FormatError(f"invalid residual step: {step}, for samples of {depth} bits")
     tile_size = reader.varint() * TILE_UNIT
     if not 0 < tile_size <= limits.MAX_TILE_SIDE:
-        raise FormatError(f"tiles of {tile_size} pixels")
+        raise FormatError(f"invalid tile side: {tile_size} pixels")
     metadata = _parse_metadata(reader) if mode & _METADATA else ()
     count = tiling.tile_count(height, width, tile_size)
     if count > limits.MAX_TILES:
@@ -229,17 +230,19 @@ def _parse_body(reader: Reader) -> Header:
 def _parse_metadata(reader: Reader) -> tuple[Section, ...]:
     count = reader.varint()
     if not 1 <= count <= len(METADATA_KINDS):
-        raise FormatError(f"{count} pieces of metadata")
+        raise FormatError(f"invalid number of metadata entries: {count}")
     sections: list[Section] = []
     for _ in range(count):
         section = Section(reader.byte(), reader.varint(), reader.varint(), reader.uint32())
         if section.kind not in METADATA_KINDS:
             raise UnsupportedVersion(f"metadata of kind {section.kind} is not known to this version")
         if sections and section.kind <= sections[-1].kind:
-            raise FormatError("metadata is not in the order of its kinds")
+            raise FormatError("metadata entries are not in ascending order of kind")
         if section.size > limits.MAX_METADATA:
-            raise LimitExceeded(f"metadata of {section.size} bytes is over {limits.MAX_METADATA}")
+            raise LimitExceeded(
+                f"metadata of {section.size} bytes is over the limit of {limits.MAX_METADATA}"
+            )
         if not 0 < section.length <= section.size:
-            raise FormatError(f"metadata of {section.size} bytes takes {section.length}")
+            raise FormatError(f"metadata of {section.size} bytes has a payload of {section.length} bytes")
         sections.append(section)
     return tuple(sections)

@@ -1,4 +1,4 @@
-"""The tile index of a header: length and checksums of every payload."""
+"""The tile index of a header: the length and the checksums of every payload."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ class Tile:
     """One entry of the tile index."""
 
     length: int
-    """Bytes of the payload."""
+    """Length of the payload in bytes."""
     payload_crc: int
     """CRC-32 of the payload."""
     content_crc: int
-    """CRC-32 of what it decodes to: symbols (int32, little-endian), or samples."""
+    """CRC-32 of the decoded content: symbols (int32, little-endian) or samples."""
 
 
 def make_tile(payload: bytes, content_crc: int) -> Tile:
-    """The index entry of a payload."""
+    """Return the index entry of a payload."""
     return Tile(len(payload), zlib.crc32(payload), content_crc)
 
 
 def in_file_order(planes: Sequence[Sequence[_T]]) -> list[_T]:
-    """Tile by tile what `Header.planes` has plane by plane."""
+    """Return the items of all planes (see `Header.planes`) tile by tile."""
     return list(itertools.chain(*zip(*planes, strict=True)))
 
 
 def write_index(planes: Sequence[Sequence[Tile]]) -> bytes:
-    """The entries of all planes (see `Header.planes`), in the order of the file."""
+    """Return the bytes of the entries of all planes (see `Header.planes`), in file order."""
     out = bytearray()
     for tile in in_file_order(planes):
         out += write_varint(tile.length)
@@ -45,6 +45,9 @@ def write_index(planes: Sequence[Sequence[Tile]]) -> bytes:
 
 
 def read_index(reader: Reader, count: int, planes: int) -> list[tuple[Tile, ...]]:
-    """The inverse of `write_index`, for `count` tiles: the entries of each plane. Raises `FormatError`."""
+    """Read the index of `count` tiles. Returns the entries of each plane.
+
+    The inverse of `write_index`. Raises `FormatError`.
+    """
     entries = [Tile(reader.varint(), reader.uint32(), reader.uint32()) for _ in range(planes * count)]
     return [tuple(entries[plane::planes]) for plane in range(planes)]

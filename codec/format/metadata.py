@@ -1,4 +1,4 @@
-"""ICC profiles, EXIF and XMP: from files into `.cae` files and back."""
+"""ICC profiles, EXIF and XMP, as they are copied from picture files to `.cae` files and back."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ EXIF_PREFIX = b"Exif\0\0"
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """What a picture file holds beside its pixels. None stands for nothing; so does an empty value.
+    """The metadata of a picture file: ICC profile, EXIF and XMP.
 
-    `LimitExceeded` for more than 16 MiB of a kind.
+    None means that a kind is absent. An empty value means the same.
+    Raises `LimitExceeded` for more than 16 MiB of a kind.
     """
 
     icc: bytes | None = None
     """ICC profile."""
     exif: bytes | None = None
-    """EXIF, from its TIFF header (`II` or `MM`) on."""
+    """EXIF, starting at its TIFF header (`II` or `MM`)."""
     xmp: bytes | None = None
     """XMP packet."""
 
@@ -37,7 +38,9 @@ class Metadata:
             if name == "exif":
                 value = value.removeprefix(EXIF_PREFIX)
             if len(value) > limits.MAX_METADATA:
-                raise LimitExceeded(f"{name} of {len(value)} bytes is over {limits.MAX_METADATA}")
+                raise LimitExceeded(
+                    f"{name} of {len(value)} bytes is over the limit of {limits.MAX_METADATA}"
+                )
             object.__setattr__(self, name, value or None)
 
     def __bool__(self) -> bool:
@@ -45,12 +48,12 @@ class Metadata:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What is there, of icc, exif and xmp."""
+        """Names of the kinds that are present, out of icc, exif and xmp."""
         return tuple(name for name in METADATA_KINDS.values() if getattr(self, name))
 
     @classmethod
     def of(cls, image: Any) -> Metadata:
-        """The metadata of a PIL image that was opened from a file."""
+        """Return the metadata of a PIL image that was opened from a file."""
         xmp = image.info.get("xmp")
         return cls(
             icc=image.info.get("icc_profile"),
@@ -62,8 +65,11 @@ class Metadata:
 _TIFF_TAGS = (
     0x010E, 0x010F, 0x0110, 0x011A, 0x011B, 0x0128, 0x0131, 0x0132, 0x013B, 0x8298, 0x8769, 0x8825,
 )
-"""Of a TIFF file's tags those that are not about how its pixels lie: description, make, model, resolution,
-software, time, artist, copyright, and what EXIF and GPS add."""
+"""TIFF tags that do not describe the layout of the pixels.
+
+They are description, make, model, resolution, software, time, artist, copyright, and the tags that
+EXIF and GPS add.
+"""
 
 
 def _exif_of(image: Any) -> bytes | None:

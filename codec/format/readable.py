@@ -1,4 +1,4 @@
-"""The bytes of a file, read where they are asked for: in memory or on disk."""
+"""Random access to the bytes of a file, in memory or on disk."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import BinaryIO, Protocol
 
 
 class Readable(Protocol):
-    """Bytes of a file that are read where they are asked for: a memoryview, or an open file."""
+    """Bytes of a file that are read on access: a memoryview or an open file."""
 
     def __len__(self) -> int: ...
 
@@ -19,7 +19,7 @@ class Readable(Protocol):
 
 
 class OpenFile:
-    """The bytes of a file, read where they are asked for, by any thread."""
+    """The bytes of an open file, read on access. Any thread may read."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -32,17 +32,18 @@ class OpenFile:
     def __getitem__(self, part: slice, /) -> bytes:
         start, stop, step = part.indices(self._size)
         if step != 1:
-            raise ValueError("only whole stretches of a file are read")
-        with self._lock:  # tiles are decoded side by side, and a file has one position
+            raise ValueError("a slice of a file must have a step of 1")
+        with self._lock:  # tiles are decoded in parallel, but a file has only one position
             self._file.seek(start)
-            # Fewer bytes than asked for, if the file was cut short meanwhile, are found like any truncation.
+            # If the file was truncated meanwhile, this returns fewer bytes than requested. Callers
+            # detect that like any other truncation.
             return self._file.read(max(stop - start, 0))
 
 
 @contextlib.contextmanager
 def open_bytes(path: str | os.PathLike[str]) -> Iterator[OpenFile | bytes]:
-    """The bytes of a file as they are needed; of a pipe or device, all of them."""
+    """Open a file, whose bytes are read on access. A pipe or device is read completely at once."""
     with open(path, "rb") as file:
         about = os.fstat(file.fileno())
-        # Some files of the system have no size and still bytes.
+        # Some system files report a size of 0 but contain bytes.
         yield OpenFile(file) if stat.S_ISREG(about.st_mode) and about.st_size else file.read()

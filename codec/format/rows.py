@@ -1,8 +1,9 @@
-"""Bare rows: small pictures that share a header. Normative text: FORMAT.md, "Rows".
+"""Bare rows: small pictures that share a header. The normative text is FORMAT.md, "Rows".
 
-A whole file says 36 bytes about itself, nearly a fourth of one of 32×32. In a dataset most of that is
-the same for every picture: a `RowFormat`, kept once. A row holds what is left, five or six bytes and the
-payload. Rows turn into whole files and back without being decoded; pictures that do not fit stay whole files.
+A whole file has 36 bytes besides its payload. That is nearly a fourth of the file of a 32×32
+picture. In a dataset most of these bytes are the same for every picture. They are kept once, as a
+`RowFormat`. A row holds the remaining five or six bytes and the payload. Rows are converted to
+whole files and back without being decoded. Pictures that do not fit into a row stay whole files.
 """
 
 from __future__ import annotations
@@ -20,33 +21,36 @@ from codec.format.index import make_tile
 VERSION = 1
 
 TILE_SIZE = 1024
-"""Pixels along a tile: what a row holds is one tile."""
+"""Side of a tile in pixels. A row holds one tile."""
 
 _SMALL = 128
-"""Sides up to this fit a size into two bytes."""
+"""Longest side with which a size fits into two bytes."""
 
 _LONG = 0xC0
-"""First byte of a row whose size is the common one, or does not fit two bytes; plus the bits below."""
+"""First byte of a row that has the shared size or does not fit the two-byte form.
+
+The bits below are added to it.
+"""
 
 _STORED, _OWN_SIZE, _OTHER_CHANNELS = 1, 2, 4
 
 
 @dataclasses.dataclass(frozen=True)
 class RowFormat:
-    """What the rows of a dataset have in common.
+    """The properties that the rows of a dataset share.
 
-    `ValueError` or `TypeError` for values that files do not hold.
+    Raises `ValueError` or `TypeError` for values that a file cannot have.
     """
 
     model_id: bytes
-    """Six bytes: the first of the weights' SHA-256."""
+    """The first six bytes of the SHA-256 of the weights file."""
     level: int
     """Quality level 0…1024."""
     height: int
-    """Pixels of most of the pictures; others say their own."""
+    """Height and `width` of most pictures in pixels. Other pictures state their own size."""
     width: int
     channels: int = 3
-    """1 (gray) or 3 (RGB), of most."""
+    """Channels of most pictures: 1 (gray) or 3 (RGB)."""
 
     def __post_init__(self) -> None:
         for name in ("level", "height", "width", "channels"):
@@ -58,33 +62,36 @@ class RowFormat:
         if not 0 <= self.level <= MAX_LEVEL:
             raise ValueError(f"level must be from 0 to {MAX_LEVEL}, not {self.level}")
         if not (0 < self.height <= TILE_SIZE and 0 < self.width <= TILE_SIZE):
-            raise ValueError(f"rows have sides of 1 to {TILE_SIZE}, not {self.height}×{self.width}")
+            raise ValueError(f"sides must be from 1 to {TILE_SIZE} pixels, not {self.height}×{self.width}")
         if self.channels not in (1, 3):
             raise ValueError(f"channels must be 1 or 3, not {self.channels}")
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return the fields as plain values, for JSON."""
         return {"version": VERSION, **dataclasses.asdict(self), "model_id": self.model_id.hex()}
 
     @classmethod
     def from_dict(cls, fields: Any) -> RowFormat:
-        """The inverse of `as_dict`; raises `UnsupportedVersion` or `FormatError`."""
+        """Inverse of `as_dict`; raises `UnsupportedVersion` or `FormatError`."""
         if not isinstance(fields, dict):
-            raise FormatError("the format of the rows is not an object")
+            raise FormatError("row format is not an object")
         if fields.get("version") != VERSION:
             version = fields.get("version")
-            raise UnsupportedVersion(f"rows of version {version!r} (this package reads {VERSION})")
+            raise UnsupportedVersion(f"unsupported row version {version!r} (this package reads {VERSION})")
         values = {name: value for name, value in fields.items() if name != "version"}
         model_id = values.get("model_id")
         if not isinstance(model_id, str) or not re.fullmatch(r"([0-9a-f]{2})*", model_id):
-            raise FormatError(f"model {model_id!r} of the rows is not hexadecimal")
+            raise FormatError(f"model id {model_id!r} of the row format is not hexadecimal")
         try:
             return cls(**{**values, "model_id": bytes.fromhex(model_id)})
         except (TypeError, ValueError) as error:
-            raise FormatError(f"the format of the rows: {error}") from None
+            raise FormatError(f"invalid row format: {error}") from None
 
     def pack(self, data: bytes) -> bytes:
-        """The row of a `.cae` file: the file itself where a row does not say all of it."""
+        """Convert a `.cae` file to a row.
+
+        A file that a row cannot represent is returned unchanged.
+        """
         file = container.read(memoryview(data))
         header = file.header
         plain = Header(
@@ -110,9 +117,9 @@ class RowFormat:
         return bytes([_LONG | flags]) + (size if own_size else b"")
 
     def unpack(self, row: bytes | memoryview) -> bytes:
-        """The `.cae` file of a row. Raises `FormatError` or a subclass, or `LimitExceeded`.
+        """Convert a row to a `.cae` file. Raises `FormatError` or a subclass, or `LimitExceeded`.
 
-        The payload is checked only when it is decoded, by the CRC of what it decodes to.
+        The payload is checked only when it is decoded, by the content CRC.
         """
         row = bytes(row)
         if row[:1] == SIGNATURE[:1]:
@@ -124,7 +131,7 @@ class RowFormat:
         payload = row[start + 4 :]
         if not stored:
             if payload != _without_zeros(payload + bytes(-len(payload) % 4)):
-                raise FormatError("row ends in zeros that it need not have")
+                raise FormatError("row ends in unnecessary zeros")
             payload = _swap_words(payload + bytes(-len(payload) % 4))
         header = Header(
             width=width,
@@ -139,7 +146,7 @@ class RowFormat:
         return container.pack(header, [payload])
 
     def _parse_front(self, row: bytes) -> tuple[int, int, int, bool, int]:
-        """Height, width, channels, whether stored, and where the CRC begins."""
+        """Return height, width, channels, whether stored, and the position of the CRC."""
         if not row:
             raise Truncated("row is empty")
         if row[0] < 0x80:
@@ -148,7 +155,7 @@ class RowFormat:
                 raise Truncated("row ends inside its size")
             height, width = (packed >> 7 & 0x7F) + 1, (packed & 0x7F) + 1
             if (height, width) == (self.height, self.width):
-                raise FormatError("row states the size that it shares")
+                raise FormatError("row states the shared size")
             return height, width, self.channels, bool(packed >> 14), 2
         if row[0] & ~0b111 != _LONG:
             raise UnsupportedVersion(f"row of kind {row[0]} is not known to this version")
@@ -158,19 +165,19 @@ class RowFormat:
             return self.height, self.width, channels, stored, 1
         (height, width), start = read_varints(row, 1, 2)
         if not min(height, width) > 0 or max(height, width) > TILE_SIZE:
-            raise FormatError(f"row of {height}×{width} pixels")
+            raise FormatError(f"invalid row size: {height}×{width} pixels")
         if (height, width) == (self.height, self.width) or (not other and max(height, width) <= _SMALL):
-            raise FormatError("size of the row is not in its shortest form")
+            raise FormatError("row size is not in its shortest form")
         return height, width, channels, stored, start
 
 
 def _without_zeros(payload: bytes) -> bytes:
-    """Whole words without the zeros at the end of the last one, of which a byte stays."""
+    """Remove the zero bytes at the end of the last word; at least one of its bytes stays."""
     return payload[:-3] + payload[-3:].rstrip(b"\0")
 
 
 def _swap_words(payload: bytes) -> bytes:
-    """Words the other way round, so that the bits that matter least come last."""
+    """Reverse the bytes of every word, so that the least significant ones come last."""
     swapped = bytearray(len(payload))
     for place in range(4):
         swapped[place::4] = payload[3 - place :: 4]

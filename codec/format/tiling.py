@@ -1,9 +1,10 @@
-"""Which pixels and latents belong to which tile. Pure geometry: integers in, integers out.
+"""The geometry of tiles: which pixels and latents belong to which tile. Integers only.
 
-A picture is cut into square tiles, the last row and column smaller. A tile's latents are coded
-alone, so that it can be decoded alone; the transforms run over the tile's *window*, the tile and a
-halo of neighbouring latents, so that tiles leave no seam. A window depends on the picture's size
-and the tile only: decoding a region gives the same pixels as decoding everything.
+A picture is cut into square tiles. The last row and column of tiles may be smaller. The latents of
+a tile are coded separately, so a tile can be decoded separately. The transforms run over the
+*window* of a tile, which is the tile and a halo of neighbouring latents. Therefore no seams appear
+between tiles. A window depends only on the size of the picture and on the tile. Therefore decoding
+a region gives the same pixels as decoding the whole picture.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from __future__ import annotations
 import dataclasses
 
 LATENT = 16
-"""Pixels along a latent."""
+"""Side of a latent in pixels."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Box:
-    """Rows top…bottom and columns left…right, ends excluded."""
+    """A rectangle of rows top…bottom and columns left…right, ends excluded."""
 
     top: int
     left: int
@@ -33,18 +34,18 @@ class Box:
 
     @property
     def slices(self) -> tuple[slice, slice]:
-        """Row and column slices."""
+        """The row slice and the column slice."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
     def overlaps(self, other: Box) -> bool:
-        """Whether both have something in common."""
+        """Whether both boxes have a position in common."""
         return (
             max(self.top, other.top) < min(self.bottom, other.bottom)
             and max(self.left, other.left) < min(self.right, other.right)
         )
 
     def intersection(self, other: Box) -> Box:
-        """What both have in common; they must overlap."""
+        """Return the part that both boxes have in common; they must overlap."""
         return Box(
             max(self.top, other.top),
             max(self.left, other.left),
@@ -53,11 +54,11 @@ class Box:
         )
 
     def scaled(self, factor: int) -> Box:
-        """Every edge times `factor`: latents to pixels."""
+        """Return the box with every edge multiplied by `factor`, to convert latents to pixels."""
         return Box(*(edge * factor for edge in dataclasses.astuple(self)))
 
     def relative_to(self, other: Box) -> Box:
-        """The same box counted from the top left corner of `other`."""
+        """Return the same box relative to the top left corner of `other`."""
         return Box(
             self.top - other.top,
             self.left - other.left,
@@ -67,17 +68,17 @@ class Box:
 
 
 def latent_size(height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of latents that cover a picture; its edges are padded up to them."""
+    """Return the rows and columns of latents that cover a picture, which is padded to them."""
     return -(-height // LATENT), -(-width // LATENT)
 
 
 def tile_count(height: int, width: int, tile: int) -> int:
-    """Number of tiles of `tile`×`tile` pixels that cover a picture."""
+    """Return the number of tiles of `tile`×`tile` pixels that cover a picture."""
     return -(-height // tile) * -(-width // tile)
 
 
 def tiles(height: int, width: int, tile: int) -> list[Box]:
-    """Latents of each tile in row order; `tile` is in pixels, a multiple of 64."""
+    """Return the latents of each tile in row order; `tile` is in pixels, a multiple of 64."""
     rows, columns = latent_size(height, width)
     step = tile // LATENT
     return [
@@ -88,7 +89,7 @@ def tiles(height: int, width: int, tile: int) -> list[Box]:
 
 
 def tile_box(number: int, height: int, width: int, tile: int) -> Box:
-    """Latents of one tile: `tiles(…)[number]`."""
+    """Return the latents of one tile: `tiles(…)[number]`."""
     rows, columns = latent_size(height, width)
     step = tile // LATENT
     row, column = divmod(number, -(-width // tile))
@@ -97,7 +98,7 @@ def tile_box(number: int, height: int, width: int, tile: int) -> Box:
 
 
 def window(box: Box, halo: int, height: int, width: int) -> Box:
-    """A tile's latents and up to `halo` around them, within the picture."""
+    """Return the latents of a tile and up to `halo` latents around them, within the picture."""
     rows, columns = latent_size(height, width)
     return Box(
         max(box.top - halo, 0),
@@ -108,7 +109,7 @@ def window(box: Box, halo: int, height: int, width: int) -> Box:
 
 
 def tiles_within(box: Box, height: int, width: int, tile: int) -> list[int]:
-    """Numbers of the tiles that share latents with `box`, in row order."""
+    """Return the numbers of the tiles that share latents with `box`, in row order."""
     columns, step = -(-width // tile), tile // LATENT
     return [
         row * columns + column
@@ -118,7 +119,7 @@ def tiles_within(box: Box, height: int, width: int, tile: int) -> list[int]:
 
 
 def covering(region: Box) -> Box:
-    """The latents that cover a region of pixels."""
+    """Return the latents that cover a region of pixels."""
     return Box(
         region.top // LATENT, region.left // LATENT, -(-region.bottom // LATENT), -(-region.right // LATENT)
     )

@@ -1,7 +1,8 @@
-"""Chunks of arrays as `.cae` files: what the Zarr and the numcodecs codec have in common.
+"""Chunks of arrays as `.cae` files: the common part of the Zarr and numcodecs codecs.
 
-A chunk H×W, H×W×1 or H×W×3 is one picture and one file; a chunk N×H×W×1 or N×H×W×3 is a stack of N pictures
-and N whole files, one after the other. Nothing else is in its bytes: shape and dtype are the array's.
+A chunk H×W, H×W×1 or H×W×3 is one picture and is stored as one file. A chunk N×H×W×1 or N×H×W×3 is
+a stack of N pictures and is stored as N whole files, one after the other. The bytes contain nothing
+else: shape and dtype are those of the array.
 """
 
 from __future__ import annotations
@@ -28,29 +29,33 @@ from codec.pictures.picture import Samples, from_samples
 
 Shape = tuple[int, ...]
 
-_TAKEN = "a chunk must be H×W, H×W×1 or H×W×3, or N×H×W×1 or N×H×W×3"
+_TAKEN = "a chunk must be H×W, H×W×1, H×W×3, N×H×W×1 or N×H×W×3"
 
 _LOADING = threading.Lock()
-"""Held while weights load: Zarr's first call comes from many threads at once."""
+"""Held while weights are loaded, because Zarr makes its first calls from many threads at once."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How chunks are coded: what the metadata of an array says.
+    """Settings for coding chunks, as stored in the metadata of an array.
 
     Args:
-        quality: 0 (smallest) to 100 (best); fractions count.
-        effort: 1 (fastest) to 9 (smallest). Below 3 the bytes of a chunk depend a little on its batch.
-        model: name or id of a shipped model, or None for the default; the attribute is the id.
-        weights_sha256: of the model's weights, 64 hexadecimal digits; None fills it in.
+        quality: 0 (smallest file) to 100 (best quality). Fractions are allowed.
+        effort: 1 (fastest) to 9 (smallest file). Below 3 the bytes of a chunk depend slightly on
+            the other chunks of its batch.
+        model: name or id of a shipped model, or None for the default. The attribute is always the
+            id.
+        weights_sha256: SHA-256 of the model's weights as 64 hexadecimal digits, or None to use that
+            of the shipped model.
 
-    Pictures are coded with loss: what is read is not exactly what was written, and what is read, changed and
-    written again loses again. The error is relative to the bits that a picture's samples need: 8 if they are
-    uint8, or else the first of 10, 12, 14 and 16 that holds them all.
+    Coding is lossy: pictures that are read are not exactly those that were written. If they are
+    changed and written again, they lose quality again. The error is relative to the bit depth of a
+    picture: 8 for uint8, otherwise the smallest of 10, 12, 14 and 16 that holds all samples.
 
-    A model that is named with its `weights_sha256` may be missing: then metadata can still be read, and
-    `worker` raises. Raises `UnknownModel` for a name that does not ship, `TypeError` or `ValueError` for a
-    value that is wrong. Nothing is loaded before chunks are coded.
+    A model that is given by its id and `weights_sha256` need not be installed. Metadata can then
+    still be read, and `worker` raises `UnknownModel`. Raises `UnknownModel` if no shipped model has
+    this name or id, and `TypeError` or `ValueError` for an invalid value. No weights are loaded
+    before chunks are coded.
     """
 
     quality: float = DEFAULT_QUALITY
@@ -62,7 +67,7 @@ class Settings:
         quality_level(self.quality)
         check_effort(self.effort)
         model, sha256 = _identify(self.model, self.weights_sha256)
-        # As JSON has them: numbers of NumPy are taken too.
+        # Convert to types that JSON has, because NumPy numbers are accepted too.
         plain = {
             "quality": float(self.quality), "effort": int(self.effort), "model": model,
             "weights_sha256": sha256,
@@ -71,7 +76,10 @@ class Settings:
             object.__setattr__(self, name, value)
 
     def worker(self) -> Codec:
-        """The codec of these settings, its weights loaded; `UnknownModel` if they are not installed."""
+        """Return the codec for these settings, with its weights loaded.
+
+        Raises `UnknownModel` if the weights are not installed.
+        """
         entry = next((entry for entry in registry.entries() if entry.sha256 == self.weights_sha256), None)
         if entry is None:
             installed = ", ".join(f"{entry.id.hex()} {entry.name}" for entry in registry.entries())
@@ -84,7 +92,7 @@ class Settings:
 
 
 def _identify(model: Any, sha256: Any) -> tuple[str, str]:
-    """The id of a model and the SHA-256 of its weights."""
+    """Return the id of a model and the SHA-256 of its weights."""
     if model is not None and not isinstance(model, str):
         raise TypeError(f"model must be a name or an id, not {type(model).__name__}")
     if sha256 is None:
@@ -97,15 +105,15 @@ def _identify(model: Any, sha256: Any) -> tuple[str, str]:
     if model is None or not re.fullmatch("[0-9a-f]{12}", model):
         model = registry.named(model).id.hex()
     if not sha256.startswith(model):
-        raise ValueError(f"weights_sha256 {sha256} is not that of model {model}: its id would begin it")
+        raise ValueError(f"weights_sha256 {sha256} does not begin with the id of model {model}")
     return model, sha256
 
 
 def encode_chunks(settings: Settings, chunks: Sequence[NDArray[Any]]) -> list[bytes]:
-    """The bytes of each chunk, of shapes as above, uint8 or uint16; the pictures of all are coded together.
+    """Return the bytes of each chunk. The pictures of all chunks are coded together.
 
-    Raises `InvalidImage` for another shape or dtype, `LimitExceeded` for a chunk of too many pixels, and
-    `UnknownModel`.
+    Chunks have the shapes described above and are uint8 or uint16. Raises `InvalidImage` for
+    another shape or dtype, `LimitExceeded` for a chunk with too many pixels, and `UnknownModel`.
     """
     stacks = [_stack_of(chunk) for chunk in chunks]
     pictures = [from_samples(picture) for stack in stacks for picture in stack]
@@ -117,12 +125,13 @@ def encode_chunks(settings: Settings, chunks: Sequence[NDArray[Any]]) -> list[by
 
 @memory_named()
 def decode_chunks(settings: Settings, chunks: Sequence[tuple[bytes, Shape, np.dtype[Any]]]) -> list[Samples]:
-    """The array of each chunk, given with its shape and dtype; the pictures of all are decoded together.
+    """Return the array of each chunk. The pictures of all chunks are decoded together.
 
-    Headers are held against shape and dtype before anything is decoded. Whatever the bytes, nothing but a
-    `CodecError` is raised: `FormatError` if they are not what shape and dtype say, `InvalidImage` and
-    `LimitExceeded` as for `encode_chunks`, and `UnknownModel` if the model of a file, or of `settings`, is
-    not installed.
+    Each chunk is given with its shape and dtype. Headers are compared with shape and dtype before
+    anything is decoded. All errors that bytes can cause are subclasses of `CodecError`:
+    `FormatError` if the bytes do not match shape and dtype, `InvalidImage` and `LimitExceeded` as
+    for `encode_chunks`, and `UnknownModel` if the model of a file, or of `settings`, is not
+    installed.
     """
     files = [_split(data, shape, dtype) for data, shape, dtype in chunks]
     pictures = iter(settings.worker().decompress_batch([file for parts in files for file in parts]))
@@ -133,11 +142,11 @@ def decode_chunks(settings: Settings, chunks: Sequence[tuple[bytes, Shape, np.dt
 
 
 def check_dtype(dtype: np.dtype[Any]) -> None:
-    """`InvalidImage` unless samples are uint8 or uint16 in the machine's byte order."""
+    """Raise `InvalidImage` unless samples are uint8 or uint16 in the machine's byte order."""
     if dtype in (np.uint8, np.uint16):
         return
     if dtype.newbyteorder() in (np.uint8, np.uint16):
-        raise InvalidImage(f"samples are in the other byte order, {dtype.str}: convert them to uint16")
+        raise InvalidImage(f"samples are not in native byte order, {dtype.str}: convert them to uint16")
     hints = {
         "f": "scale them to 0…255 or 0…65535 and round them", "i": "add an offset that makes them positive",
         "u": "scale them to 16 bits", "b": "make them 0 and 255",
@@ -147,13 +156,16 @@ def check_dtype(dtype: np.dtype[Any]) -> None:
 
 
 def check_rank(shape: Shape) -> None:
-    """`InvalidImage` unless there are two to four axes."""
+    """Raise `InvalidImage` unless there are two to four axes."""
     if not 2 <= len(shape) <= 4:
         raise InvalidImage(f"{_TAKEN}, not {_written(shape)}: reshape the array")
 
 
 def layout(shape: Shape) -> tuple[int, int, int, int]:
-    """Pictures, height, width and channels of a chunk's shape; `InvalidImage` or `LimitExceeded`."""
+    """Return the number of pictures, height, width and channels of a chunk's shape.
+
+    Raises `InvalidImage` or `LimitExceeded`.
+    """
     check_rank(shape)
     written = _written(shape)
     if 0 in shape:
@@ -163,17 +175,22 @@ def layout(shape: Shape) -> tuple[int, int, int, int]:
         raise InvalidImage(f"{_TAKEN}, not {written}: keep alpha in an array of its own")
     if channels not in (1, 3):
         raise InvalidImage(
-            f"{_TAKEN}, not {written}: channels come last, and gray pictures in a stack have an axis for one"
+            f"{_TAKEN}, not {written}: channels come last, and a stack of gray pictures needs a channel axis"
         )
     count, height, width = (1, *shape[:2]) if len(shape) < 4 else shape[:3]
     if count * height * width > DEFAULT.max_pixels:
-        raise LimitExceeded(f"a chunk of {written} has over {DEFAULT.max_pixels} pixels: choose smaller ones")
+        raise LimitExceeded(
+            f"a chunk of {written} has over {DEFAULT.max_pixels} pixels: choose smaller chunks"
+        )
     return count, height, width, channels
 
 
 def measure(data: bytes) -> tuple[Shape, np.dtype[Any]]:
-    """Shape and dtype that the bytes of a chunk have by themselves: H×W, H×W×3, or for several files
-    N×H×W×C. Raises `FormatError` or a subclass, or `LimitExceeded`; only headers are looked at."""
+    """Return the shape and dtype of a chunk according to its bytes. Only headers are read.
+
+    The shape is H×W or H×W×3 for one file, and N×H×W×C for several. Raises `FormatError` or a
+    subclass, or `LimitExceeded`.
+    """
     first = inspect(data)
     count, rest = 0, memoryview(data)
     while rest:
@@ -191,13 +208,13 @@ def _written(shape: Shape) -> str:
 
 
 def _stack_of(chunk: NDArray[Any]) -> NDArray[Any]:
-    """N×H×W×C."""
+    """Return a chunk as N×H×W×C."""
     check_dtype(chunk.dtype)
     return chunk.reshape(layout(chunk.shape))
 
 
 def _split(data: bytes, shape: Shape, dtype: np.dtype[Any]) -> list[memoryview]:
-    """The files of a chunk, whose headers say what its shape and dtype do."""
+    """Split a chunk into its files. Their headers must match shape and dtype."""
     check_dtype(dtype)
     count, height, width, channels = layout(shape)
     depths = range(8, 9) if dtype.itemsize == 1 else range(9, 17)
@@ -209,8 +226,8 @@ def _split(data: bytes, shape: Shape, dtype: np.dtype[Any]) -> list[memoryview]:
         found = (info.height, info.width, info.channels)
         if found != (height, width, channels) or info.bit_depth not in depths:
             raise FormatError(
-                f"picture {number} of the chunk is {_written(found)} in {info.bit_depth} bits, "
-                f"where {height}×{width}×{channels} of {dtype} belongs"
+                f"picture {number} of the chunk is {_written(found)} with {info.bit_depth} bits, "
+                f"expected {height}×{width}×{channels} of {dtype}"
             )
         files.append(rest[: info.bytes])
         rest = rest[info.bytes :]

@@ -1,4 +1,4 @@
-"""Pillow opens and saves `.cae` files once the codec is registered with it."""
+"""Registration of the codec with Pillow, which then opens and saves `.cae` files."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from __future__ import annotations
 def register_pillow() -> None:
     """Let `PIL.Image.open` read `.cae` files and `Image.save` write them, in this process.
 
-    `import codec.CodecImagePlugin` does the same, and says which options there are. To call it again does no
-    harm. Torch is loaded when the first pixel is needed. Processes that were not forked from this one, as
-    those of a `DataLoader` with "spawn" or "forkserver", have to call it too: see `worker_init`.
+    `import codec.CodecImagePlugin` does the same, and its docstring lists the options. Repeated
+    calls are harmless. torch is loaded when pixels are first needed. Processes that were not forked
+    from this one must call this function too, for example the workers of a `DataLoader` with
+    "spawn" or "forkserver"; see `worker_init`.
     """
     from codec import CodecImagePlugin
 
@@ -16,5 +17,8 @@ def register_pillow() -> None:
 
 
 def worker_init(worker_id: int = 0) -> None:
-    """`DataLoader(..., worker_init_fn=codec.worker_init)`: its workers open `.cae` files with Pillow."""
+    """Let the workers of a `DataLoader` open `.cae` files with Pillow.
+
+    Use it as `DataLoader(..., worker_init_fn=codec.worker_init)`.
+    """
     register_pillow()

@@ -1,7 +1,8 @@
-"""Compressing and decompressing columns of batches: in Ray Data, and in all that maps functions over batches.
+"""Compression and decompression of columns of batches, in Ray Data and other batch pipelines.
 
-`compress` and `decompress` take a `ray.data.Dataset`. The classes behind them know nothing of Ray: what they
-take and return is a dict of columns, as Daft, `datasets.map(batched=True)` and plain loops have them too.
+`compress` and `decompress` take a `ray.data.Dataset`. The classes `Compress` and `Decompress` do
+not depend on Ray. They take and return a dict of columns, so that they also work with Daft,
+`datasets.map(batched=True)` and plain loops.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from codec.pictures.files import read_image
 from codec.pictures.picture import Picture, Samples, to_picture
 
 Batch = Mapping[str, Any]
-"""Columns of equal length: ndarrays whose first axis is that of the rows, or lists."""
+"""Columns of equal length: lists, or ndarrays whose first axis is the axis of the rows."""
 
 OnError = Literal["raise", "record"]
 
@@ -34,7 +35,10 @@ Result = TypeVar("Result")
 
 
 class _Map(ABC):
-    """A column to another, in place. The weights are loaded with the first batch, and never pickled."""
+    """Base class of `Compress` and `Decompress`: replaces one column of a batch.
+
+    The weights are loaded with the first batch and are never pickled.
+    """
 
     def __init__(
         self, column: str, model: str | os.PathLike[str] | None, device: str | None, threads: int | None,
@@ -54,16 +58,16 @@ class _Map(ABC):
         return {**vars(self), "_codec": None}
 
     def __call__(self, batch: Batch) -> dict[str, Any]:
-        """The batch with the column replaced; see the class. The batch that is given stays as it is."""
+        """Return the batch with the column replaced; see the class. `batch` is not changed."""
         if self.column not in batch:
-            raise ValueError(f"there is no column {self.column!r}; there are: {', '.join(batch)}")
+            raise ValueError(f"no column {self.column!r} in the batch, only: {', '.join(batch)}")
         values = list(batch[self.column])
         paths = list(batch[self.path]) if self.path in batch else list(map(_path_of, values))
         rows = self._run(values)
         errors = {row: done for row, done in enumerate(rows) if isinstance(done, Exception)}
         result = {**batch, self.column: self._pack(rows, paths)}
         if self.on_error == "record":
-            # What is missing because something failed earlier keeps the first message.
+            # A row that already failed in an earlier step keeps its first message.
             before = batch.get("error", [None] * len(rows))
             result["error"] = [
                 first or (str(errors[row]) if row in errors else None) for row, first in enumerate(before)
@@ -75,7 +79,7 @@ class _Map(ABC):
         return result
 
     def _run(self, values: list[Any]) -> list[Any]:
-        """What becomes of each row: a result, or the error."""
+        """Return the result of each row, or its error."""
         rows: list[Any] = [_attempt(self._open, value) for value in values]
         good = [row for row, item in enumerate(rows) if not isinstance(item, Exception)]
         items = [rows[row] for row in good]
@@ -87,7 +91,7 @@ class _Map(ABC):
         results: list[Any]
         try:
             results = self._map(codec, items)
-        except CodecError:  # one of them, and alone each says what it has
+        except CodecError:  # one item failed: repeat them one by one to find its error
             results = [_attempt(lambda item: self._map(codec, [item])[0], item) for item in items]
         for row, result in zip(good, results, strict=True):
             rows[row] = result
@@ -95,37 +99,44 @@ class _Map(ABC):
 
     @abstractmethod
     def _open(self, value: Any) -> Any:
-        """What `_map` takes of a row; `CodecError` or `OSError` if it is none."""
+        """Convert a row to an item for `_map`. Raises `CodecError` or `OSError` if this fails."""
 
     @abstractmethod
     def _map(self, codec: Codec, items: list[Any]) -> list[Any]:
-        """The result of each item; `CodecError` if there is none for one of them."""
+        """Return the result of each item. Raises `CodecError` if one of them fails."""
 
     @abstractmethod
     def _pack(self, rows: list[Any], paths: list[Any]) -> Any:
-        """The new column of the rows' results or errors."""
+        """Return the new column, given the result or error of each row."""
 
 
 class Compress(_Map):
-    """Pictures to `.cae` files.
+    """Compresses a column of pictures to `.cae` files.
 
-    The column holds pictures as arrays H×W, H×W×1 or as `codec.compress` takes them (all of one size may be
-    stacked: N×H×W×C), or picture files that Pillow reads (PNG, JPEG, …), which are turned upright: their
-    bytes, their names, or structs `{"bytes", "path"}`, where None in `bytes` stands for the file at `path`.
-    It becomes a list of structs `{"bytes": the .cae file, "path": str or None}`, the layout of
-    `datasets.Image`; the path is that of the column `path` if there is one, else the name or the struct's.
+    A row of the column is a picture or a picture file:
+
+    - A picture is an array H×W, H×W×1 or any other that `codec.compress` accepts. Pictures of one
+      size may be stacked as N×H×W×C.
+    - A picture file is a file that Pillow reads (PNG, JPEG, …), given by its bytes, its name, or a
+      struct `{"bytes", "path"}`. If `bytes` is None, the file at `path` is read. Picture files are
+      turned upright.
+
+    The column becomes a list of structs `{"bytes": the .cae file, "path": str or None}`, the layout
+    of `datasets.Image`. The path is taken from the column `path` if there is one, otherwise it is
+    the name of the file or the path in the struct.
 
     Args:
         column: name of the column.
         quality, effort, model, device: as for `codec.compress`.
-        threads: CPU threads to use; None leaves torch's setting alone.
+        threads: number of CPU threads; None keeps torch's setting.
         strip: leave out the ICC profile, EXIF and XMP of picture files.
-        on_error: what to do about a row that is no picture: "raise" an error that names the row and its path,
-            or "record": the row becomes None, and a column `error` has the message (None for other rows).
+        on_error: what to do with a row that is not a picture. "raise" raises an error that names
+            the row and its path. With "record" the row becomes None, and a column `error` holds the
+            message (None for other rows).
         path: name of a column of paths.
 
-    Raises `ValueError` or `TypeError` for wrong arguments; with a batch also `UnknownModel`, and with "raise"
-    what `codec.compress` raises, and `OSError`.
+    Raises `ValueError` or `TypeError` for wrong arguments. A call with a batch also raises
+    `UnknownModel` and, with "raise", `OSError` and the errors of `codec.compress`.
     """
 
     def __init__(
@@ -181,22 +192,24 @@ class Compress(_Map):
 
 
 class Decompress(_Map):
-    """`.cae` files to pictures.
+    """Decompresses a column of `.cae` files to pictures.
 
-    The column holds files as bytes, or as structs `{"bytes", "path"}` as `Compress` makes them. It becomes
-    one ndarray N×H×W×C, uint8 or uint16, if all pictures have one shape and dtype, else an object array of N
-    arrays H×W×C. Gray has C = 1 here, unlike from `codec.decompress`: the arrays of a column must have as
-    many dimensions in all batches.
+    A row of the column is a file as bytes, or a struct `{"bytes", "path"}` as `Compress` returns
+    it. The column becomes one ndarray N×H×W×C, uint8 or uint16, if all pictures have the same shape
+    and dtype. Otherwise it becomes an object array of N arrays H×W×C. Gray has C = 1 here, unlike
+    in `codec.decompress`, because the arrays of a column must have the same number of dimensions in
+    all batches.
 
     Args:
         column: name of the column.
         device, threads: as for `Compress`.
-        on_error: what to do about a row that is no whole file: "raise" an error that names the row and its
-            path, or "record": the row becomes an empty array 0×0×3, and a column `error` has the message
-            (None for other rows).
+        on_error: what to do with a row that is not a complete file. "raise" raises an error that
+            names the row and its path. With "record" the row becomes an empty array 0×0×3, and a
+            column `error` holds the message (None for other rows).
         path: name of a column of paths, for messages.
 
-    Raises `ValueError` for wrong arguments; with a batch and "raise" what `codec.decompress` raises.
+    Raises `ValueError` for wrong arguments. A call with a batch and "raise" raises the errors of
+    `codec.decompress`.
     """
 
     def __init__(
@@ -223,7 +236,7 @@ class Decompress(_Map):
 
     def _pack(self, rows: list[Any], paths: list[Any]) -> NDArray[Any]:
         dtype = next((picture.dtype for picture in rows if isinstance(picture, np.ndarray)), np.uint8)
-        # Not None: Ray has no type for arrays some of which are missing.
+        # Not None, because Ray has no type for a column in which some arrays are missing.
         empty = np.zeros((0, 0, 3), dtype)
         pictures = [empty if isinstance(picture, Exception) else picture for picture in rows]
         if pictures and len({(picture.shape, picture.dtype) for picture in pictures}) == 1:
@@ -238,22 +251,25 @@ def compress(
     dataset: Any, column: str = "image", *, actors: int = 2, device: str = "cpu", cpus: int = 1,
     batch_size: int = 32, **options: Any,
 ) -> Any:
-    """A `ray.data.Dataset` with pictures compressed by a pool of actors, each with its own copy of the model.
+    """Return a `ray.data.Dataset` whose pictures are compressed by a pool of actors.
+
+    Each actor has its own copy of the model.
 
     Args:
         dataset: a `ray.data.Dataset`.
         column, options: those of `Compress`.
-        actors: how many at most; Ray starts one, and more as there is room for them.
-        device: "cpu", or "cuda" for a GPU of its own for each actor.
-        cpus: threads of each actor, and without a GPU as many of Ray's CPU cores. Ray needs at least one core
-            more than that, or nothing is left to read with and it waits without end.
-        batch_size: rows that an actor works on at a time, and holds in memory.
+        actors: maximum number of actors. Ray starts one, and more if there is room for them.
+        device: "cpu", or "cuda" to give each actor its own GPU.
+        cpus: number of threads of each actor. Without a GPU each actor also takes this number of
+            Ray's CPU cores. Ray needs at least one core more than that. Otherwise no core is left
+            for reading, and Ray waits forever.
+        batch_size: number of rows that an actor processes at a time and holds in memory.
 
-    Columns have their types, `struct<bytes: binary, path: string>` and `error: string`, even where all rows
-    of a batch are None: files that `write_parquet` writes can be read together.
+    The columns have the types `struct<bytes: binary, path: string>` and `error: string` even if all
+    rows of a batch are None. Files that `write_parquet` writes can therefore be read together.
 
-    Raises `MissingExtra` without Ray, and as `Compress`. What happens in actors Ray raises, when the dataset
-    is used.
+    Raises `MissingExtra` if Ray is not installed, and the same errors as `Compress`. Ray raises the
+    errors of actors when the dataset is used.
     """
     work = Compress(column, device=device, threads=cpus, **options)
     return _map_batches(dataset, work, actors, cpus, batch_size)
@@ -263,10 +279,11 @@ def decompress(
     dataset: Any, column: str = "image", *, actors: int = 2, device: str = "cpu", cpus: int = 1,
     batch_size: int = 32, **options: Any,
 ) -> Any:
-    """The inverse: arguments and errors as for `compress`, `options` those of `Decompress`.
+    """Return a `ray.data.Dataset` whose files are decompressed: the inverse of `compress`.
 
-    The column becomes one of Ray's tensors, of one dtype: pictures of 8 and of 16 bits cannot be in one
-    dataset.
+    Arguments and errors are those of `compress`, and `options` are those of `Decompress`. The
+    column becomes a tensor column of Ray with one dtype, so that pictures of 8 and of 16 bits
+    cannot be in one dataset.
     """
     work = Decompress(column, device=device, threads=cpus, **options)
     return _map_batches(dataset, work, actors, cpus, batch_size)
@@ -281,16 +298,19 @@ def _map_batches(dataset: Any, work: _Map, actors: int, cpus: int, batch_size: i
     return dataset.map_batches(
         _Actor,
         fn_constructor_kwargs={"work": work},
-        # Not a fixed size: a pool that waits for all of its actors leaves no core to who feeds it.
+        # Not a fixed size: a pool that waits for all of its actors leaves no core to feed it.
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors),
         batch_size=batch_size,
-        num_cpus=None if gpu else cpus,  # of both at once Ray warns
+        num_cpus=None if gpu else cpus,  # Ray warns if both are given
         num_gpus=1 if gpu else None,
     )
 
 
 class _Actor:
-    """Gives columns the types that Ray would guess from the rows of a batch, each time anew."""
+    """Sets the types of columns.
+
+    Otherwise Ray would infer them from the rows of each batch.
+    """
 
     def __init__(self, work: _Map) -> None:
         self.work = work

@@ -1,11 +1,11 @@
-"""Arrays of pictures in Zarr, format 3, with each chunk a `.cae` file, or several.
+"""The codec for Zarr format 3: arrays of pictures in which each chunk is one or more `.cae` files.
 
     from codec.integrations.zarr import Cae
 
     zarr.create_array(store, shape=(1000, 256, 256, 3), chunks=(1, 256, 256, 3), dtype="uint8",
                       serializer=Cae(quality=75), compressors=None)
 
-Zarr finds the codec by its name when it opens the array: nothing has to be imported to read it.
+Zarr finds the codec by its name when it opens the array, so nothing has to be imported to read it.
 """
 
 from __future__ import annotations
@@ -35,61 +35,81 @@ _NAME = "cae"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cae(Settings, ArrayBytesCodec):
-    """A Zarr codec from arrays to bytes, with loss. Arguments, errors: `codec.integrations.chunks.Settings`.
+    """A lossy Zarr codec from arrays to bytes.
 
-    It turns arrays into bytes, and so is a `serializer`. In `compressors`, which turn bytes into bytes, Zarr
-    refuses it with a `TypeError`; give `compressors=None`, for files do not get smaller.
+    See `codec.integrations.chunks.Settings` for arguments and errors.
 
-    Chunks are H×W, H×W×1, H×W×3, or stacks N×H×W×1 or N×H×W×3, uint8 or uint16; a `transpose` filter may be
-    what makes them so. An array whose chunks cannot be is refused with `InvalidImage` when it is made, or
-    when it is first written: if a filter might have helped, or if it has shards and Zarr is older than 3.4.
+    The codec turns arrays into bytes, so it is used as the `serializer`. `compressors` turn bytes
+    into bytes, and Zarr rejects this codec there with a `TypeError`. Pass `compressors=None`,
+    because compressing the files again does not make them smaller.
 
-    Pictures are coded together if a chunk is a stack of them; and several chunks at a time, in a shard too,
-    with `zarr.config.set({"codec_pipeline.batch_size": 16})`.
+    Chunks are H×W, H×W×1, H×W×3, or stacks N×H×W×1 or N×H×W×3, uint8 or uint16. A `transpose`
+    filter may produce these shapes. Other arrays are rejected with `InvalidImage` when they are
+    created. They are rejected when they are first written if a filter could have produced a
+    supported shape, or if the array has shards and Zarr is older than 3.4.
+
+    The pictures of a chunk are coded together. Several chunks are coded together, also within a
+    shard, with `zarr.config.set({"codec_pipeline.batch_size": 16})`.
     """
 
     is_fixed_size = False
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """The codec of an entry in `zarr.json`; without a configuration it is that of `Cae()`."""
+        """Return the codec of an entry in `zarr.json`. Without a configuration this is `Cae()`."""
         _, configuration = parse_named_configuration(data, _NAME, require_configuration=False)
         return cls(**(configuration or {}))  # type: ignore[arg-type]
 
     def to_dict(self) -> dict[str, Any]:
-        """The entry in `zarr.json`."""
+        """Return the entry for `zarr.json`."""
         return {"name": _NAME, "configuration": dataclasses.asdict(self)}
 
     def evolve_from_array_spec(self, array_spec: ArraySpec) -> Self:
-        """This codec; `InvalidImage` for a dtype or a number of axes that it does not take, in shards too."""
+        """Return this codec.
+
+        Raises `InvalidImage` for an unsupported dtype or number of axes, also in shards.
+        """
         check_dtype(array_spec.dtype.to_native_dtype())
         check_rank(array_spec.shape)
         return self
 
     def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:
-        """`InvalidImage` for a dtype, or for chunks of a shape, that no filter makes one that is taken."""
+        """Raise `InvalidImage` for an unsupported dtype or chunk shape.
+
+        Shapes that a filter could turn into a supported one are accepted.
+        """
         check_dtype(dtype.to_native_dtype())
-        # Grids that are not regular have no shape of all chunks.
+        # Irregular grids have no common shape of chunks.
         chunk = getattr(chunk_grid, "chunk_shape", shape)
-        # Axes may be those before a transposition: three channels can be anywhere, one after a stack's first.
+        # Axes may be those before a transposition. Three channels can be on any axis then, and one
+        # channel can be on the second axis of a stack.
         if not (3 in chunk or (len(chunk) == 4 and chunk[1] == 1)):
             layout(chunk)
         check_rank(chunk)
 
     def compute_encoded_size(self, input_byte_length: int, chunk_spec: ArraySpec) -> int:
-        """`NotImplementedError`, as Zarr expects where `is_fixed_size` is false: it does not ask then."""
+        """Raise `NotImplementedError`, as Zarr expects if `is_fixed_size` is false.
+
+        Zarr does not call this method then.
+        """
         raise NotImplementedError("the size of a chunk depends on its pictures")
 
     async def encode(
         self, chunks_and_specs: Iterable[tuple[NDBuffer | None, ArraySpec]]
     ) -> list[Buffer | None]:
-        """The bytes of chunks, None for None; errors as for `encode_chunks`. The event loop goes on."""
+        """Return the bytes of chunks, and None for None. The event loop is not blocked.
+
+        Errors are those of `encode_chunks`.
+        """
         return await asyncio.to_thread(self._encode_all, list(chunks_and_specs))
 
     async def decode(
         self, chunks_and_specs: Iterable[tuple[Buffer | None, ArraySpec]]
     ) -> list[NDBuffer | None]:
-        """The arrays of chunks, None for None; errors as for `decode_chunks`. The event loop goes on."""
+        """Return the arrays of chunks, and None for None. The event loop is not blocked.
+
+        Errors are those of `decode_chunks`.
+        """
         return await asyncio.to_thread(self._decode_all, list(chunks_and_specs))
 
     async def _encode_single(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer:
@@ -98,7 +118,7 @@ class Cae(Settings, ArrayBytesCodec):
     async def _decode_single(self, chunk_data: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
         return await asyncio.to_thread(self._decode_sync, chunk_data, chunk_spec)
 
-    # Pipelines that do without an event loop call these two.
+    # Pipelines without an event loop call the next two methods.
 
     def _encode_sync(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer:
         [data] = encode_chunks(self, [chunk_data.as_numpy_array()])
@@ -125,5 +145,5 @@ class Cae(Settings, ArrayBytesCodec):
 
 
 def _with_form(chunk: Buffer, spec: ArraySpec) -> tuple[bytes, tuple[int, ...], np.dtype[Any]]:
-    """The bytes of a chunk, and the shape and dtype that they are to have."""
+    """Return the bytes of a chunk, and its expected shape and dtype."""
     return chunk.to_bytes(), spec.shape, spec.dtype.to_native_dtype()

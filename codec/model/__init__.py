@@ -1,5 +1,7 @@
 """The networks: transforms, entropy model, exact arithmetic, weights on disk.
 
-Imports: `entropy_coder` (its tables) and `errors`. No pictures, no files but weights.
-Start reading: `network.py`, which joins the parts; `exact.py`, the arithmetic that is equal on every machine.
+Imports: `entropy_coder` (its tables) and `errors`. This folder handles no pictures and no files
+other than weights.
+Start reading: `network.py` joins the parts. `exact.py` defines the arithmetic that gives the same
+result on every machine.
 """

@@ -1,4 +1,4 @@
-"""What a model is made of: the numbers that decide the shape of every weight."""
+"""Model configuration: the numbers that determine the shape of every weight."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import dataclasses
 from typing import Any
 
 QUALITY_ANCHORS = 9
-"""Learned quality tables hold one row at each anchor and are interpolated between them."""
+"""Learned quality tables have one row per anchor. Levels between anchors are interpolated."""
 
 STEPS_PER_ANCHOR = 128
-"""Quality levels between two anchors: a power of two, so that interpolation is exact."""
+"""Quality levels from one anchor to the next. A power of two makes interpolation exact."""
 
 MAX_LEVEL = (QUALITY_ANCHORS - 1) * STEPS_PER_ANCHOR
-"""Quality levels are the integers 0…1024; they are what a file stores."""
+"""Quality levels are the integers 0…1024. A file stores the quality level."""
 
 PIXELS_PER_LATENT = 16
 LATENTS_PER_HYPER_LATENT = 4
@@ -20,14 +20,14 @@ LATENTS_PER_HYPER_LATENT = 4
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """Widths and depths of one model size. All widths are channels, all depths are blocks."""
+    """Widths and depths of one model size. Widths count channels and depths count blocks."""
 
     width_8: int = 128
     """Channels at 1/8 of the picture's resolution."""
     width_16: int = 192
     """Channels at 1/16 of the picture's resolution."""
     blocks_8: int = 3
-    """Of the analysis transform, as `blocks_16`."""
+    """Blocks of the analysis transform at 1/8. `blocks_16` gives those at 1/16."""
     blocks_16: int = 3
     synthesis_blocks_8: int = 3
     synthesis_blocks_16: int = 3
@@ -47,13 +47,16 @@ class ModelConfig:
         if self.latents % 4:
             raise ValueError(f"latents must be a multiple of 4, not {self.latents}")
         if self.width_8 > 192 or max(self.width_16, self.latents) > 4 * self.width_8:
-            raise ValueError("widths exceed the values they are computed from")
+            raise ValueError(
+                "widths are too large: width_8 must be at most 192, width_16 and latents at most 4 * width_8"
+            )
 
     @property
     def halo(self) -> int:
-        """Latents that a window must see beyond its tile for the transforms to be seamless.
+        """Number of latents that a window needs beyond its tile for seamless transforms.
 
-        Every 3×3 layer at 1/16 reaches one latent further, every one at 1/8 half a latent.
+        Each 3×3 layer at 1/16 extends the reach by one latent, each 3×3 layer at 1/8 by half a
+        latent.
         """
         return max(
             self.blocks_16 + (self.blocks_8 + 1) // 2,
@@ -61,15 +64,18 @@ class ModelConfig:
         )
 
     def as_dict(self) -> dict[str, int]:
-        """The fields as plain integers, for metadata."""
+        """Return the fields as plain integers, for metadata."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
-        """The inverse of `as_dict`; `ValueError` names what is unknown or out of range."""
+        """Create a configuration from the dict of `as_dict`.
+
+        Raises `ValueError` that names the unknown or invalid fields.
+        """
         unknown = set(values) - {field.name for field in dataclasses.fields(cls)}
         if unknown:
             raise ValueError(f"unknown model fields: {', '.join(sorted(unknown))}")
-        # Until 0.2 the transforms had equal depths, and weights say only one.
+        # Until 0.2 both transforms had the same depths, and weights files stored them only once.
         mirrored = {f"synthesis_{name}": values[name] for name in ("blocks_8", "blocks_16") if name in values}
         return cls(**mirrored | values)

@@ -1,15 +1,17 @@
-"""The probability model of the latents: a hyperprior and a four-step context, in exact arithmetic.
+"""Probability model of the latents: a hyperprior and a four-step context, in exact arithmetic.
 
     z_hat ─ h_s ─┬──────────── step 0 ─ mean, scale index of a quarter of the latents ─ symbols ─┐
                  ├─ y_hat so far ─ step 1 ─ …                                                  │
                  └─ … steps 2 and 3                                              y_hat ◄───────┘
 
-The latents' channels form four groups, their positions four phases of every 2×2. In step s, phase p
-codes group p XOR (0, 3, 1, 2)[s]: every step codes one quarter of the latents, every group meets its
-diagonal neighbours first, and after four steps all are coded (a variant of the quadtree partition of
-Li, Li, Lu: "Neural Video Compression with Diverse Contexts", CVPR 2023).
+The channels of the latents form four groups. Their positions form four phases, one for each
+position within a 2×2 block. Step s codes channel group p XOR (0, 3, 1, 2)[s] at the positions of
+phase p. Each step therefore codes one quarter of the latents, and four steps code all of them.
+Within a group, step 1 codes the positions that are diagonal to those of step 0. This is a variant
+of the quadtree partition of Li, Li, Lu: "Neural Video Compression with Diverse Contexts",
+CVPR 2023.
 
-Training, encoding and decoding all run `EntropyModel.run`; they differ in the callback that turns
+Training, encoding and decoding all run `EntropyModel.run`. They differ in the callback that turns
 predictions into symbols.
 """
 
@@ -36,16 +38,19 @@ from codec.model.exact import (
 from codec.model.layers import QualityTable, depth_to_space
 
 INDEX_PER_UNIT = 8.0
-"""A head's output of 1 moves the scale index by 8."""
+"""A head output of 1 changes the scale index by 8."""
 
 STEP_XOR = (0, 3, 1, 2)
 
 Quantizer = Callable[[int, Tensor, Tensor], Tensor]
-"""(step, mean, scale index) to symbols; all 4×N×h/2×w/2×M/4, leading axis the phase."""
+"""Maps (step, mean, scale index) to symbols.
+
+All tensors are 4×N×h/2×w/2×M/4. Their first axis is the phase.
+"""
 
 
 def split_phases(x: Tensor) -> Tensor:
-    """N×h×w×C, h and w even, to 4×N×h/2×w/2×C."""
+    """Rearrange N×h×w×C, h and w even, to 4×N×h/2×w/2×C."""
     n, h, w, c = x.shape
     x = x.reshape(n, h // 2, 2, w // 2, 2, c).permute(2, 4, 0, 1, 3, 5)
     return x.reshape(4, n, h // 2, w // 2, c)
@@ -59,12 +64,12 @@ def merge_phases(x: Tensor) -> Tensor:
 
 
 def group_of(step: int, phase: int) -> int:
-    """The channel group that `phase` codes in `step`."""
+    """Return the channel group that `step` codes at the positions of `phase`."""
     return phase ^ STEP_XOR[step]
 
 
 def inside(size: tuple[int, int], device: torch.device) -> Tensor:
-    """Which positions of the 4×h/2×w/2 phase grid lie within `size`: bool."""
+    """Return a bool mask of the positions of the 4×h/2×w/2 phase grid that lie within `size`."""
     rows = torch.arange(2 * -(-size[0] // 2), device=device) < size[0]
     columns = torch.arange(2 * -(-size[1] // 2), device=device) < size[1]
     grid = rows[:, None] & columns[None, :]
@@ -73,7 +78,7 @@ def inside(size: tuple[int, int], device: torch.device) -> Tensor:
 
 
 class HyperSynthesisTransform(nn.Module):
-    """h_s: z_hat N×h×w×C to features N×4h×4w×hyper_width."""
+    """Hyper-synthesis transform h_s: maps z_hat N×h×w×C to features N×4h×4w×hyper_width."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -84,14 +89,14 @@ class HyperSynthesisTransform(nn.Module):
         self.spatial_16 = ExactDepthwise3x3(width)
 
     def forward(self, z_hat: Tensor) -> Tensor:
-        x = depth_to_space(self.up_32(z_hat.clamp(-LIMIT, LIMIT)), 2)  # a bound only: |z| < 20
+        x = depth_to_space(self.up_32(z_hat.clamp(-LIMIT, LIMIT)), 2)  # only a bound: |z| < 20 in practice
         x = depth_to_space(self.up_16(self.spatial_32(x)), 2)
         out: Tensor = self.spatial_16(x)
         return out
 
 
 class EntropyModel(nn.Module):
-    """Mean and scale index of every latent, from the hyper-latents and the latents before it."""
+    """Predicts mean and scale index of each latent from hyper-latents and earlier latents."""
 
     scale: Tensor
 
@@ -99,7 +104,7 @@ class EntropyModel(nn.Module):
         super().__init__()
         self.config = config
         width, hyper = config.context_width, config.hyper_width
-        # Powers of two that bring each latent channel near unit variance for the networks.
+        # Powers of two. Dividing by them brings each latent channel near unit variance.
         self.register_buffer("scale", torch.ones(config.latents))
         self.hyper_synthesis = HyperSynthesisTransform(config)
         self.quality = QualityTable(hyper)
@@ -113,7 +118,10 @@ class EntropyModel(nn.Module):
 
     @torch.no_grad()
     def freeze(self) -> dict[str, float]:
-        """Switch to exact arithmetic for good; returns the proven bound of every layer's sums."""
+        """Switch permanently to exact arithmetic.
+
+        Return the proven bound on the sums of each layer, by layer name. Raises `InexactLayer`.
+        """
         bounds = {}
         for name, layer in self.named_modules():
             if isinstance(layer, ExactLayer):
@@ -126,15 +134,16 @@ class EntropyModel(nn.Module):
         return bounds
 
     def normalise(self, y: Tensor) -> Tensor:
-        """Latents in the units that the networks see."""
+        """Return the latents `y` divided by `scale`, the units that the networks use."""
         x = y / self.scale
         return to_grid(x) if self.frozen else x
 
     def run(self, z_hat: Tensor, level: Tensor, size: tuple[int, int], quantizer: Quantizer) -> Tensor:
-        """Run the four steps; returns the quantized latents y_hat, symbol + mean, N×h×w×M.
+        """Run the four steps. Return the quantized latents y_hat (symbol + mean), N×h×w×M.
 
-        `z_hat` N×⌈h/4⌉×⌈w/4⌉×C holds integers, `level` N quality levels, `size` is (h, w). The networks
-        work on even heights and widths; beyond `size` they see zeros, whatever `quantizer` gives.
+        `z_hat` is N×⌈h/4⌉×⌈w/4⌉×C and holds integers, `level` holds N quality levels, and `size` is
+        (h, w). The networks work on even heights and widths. Positions beyond `size` are zeros for
+        them, whatever `quantizer` returns.
         """
         h, w = size[0] + size[0] % 2, size[1] + size[1] % 2
         quarter = self.config.latents // 4
@@ -168,12 +177,15 @@ class EntropyModel(nn.Module):
 
 
 def _merge_slots(slots: list[list[Tensor]]) -> Tensor:
-    """Quarters by phase and group, each N×h/2×w/2×M/4, to N×h×w×M."""
+    """Join the quarters of all phases and groups, each N×h/2×w/2×M/4, to N×h×w×M."""
     return merge_phases(torch.stack([torch.cat(row, -1) for row in slots]))
 
 
 def step_values(y: Tensor, step: int) -> Tensor:
-    """The latents N×h×w×M that `step` codes: 4×N×h/2×w/2×M/4; odd sizes are padded with zeros."""
+    """Select the latents that `step` codes: N×h×w×M to 4×N×h/2×w/2×M/4.
+
+    Odd sizes are padded with zeros.
+    """
     y = F.pad(y, (0, 0, 0, y.shape[2] % 2, 0, y.shape[1] % 2))
     phases = split_phases(y).unflatten(-1, (4, -1))
     return torch.stack([phases[phase, ..., group_of(step, phase), :] for phase in range(4)])

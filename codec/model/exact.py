@@ -1,16 +1,17 @@
-"""Layers whose result is the same bits on every machine: integers carried in float64.
+"""Layers with bit-identical results on every machine: integer arithmetic in float64.
 
-A layer works in two modes. While training it is an ordinary float layer. After `freeze()`
+A layer has two modes. During training it is an ordinary float layer. After `freeze()`:
 
-- weights are integer multiples of 2^-12, biases of 2^-20 and activations of 2^-8;
-- every activation is clamped to ±128 (not while training, where they stay far below), so a product
-  is a multiple of 2^-20, and a sum of them is below 2^53 · 2^-20 as long as Σ|w| · 128 + |b| < 2^33,
-  which `freeze()` proves for each output (and asks for 2^4 more);
-- then float64 represents every partial sum exactly, and the order of summation, fused
-  multiply-adds, threads, batch size or device cannot change it.
+- Weights are integer multiples of 2^-12, biases of 2^-20 and activations of 2^-8.
+- Every activation is clamped to ±128. (Activations are not clamped during training, where they stay
+  far below this limit.) A product of weight and activation is therefore a multiple of 2^-20. A sum
+  of products is below 2^53 · 2^-20 as long as Σ|w| · 128 + |b| < 2^33. `freeze()` proves this for
+  each output, with a margin of 2^4.
+- float64 then represents every partial sum exactly. The order of summation, fused multiply-adds,
+  threads, the batch size and the device cannot change the result.
 
-Nothing else is allowed here: no exp, sigmoid, division or normalisation. Rounding is to nearest,
-ties to even. See Ballé, Johnston, Minnen, "Integer networks for data compression with
+No other operations are allowed here: no exp, sigmoid, division or normalisation. Rounding is to
+nearest, ties to even. See Ballé, Johnston, Minnen, "Integer networks for data compression with
 latent-variable models", ICLR 2019.
 """
 
@@ -28,25 +29,29 @@ LIMIT = 128.0
 """Activations are clamped to ±LIMIT."""
 
 _EXACT_BELOW = 2.0 ** (53 - WEIGHT_BITS - ACTIVATION_BITS - 4)
-"""Bound on every sum. 2^33 is needed; 2^4 is headroom for the leaky slope's three extra bits."""
+"""Bound on every sum.
+
+A bound of 2^33 is needed. The factor 2^4 leaves room for the three extra bits of the slope of the
+leaky ReLU.
+"""
 
 
 class InexactLayer(ValueError):
-    """A layer's sums could leave the range in which float64 is exact, or a weight is not finite."""
+    """Sums of a layer could leave the range where float64 is exact, or a weight is not finite."""
 
 
 def round_to_grid(x: Tensor, bits: int) -> Tensor:
-    """The nearest multiple of 2^-bits, ties to even."""
+    """Round to the nearest multiple of 2^-bits, ties to even."""
     return torch.round(x * 2.0**bits) * 2.0**-bits
 
 
 def to_grid(x: Tensor) -> Tensor:
-    """The nearest activation: a multiple of 2^-ACTIVATION_BITS within ±LIMIT."""
+    """Round to the nearest multiple of 2^-ACTIVATION_BITS within ±LIMIT."""
     return round_to_grid(x, ACTIVATION_BITS).clamp_(-LIMIT, LIMIT)
 
 
 class ExactLayer(nn.Module):
-    """Base of the layers below: weight and bias, the bound, and the way back to the grid."""
+    """Base class of the layers: weight, bias, the bound on sums, and rounding to the grid."""
 
     weight: nn.Parameter
     bias: nn.Parameter
@@ -60,7 +65,10 @@ class ExactLayer(nn.Module):
 
     @torch.no_grad()
     def freeze(self) -> float:
-        """Round the parameters to their grids, prove exactness; returns the largest sum possible."""
+        """Round the parameters to their grids and prove exactness.
+
+        Return the largest possible sum. Raises `InexactLayer` if it is too large or not finite.
+        """
         weight = round_to_grid(self.weight.double(), WEIGHT_BITS)
         bias = round_to_grid(self.bias.double(), WEIGHT_BITS + ACTIVATION_BITS)
         bound = weight.abs().sum(self.fan_in_axes) * LIMIT + bias.abs()
@@ -73,7 +81,7 @@ class ExactLayer(nn.Module):
         return largest
 
     def to_activation(self, x: Tensor) -> Tensor:
-        """Leaky ReLU where asked for, back to the grid, clamped."""
+        """Apply the leaky ReLU if `activation` is set. Round to the grid and clamp if frozen."""
         if self.activation:
             x = F.leaky_relu(x, 0.125)
         return to_grid(x) if self.frozen else x
@@ -94,7 +102,7 @@ class ExactLinear(ExactLayer):
 
 
 class ExactDepthwise3x3(ExactLayer):
-    """A 3×3 convolution of each channel with itself, zeros beyond the edge."""
+    """A depthwise 3×3 convolution on N×H×W×C, padded with zeros."""
 
     fan_in_axes = (0, 1)
 
@@ -116,7 +124,7 @@ class ExactDepthwise3x3(ExactLayer):
 
 
 class ExactHeads(ExactLayer):
-    """Four linear maps side by side: 4×K×C inputs, one map for each of the leading four."""
+    """Four linear maps: inputs are 4×K×C, with one map per index of the first axis."""
 
     fan_in_axes = (1,)
 
@@ -126,7 +134,7 @@ class ExactHeads(ExactLayer):
         self.bias = nn.Parameter(torch.zeros(4, 1, outputs))
 
     def freeze(self) -> float:
-        # The bias keeps its middle axis while the sum drops it: align the two for the bound.
+        # The sum over the weights lacks the middle axis of the bias. Align both for the bound.
         self.bias.data = self.bias.data[:, 0]
         largest = super().freeze()
         self.bias.data = self.bias.data[:, None]
@@ -137,7 +145,7 @@ class ExactHeads(ExactLayer):
 
 
 class ExactBlock(nn.Module):
-    """Residual 1×1, 3×3 depthwise, 1×1."""
+    """Residual block of 1×1, depthwise 3×3 and 1×1 convolutions."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

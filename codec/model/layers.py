@@ -1,4 +1,4 @@
-"""The few layers that everything is built from. Tensors are N×H×W×C ("channels last") throughout."""
+"""Basic layers of all networks. All tensors are N×H×W×C ("channels last")."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from codec.model.config import QUALITY_ANCHORS, STEPS_PER_ANCHOR
 
 
 def space_to_depth(x: Tensor, factor: int) -> Tensor:
-    """N×H×W×C to N×H/f×W/f×(f·f·C); channel order is (row, column, channel)."""
+    """Rearrange N×H×W×C to N×H/f×W/f×(f·f·C); channel order is (row, column, channel)."""
     n, h, w, c = x.shape
     x = x.reshape(n, h // factor, factor, w // factor, factor, c)
     return x.permute(0, 1, 3, 2, 4, 5).reshape(n, h // factor, w // factor, factor * factor * c)
@@ -24,9 +24,10 @@ def depth_to_space(x: Tensor, factor: int) -> Tensor:
 
 
 def interpolate(table: Tensor, level: Tensor) -> Tensor:
-    """Rows of `table` (anchors×C) at quality levels (N, 0…1024): N×1×1×C.
+    """Interpolate the rows of `table` (anchors×C) at N quality levels (0…1024) to N×1×1×C.
 
-    Interpolation weights are multiples of 1/128, so on a dyadic table the result is exact.
+    Interpolation weights are multiples of 1/128, so the result is exact for a table of dyadic
+    numbers.
     """
     low = torch.clamp(level // STEPS_PER_ANCHOR, 0, QUALITY_ANCHORS - 2).long()
     t = ((level - low * STEPS_PER_ANCHOR) / STEPS_PER_ANCHOR).to(table.dtype)[:, None]
@@ -46,10 +47,10 @@ class QualityTable(nn.Module):
 
 
 class Linear32(nn.Linear):
-    """A 1×1 convolution kept out of autocast.
+    """A 1×1 convolution that is excluded from autocast.
 
-    The linear path carries latents of several hundred quantization steps; bfloat16's eight bits
-    would add noise of the size of a step.
+    The linear path carries latents of several hundred quantization steps. The eight bits of
+    bfloat16 would add noise as large as one step.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -58,7 +59,7 @@ class Linear32(nn.Linear):
 
 
 class Depthwise3x3(nn.Module):
-    """A 3×3 convolution of each channel with itself, zeros beyond the edge."""
+    """A depthwise 3×3 convolution, padded with zeros."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -77,7 +78,7 @@ class Depthwise3x3(nn.Module):
 
 
 def depthwise_by_shifts(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """`Depthwise3x3` as nine shifted multiply-adds: torch has no fast float64 kernel for it."""
+    """Compute `Depthwise3x3` as nine shifted multiply-adds: torch has no fast float64 kernel."""
     h, w = x.shape[1:3]
     padded = F.pad(x, (0, 0, 1, 1, 1, 1))
     out = bias.repeat(*x.shape[:3], 1)  # a copy even for one pixel, where expand would share memory
@@ -88,7 +89,7 @@ def depthwise_by_shifts(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 class Block(nn.Module):
-    """Spatial mixing, then a gated feed-forward layer, both residual and both zero at the start."""
+    """Spatial mixing, then a gated feed-forward layer. Both are residual and initially zero."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -103,8 +104,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.mix_out(self.spatial(F.leaky_relu(self.mix_in(x), 0.125)))
-        # A bounded gate: with an unbounded one (SwiGLU) three blocks are a polynomial of degree 8
-        # in the latents, and training diverged after 1,100 steps.
+        # The gate is bounded. With an unbounded gate (SwiGLU), three blocks are a polynomial of
+        # degree 8 in the latents, and training diverged after 1,100 steps.
         gate, value = self.gate_in(x).chunk(2, dim=-1)
         out: Tensor = x + self.gate_out(torch.sigmoid(gate) * value)
         return out

@@ -1,4 +1,4 @@
-"""The whole model: the four networks and the prior of the hyper-latents, and the training pass."""
+"""The whole model: four networks, the prior of the hyper-latents, and the training pass."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ _LIKELIHOOD_FLOOR = 1e-9
 
 
 class HyperPrior(nn.Module):
-    """Training-time prior of the hyper-latents: a logistic distribution per channel and quality.
+    """Prior of the hyper-latents in training: a logistic distribution per channel and quality.
 
-    Files are coded with integer tables fitted to histograms at export; this only has to be close.
-    It starts narrow: a flat prior makes hyper-latents expensive for thousands of steps.
+    Files are coded with integer tables that are fitted to histograms at export, so this prior only
+    has to be approximate. It is narrow at the start, because a flat prior makes hyper-latents
+    expensive for thousands of steps.
     """
 
     def __init__(self, channels: int) -> None:
@@ -37,17 +38,20 @@ class HyperPrior(nn.Module):
         self.log_scale = QualityTable(channels, math.log(0.3))
 
     def bits(self, z: Tensor, level: Tensor) -> Tensor:
-        """Bits of each value of z (N×h×w×C) under the prior integrated over ±½."""
+        """Return the bits of each value of z (N×h×w×C) under the prior integrated over ±½."""
         centred = (z - self.mean(level)).abs()
         inverse = torch.exp(-self.log_scale(level))
-        # The lower tail is used on both sides: differences of numbers near 1 lose all precision.
+        # Use the lower tail on both sides: differences of numbers near 1 lose all precision.
         upper = torch.sigmoid((0.5 - centred) * inverse)
         lower = torch.sigmoid((-0.5 - centred) * inverse)
         return -torch.log2((upper - lower).clamp_min(_LIKELIHOOD_FLOOR))
 
 
 def gaussian_bits(residual: Tensor, scale: Tensor) -> Tensor:
-    """Bits of latents minus their mean under a zero-mean Gaussian integrated over ±½."""
+    """Return the bits of latents minus their mean.
+
+    The probability is that of a zero-mean Gaussian integrated over ±½.
+    """
     residual = residual.abs()
     factor = 1 / (scale * math.sqrt(2))
     upper = torch.erfc((residual - 0.5) * factor)
@@ -57,14 +61,14 @@ def gaussian_bits(residual: Tensor, scale: Tensor) -> Tensor:
 
 @dataclasses.dataclass
 class TrainingOutput:
-    """What one pass gives the loss."""
+    """Output of a training pass, from which the loss is computed."""
 
     x_hat: Tensor
-    """N×H×W×3."""
+    """Decoded pictures, N×H×W×3."""
     latent_bits: Tensor
-    """N: bits of each picture's latents."""
+    """Bits of the latents of each picture, shape N."""
     hyper_bits: Tensor
-    """N: bits of each picture's hyper-latents."""
+    """Bits of the hyper-latents of each picture, shape N."""
 
 
 class Model(nn.Module):
@@ -82,13 +86,17 @@ class Model(nn.Module):
     def forward(
         self, x: Tensor, level: Tensor, *, noise: bool = True, dead_zone: float = 0.0
     ) -> TrainingOutput:
-        """x: N×H×W×3 in [0,1], sides multiples of 64; level: N quality levels.
+        """Run a training pass.
 
-        Distortion comes from rounding, with a straight-through gradient, and the rate from additive
-        noise: encoder and decoder learn together. Without `noise` latents and hyper-latents are given:
-        distortion and rate are those of the symbols that rounding with `dead_zone` makes, and their
-        gradients, for what a decoder runs, are exact; but that of the rate by the means, which rounding
-        has none of, is the one of noise.
+        `x` is N×H×W×3 in [0,1] with sides that are multiples of 64. `level` holds N quality levels.
+
+        With `noise`, encoder and decoder learn together. The distortion is that of rounded latents,
+        with a straight-through gradient. The rate is that of latents with additive noise.
+
+        Without `noise`, latents and hyper-latents are taken as given. Distortion and rate are those
+        of the symbols that rounding with `dead_zone` produces. Their gradients are exact for the
+        parts that a decoder runs, with one exception: rounding has no gradient of the rate with
+        respect to the means, so that gradient is computed with additive noise.
         """
         y = self.analysis(x, level)
         z = self.hyper_analysis(self.entropy_model.normalise(y)).float()
@@ -119,7 +127,7 @@ class Model(nn.Module):
 
 
 def rate_weight(level: Tensor, lowest: float, highest: float) -> Tensor:
-    """Lambda of each quality level: geometric from `lowest` at 0 to `highest` at 1024.
+    """Return lambda of each quality level: geometric from `lowest` at 0 to `highest` at 1024.
 
     The loss is bits per pixel + lambda · 255² · mean squared error of pixels in [0,1].
     """

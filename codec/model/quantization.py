@@ -1,4 +1,4 @@
-"""Scales, rounding with a dead zone, and what stands in for it while training."""
+"""Scales, rounding with a dead zone, and the substitutes for rounding in training."""
 
 from __future__ import annotations
 
@@ -17,29 +17,32 @@ SCALE_MAX = 64.0
 LARGEST_DEAD_ZONE = 0.25
 
 _ZONE_BITS = 10
-"""Dead zones lie on the grid that latents and means lie on, so that ties are ties on every machine."""
+"""Dead zones are multiples of 2^-_ZONE_BITS, as latents and means are.
+
+A tie in rounding is then a tie on every machine.
+"""
 
 SYMBOL_LIMIT = 1 << 20
-"""Symbols and hyper-latents lie within ±SYMBOL_LIMIT; the format holds no larger ones."""
+"""Symbols and hyper-latents lie within ±SYMBOL_LIMIT. The format has no larger values."""
 
 
 def quantize(values: Tensor) -> Tensor:
-    """Nearest integers, ties to even, within the format's range; the dtype is kept."""
+    """Round to the nearest integers, ties to even, and clamp to ±SYMBOL_LIMIT. Keep the dtype."""
     return torch.round(values).clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT)
 
 
 def straight_through_round(values: Tensor) -> Tensor:
-    """Rounds forward, passes the gradient as if it had not."""
+    """Round in the forward pass. The gradient passes as if the values were not rounded."""
     return values + (torch.round(values) - values).detach()
 
 
 def add_uniform_noise(values: Tensor) -> Tensor:
-    """The differentiable stand-in for rounding of Ballé et al. (2017): noise in ±½."""
+    """Add noise in ±½, the differentiable substitute for rounding of Ballé et al. (2017)."""
     return values + torch.empty_like(values).uniform_(-0.5, 0.5)
 
 
 class _Clamp(torch.autograd.Function):
-    """Clamp whose gradient still passes outside the range when it points back inside."""
+    """Clamp that passes gradients outside the range if they point back inside."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
@@ -57,13 +60,13 @@ class _Clamp(torch.autograd.Function):
 
 
 def soft_clamp(x: Tensor, low: float, high: float) -> Tensor:
-    """`x` clamped to [low, high]; values outside can be pulled back by the gradient."""
+    """Clamp `x` to [low, high]. The gradient can pull values outside the range back."""
     out: Tensor = _Clamp.apply(x, low, high)  # type: ignore[no-untyped-call]
     return out
 
 
 def scale_index(scale: Tensor) -> Tensor:
-    """The real-valued index of a standard deviation on the 64 log-spaced scales 0.11…64."""
+    """Return the real-valued index of a standard deviation on the 64 log-spaced scales 0.11…64."""
     return torch.log(scale / SCALE_MIN) * ((SCALES - 1) / math.log(SCALE_MAX / SCALE_MIN))
 
 
@@ -73,12 +76,13 @@ def scale_of_index(index: Tensor) -> Tensor:
 
 
 def shrink(residual: Tensor, index: Tensor, dead_zone: float) -> Tensor:
-    """Latents minus their mean, moved towards zero so that rounding them widens the interval of zero.
+    """Move latents minus their mean towards zero, so that a wider interval is rounded to zero.
 
-    Where ±1 is rare it costs many bits. All thresholds move outwards, by `dead_zone` for scales up to
-    0.37 (index 12), by less above, and not at all from 0.83 (index 20) on. The encoder's choice alone.
-    Sullivan: "Efficient scalar quantization of exponential and Laplacian random variables", IEEE
-    Transactions on Information Theory, 1996.
+    A symbol of ±1 costs many bits where it is rare. All rounding thresholds move outwards: by
+    `dead_zone` for scales up to 0.37 (index 12), by less for larger scales, and not at all from
+    0.83 (index 20) on. This is a choice of the encoder alone. See Sullivan: "Efficient scalar
+    quantization of exponential and Laplacian random variables", IEEE Transactions on Information
+    Theory, 1996.
     """
     if not dead_zone:
         return residual

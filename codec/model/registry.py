@@ -1,4 +1,4 @@
-"""The models that ship in the package, by name and by id; no torch."""
+"""The models shipped in the package, by name and by id. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -20,16 +20,19 @@ class ModelEntry:
     name: str
     file: str
     sha256: str
-    """Of the file, hexadecimal. Its first twelve digits are the id that files carry."""
+    """SHA-256 of the weights file, in hexadecimal. Its first twelve digits are the model id."""
     default: bool
 
     @property
     def id(self) -> bytes:
-        """The six bytes that files carry."""
+        """The model id: six bytes, as stored in `.cae` files."""
         return bytes.fromhex(self.sha256)[:6]
 
     def read(self) -> bytes:
-        """The weights file; `UnknownModel` if it is missing or is not the registered one."""
+        """Return the bytes of the weights file.
+
+        Raises `UnknownModel` if the file is missing or is not the registered one.
+        """
         try:
             data = (resources.files("codec") / "weights" / self.file).read_bytes()
         except OSError as error:
@@ -41,13 +44,13 @@ class ModelEntry:
 
 @functools.cache
 def entries() -> tuple[ModelEntry, ...]:
-    """All shipped models, from `codec/weights/models.toml`."""
+    """Return all shipped models, from `codec/weights/models.toml`."""
     text = (resources.files("codec") / "weights" / "models.toml").read_text(encoding="utf-8")
     return tuple(ModelEntry(name=name, **fields) for name, fields in tomllib.loads(text).items())
 
 
 def by_id(model_id: bytes) -> ModelEntry:
-    """The shipped model that a file names; raises `UnknownModel`."""
+    """Return the shipped model with the id that a file stores. Raises `UnknownModel`."""
     for entry in entries():
         if entry.id == model_id:
             return entry
@@ -58,7 +61,10 @@ def by_id(model_id: bytes) -> ModelEntry:
 
 
 def named(model: str | None) -> ModelEntry:
-    """The shipped model of a name or id, or the default one; raises `UnknownModel`."""
+    """Return the shipped model with a name or id, or the default model if `model` is None.
+
+    Raises `UnknownModel`.
+    """
     for entry in entries():
         if entry.default if model is None else model in (entry.name, entry.id.hex()):
             return entry
@@ -67,9 +73,11 @@ def named(model: str | None) -> ModelEntry:
 
 
 def find(model: str | Path | None) -> tuple[str, bytes]:
-    """Name and weights of a shipped model (by name or id), the default one, or a `.safetensors` file.
+    """Return name and weights of a model.
 
-    Raises `UnknownModel` for a name that does not ship, `OSError` if a file cannot be read.
+    `model` is the name or id of a shipped model, None for the default model, or the path of a
+    `.safetensors` file. Raises `UnknownModel` if no shipped model has this name or id, and
+    `OSError` if a file cannot be read.
     """
     path = Path(model or "")
     if path.suffix == ".safetensors":
@@ -79,7 +87,7 @@ def find(model: str | Path | None) -> tuple[str, bytes]:
 
 
 def describe(entry: ModelEntry) -> dict[str, Any]:
-    """An entry as plain values, for `codec models`."""
+    """Return an entry as plain values, for `codec models`."""
     size = (resources.files("codec") / "weights" / entry.file).stat().st_size  # type: ignore[attr-defined]
     return {
         "name": entry.name,

@@ -5,10 +5,11 @@
     y ─(× gain)─┬─ 1×1 ─ blocks at 1/16 ─ 1×1 ─┬─ blocks at 1/8 ─ 1×1 ─ x̂               g_s
                 └─────── linear shortcut ──────┘
 
-No layer runs at full resolution, which is why they are fast on a CPU. The linear path starts as a
-two-stage Karhunen–Loève transform (see `training.initialisation`), and everything beside it as
-zero: an untrained model is a linear block-transform codec, and the shortcut stays for good, so the
-number of latents does not depend on the width of the blocks.
+No layer runs at full resolution, so the transforms are fast on a CPU. The linear path is
+initialised as a two-stage Karhunen–Loève transform (see `training.initialisation`), and everything
+beside it is initialised to zero. An untrained model is therefore a linear block-transform codec.
+The shortcut is kept permanently, so the number of latents does not depend on the width of the
+blocks.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ from codec.model.layers import (
 
 
 class AnalysisTransform(nn.Module):
-    """g_a: pixels N×H×W×3 in [0,1], H and W multiples of 16, to scaled latents N×H/16×W/16×M."""
+    """Analysis transform g_a: maps pixels N×H×W×3 in [0,1] to scaled latents N×H/16×W/16×M.
+
+    H and W must be multiples of 16.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -53,7 +57,10 @@ class AnalysisTransform(nn.Module):
 
 
 class SynthesisTransform(nn.Module):
-    """g_s: quantized latents N×h×w×M to pixels N×16h×16w×3, nominally in [0,1], not clamped."""
+    """Synthesis transform g_s: maps quantized latents N×h×w×M to pixels N×16h×16w×3.
+
+    Pixels are nominally in [0,1] and are not clamped.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -76,7 +83,10 @@ class SynthesisTransform(nn.Module):
 
 
 class HyperAnalysisTransform(nn.Module):
-    """h_a: normalised latents N×h×w×M to hyper-latents N×⌈h/4⌉×⌈w/4⌉×C, before rounding."""
+    """Hyper-analysis transform h_a: maps normalised latents N×h×w×M to hyper-latents.
+
+    Hyper-latents are N×⌈h/4⌉×⌈w/4⌉×C and not yet rounded.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

@@ -1,6 +1,7 @@
-"""Models on disk: safetensors with float16 transforms, integer entropy networks, integer tables.
+"""Weights files: safetensors with float16 transforms, integer entropy networks, integer tables.
 
-The file's SHA-256 names the model; its first six bytes stand in every file coded with it.
+The SHA-256 of a weights file identifies the model. Its first six bytes are the model id, which is
+stored in every file coded with the model.
 """
 
 from __future__ import annotations
@@ -26,19 +27,19 @@ from codec.model.network import Model
 from codec.model.quantization import LARGEST_DEAD_ZONE, SCALES
 
 ARCHITECTURE = "klt-hyperprior-context4"
-"""Names the structure of the networks; a model of another architecture is refused."""
+"""Name of the structure of the networks. Weights of another architecture are rejected."""
 
 _FLOAT_PARTS = ("analysis", "synthesis", "hyper_analysis", "hyper_prior")
-# The hyper-prior is used in training only, and ships so that training can go on from the file.
+# The hyper-prior is used in training only. It is stored so that training can start from the file.
 _ENTROPY = "entropy_model."
 
 
 class InvalidWeights(ValueError):
-    """A weights file that does not hold a usable model; the message says why."""
+    """The weights file does not contain a usable model. The message says why."""
 
 
 def _grid_bits(entropy: EntropyModel) -> dict[str, int]:
-    """Fractional bits of each stored tensor of the entropy model."""
+    """Return the number of fractional bits of each stored tensor of the entropy model."""
     bits = {"scale": 0}
     for name, module in entropy.named_modules():
         if isinstance(module, ExactLayer):
@@ -51,14 +52,17 @@ def _grid_bits(entropy: EntropyModel) -> dict[str, int]:
 
 def _smallest_integers(x: Tensor) -> Tensor:
     if not bool((x.abs() < 2**31).all()):
-        raise ValueError("a weight of the entropy networks does not fit 32 bits")
+        raise ValueError("a weight of the entropy networks does not fit in 32 bits")
     fits = bool((x.abs() < 2**15).all())
     return x.to(torch.int16 if fits else torch.int32)
 
 
 def serialise(model: Model, tables: list[Table], metadata: dict[str, Any]) -> bytes:
-    """The bytes of a weights file. The entropy model must be frozen; tables are scales, then
-    hyper-latents by anchor and channel."""
+    """Return the bytes of a weights file.
+
+    The entropy model must be frozen. `tables` holds the tables of the scales, then those of the
+    hyper-latents by anchor and channel. Raises `ValueError`.
+    """
     if not model.entropy_model.frozen:
         raise ValueError("freeze the entropy model first")
     tensors: dict[str, Tensor] = {}
@@ -78,12 +82,15 @@ def serialise(model: Model, tables: list[Table], metadata: dict[str, Any]) -> by
         "config": model.config.as_dict(),
         "metadata": metadata,
     }
-    # One entry: safetensors writes several in random order, and the hash must not depend on it.
+    # One entry: safetensors writes several in random order, but the hash must not depend on it.
     return save_tensors(tensors, {"codec": json.dumps(header, sort_keys=True)})
 
 
 def read_metadata(data: bytes) -> dict[str, Any]:
-    """Architecture, configuration and metadata, without building the model."""
+    """Return architecture, configuration and metadata without building the model.
+
+    Raises `InvalidWeights`.
+    """
     try:
         length = int.from_bytes(data[:8], "little")
         header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["codec"])
@@ -94,18 +101,21 @@ def read_metadata(data: bytes) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """What a model was trained to make small, bpp + lambda · 255² · distortion, and how it rounds."""
+    """The training objective of a model and the rounding of its encoder.
+
+    Training minimises bpp + lambda · 255² · distortion.
+    """
 
     lambdas: tuple[float, float]
-    """Of quality 0 and 100."""
+    """Lambdas at quality 0 and quality 100."""
     metric: str = "mse"
-    """"mse" or "ms-ssim"."""
+    """Distortion metric: "mse" or "ms-ssim"."""
     dead_zone: float = 0.0
-    """How its encoder rounds: see `codec.model.quantization.shrink`."""
+    """Dead zone of the rounding in its encoder; see `codec.model.quantization.shrink`."""
 
 
 def read_objective(data: bytes) -> Objective:
-    """The objective in the metadata of a weights file; raises `InvalidWeights`."""
+    """Return the objective in the metadata of a weights file. Raises `InvalidWeights`."""
     try:
         training = read_metadata(data)["metadata"]["training"]["config"]["training"]
         low, high = training["lambdas"]
@@ -117,19 +127,19 @@ def read_objective(data: bytes) -> Objective:
             raise ValueError("lambdas must be positive")
         return Objective(lambdas, str(metric), dead_zone)
     except (KeyError, TypeError, ValueError, OverflowError):
-        raise InvalidWeights("the weights do not say what they were trained for") from None
+        raise InvalidWeights("the training objective in the metadata is missing or invalid") from None
 
 
 def model_id(data: bytes) -> bytes:
-    """The first six bytes of the file's SHA-256."""
+    """Return the model id of a weights file: the first six bytes of its SHA-256."""
     return hashlib.sha256(data).digest()[:6]
 
 
 def deserialise(data: bytes) -> tuple[Model, TableSet]:
-    """The model, frozen and proven exact, and its tables; raises `InvalidWeights`."""
+    """Return the model, frozen and proven exact, and its tables. Raises `InvalidWeights`."""
     header = read_metadata(data)
     if header["architecture"] != ARCHITECTURE:
-        raise InvalidWeights(f"architecture {header['architecture']!r} is not known")
+        raise InvalidWeights(f"unknown architecture {header['architecture']!r}")
     try:
         config = ModelConfig.from_dict(header["config"])
         tensors = load_tensors(data)
@@ -162,13 +172,16 @@ def deserialise(data: bytes) -> tuple[Model, TableSet]:
 
 
 def _check_size(c: ModelConfig, weights: int) -> None:
-    """Raise `ValueError` for a model that so many weights do not fill, before memory is taken for it."""
+    """Raise `ValueError` if a model of this configuration has more than `weights` weights.
+
+    This check runs before memory is allocated for the model.
+    """
     needed = (c.blocks_8 + c.synthesis_blocks_8) * c.width_8**2
     needed += (c.blocks_16 + c.synthesis_blocks_16) * c.width_16**2
     needed += c.context_blocks * c.context_width**2 + c.context_width * (c.hyper_width + c.latents)
     needed += c.hyper_width * (c.hyper_width + c.hyper_latents + c.latents)
-    if needed > weights:  # there are more layers than these, but none that is much larger
-        raise ValueError(f"a model of this configuration has over {needed} weights, the file {weights}")
+    if needed > weights:  # a lower bound: no other layer is much larger than these
+        raise ValueError(f"a model of this configuration has over {needed} weights, the file has {weights}")
 
 
 def _read_tables(tensors: dict[str, Tensor]) -> list[Table]:
@@ -176,7 +189,7 @@ def _read_tables(tensors: dict[str, Tensor]) -> list[Table]:
     ends = np.cumsum(sizes)
     frequencies = tensors["tables.frequencies"].numpy().astype(np.int64)
     if ends[-1] != frequencies.size:
-        raise InvalidWeights("tables do not cover their frequencies")
+        raise InvalidWeights("the table sizes do not add up to the number of frequencies")
     return [
         Table(int(lowest), frequencies[end - size : end])
         for lowest, size, end in zip(tensors["tables.lowest"], sizes, ends, strict=True)

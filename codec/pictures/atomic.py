@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic writing: a file is replaced completely or left unchanged."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ def _read_umask() -> int:
     return mask
 
 
-# Reading it means setting it, which other threads would notice: once, at import.
+# The umask can only be read by setting it, which affects other threads. So it is read at import.
 _UMASK = _read_umask()
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes | Iterable[bytes]) -> None:
-    """Write `data` beside `path`, then rename the file there; on any failure nothing is left behind.
+    """Write `data` to a temporary file in the folder of `path`, then rename that file to `path`.
 
-    A symbolic link is followed: the file that it points to is replaced. An existing file keeps its
-    permissions. A device or pipe is not replaced but written to. Only a process that is killed outright, or
-    loses power, leaves its temporary file, `.codec-*.tmp`, which may be deleted.
+    If this fails, no file is left behind. A symbolic link is followed: the file that it points to
+    is replaced. An existing file keeps its permissions. A device or pipe is written to directly.
+    A temporary file, `.codec-*.tmp`, is left only if the process is killed outright or the power
+    fails. It may be deleted.
     """
     chunks = [data] if isinstance(data, bytes) else data
     target = Path(os.path.realpath(path))
@@ -41,9 +42,11 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | Iterable[bytes]
 def replacing(
     target: Path, called: str | os.PathLike[str] | None = None, prefix: str = ".codec-"
 ) -> Iterator[BinaryIO]:
-    """A file beside `target` that takes its place when the context ends well, and is removed otherwise.
+    """Context manager that yields a temporary file in the folder of `target`.
 
-    Errors name what it is `called`; the temporary file's name begins with `prefix`.
+    If the context ends without an exception, the file replaces `target`. Otherwise it is removed.
+    If the file cannot be created, the error names `called`, or `target` if that is None. The name
+    of the temporary file begins with `prefix`.
     """
     try:
         handle, name = tempfile.mkstemp(prefix=prefix, suffix=".tmp", dir=target.parent)

@@ -1,4 +1,7 @@
-"""Picture files in and out. Pillow does the work, imagecodecs where Pillow would drop to eight bits."""
+"""Reading and writing of picture files.
+
+Pillow is used, or imagecodecs where Pillow would reduce samples to eight bits.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,13 @@ from codec.pictures import raster
 from codec.pictures.picture import KINDS, Picture, Samples, to_picture, to_picture_of_depth
 
 _DEEP_FORMATS = {"PNG": "png", "TIFF": "tiff", "JPEG2000": "jpeg2k", "AVIF": "avif"}
-"""Pillow's and imagecodecs' names of formats whose deeper colour Pillow reads as eight bits."""
+"""Formats whose colour of more than eight bits Pillow reads as eight bits.
+
+Keys are Pillow's names, values are those of imagecodecs.
+"""
 
 _HEAD = 1 << 16
-"""Bytes from the start of a file within which it says how deep its samples are."""
+"""Number of bytes at the start of a file that are searched for its sample depth."""
 
 _ORIENTATION = 0x0112
 
@@ -31,19 +37,20 @@ _ORIENTATION = 0x0112
 def read_image(
     src: str | os.PathLike[str] | io.BytesIO, limits: Limits = DEFAULT, bit_depth: int | None = None
 ) -> tuple[Picture, Metadata]:
-    """A picture file, upright as its EXIF says, and its metadata.
+    """Read a picture file. Returns the picture and its metadata.
 
-    Samples of .npy, .ppm and .pgm stay in the file until they are needed. Of files with several pictures the
-    first is taken, with the warning `NotKept`.
+    The picture is turned upright according to its EXIF orientation. Samples of .npy, .ppm and .pgm
+    files are read only when they are needed. If a file holds several pictures, the first is read,
+    with the warning `NotKept`.
 
-    Raises `InvalidImage` for a file that is no picture, `LimitExceeded`, `OSError`.
+    Raises `InvalidImage` for a file that is not a picture, `LimitExceeded`, `OSError`.
     """
     file = src if isinstance(src, io.BytesIO) else _open(src)
     try:
-        # Pillow may have been taught to read them, and to compress them again would lose more.
+        # Pillow can read these with a plugin, but compressing them again would lose quality.
         file.seek(0)
         if file.read(len(SIGNATURE)) == SIGNATURE:
-            raise InvalidImage("this is a .cae file already")
+            raise InvalidImage("the input is already a .cae file")
         found = raster.open_raster(file)
         if found is None:
             with file:
@@ -56,7 +63,7 @@ def read_image(
 
 
 def _open(path: str | os.PathLike[str]) -> BinaryIO:
-    file = open(path, "rb")  # noqa: SIM115 - whoever reads from it closes it
+    file = open(path, "rb")  # noqa: SIM115 - its reader closes it
     if file.seekable():
         return file
     with file:
@@ -70,7 +77,7 @@ def _read_with_pillow(
 
     notes: list[str] = []
     try:
-        # By file, not by name: Pillow's memory map scrambles TIFF files that are to be turned.
+        # Pass the file, not its name: Pillow's memory map scrambles TIFF files that are turned.
         with PIL.Image.open(file) as image:
             limits.check(image.height, image.width)
             kind, frames = image.format or "", getattr(image, "n_frames", 1)
@@ -90,18 +97,18 @@ def _read_with_pillow(
     except PIL.Image.DecompressionBombError as error:
         raise LimitExceeded(f"{error} Pillow's limit is PIL.Image.MAX_IMAGE_PIXELS.") from None
     except OSError as error:
-        if error.errno is not None:  # the file system's, not the decoder's
+        if error.errno is not None:  # an error of the file system, not of the decoder
             raise
         raise InvalidImage(f"the picture cannot be read: {error}") from None
-    except Exception as error:  # Pillow's decoders raise whatever their libraries do
+    except Exception as error:  # Pillow's decoders raise any exception of their libraries
         raise InvalidImage(f"the picture cannot be read: {error}") from None
     for note in notes:
         _warn(note)
-    if frames > 1 and kind != "MPO":  # a photograph and views of it that cameras add
-        _warn(f"the file holds {frames} pictures; only the first is taken")
+    if frames > 1 and kind != "MPO":  # an MPO file is a photograph with views that cameras add
+        _warn(f"the file holds {frames} pictures; only the first is read")
     if gamma is not None and abs(gamma - 1 / 2.2) > 0.01:
         _warn(f"the file states a gamma of {gamma:g}, which is not kept")
-    # What a file of 16 bits means by white, whatever its samples use.
+    # White in a 16-bit file is the largest 16-bit value, whatever range its samples use.
     unsaid = kind in ("PNG", "TIFF") and (deep or upright.mode.startswith("I;16")) and bit_depth is None
     bit_depth = 16 if unsaid else bit_depth
     if deep:
@@ -111,11 +118,11 @@ def _read_with_pillow(
     else:
         picture = to_picture(upright, limits, bit_depth)
     if unsaid and 0 < (largest := int(picture.colour(picture.box).max())) < 1 << 12:
-        # Twelve-bit pictures in files of 16 bits are common, and would lose most of what they have.
+        # Twelve-bit pictures in 16-bit files are common, and would lose most of their detail.
         bits = max(9, largest.bit_length())
         _warn(
-            f"no sample is over {largest} of 65535, so that little of it may be kept; if these are samples "
-            f"of {bits} bits, say so: bit_depth={bits} or --bit-depth {bits}"
+            f"no sample is over {largest} of 65535, so little detail may be kept; if the samples have "
+            f"{bits} bits, set bit_depth={bits} or --bit-depth {bits}"
         )
     return picture, metadata
 
@@ -127,13 +134,14 @@ def _warn(message: str) -> None:
 def _upright(
     image: Any, kind: str, tags: dict[int, Any], deep: bool, notes: list[str]
 ) -> tuple[Any, Metadata, int]:
-    """The image turned as its EXIF says, unless it is `deep`; its metadata; the orientation it had."""
+    """Return the image turned upright (if not `deep`), its metadata and its orientation."""
     import PIL.Image
     import PIL.ImageOps
 
     try:
         orientation = tags.get(_ORIENTATION) or image.getexif().get(_ORIENTATION, 1)
-        # A TIFF file's EXIF is not where its pixels are turned; others lose their orientation with that.
+        # Turning a TIFF image drops its EXIF, so its metadata is taken from the original. For other
+        # formats, turning removes only the orientation from the EXIF.
         if deep:
             small = PIL.Image.new("1", (1, 1))
             small.info = dict(image.info)
@@ -143,30 +151,35 @@ def _upright(
         metadata = Metadata.of(image if kind == "TIFF" else upright)
     except (OSError, MemoryError, CodecError):
         raise
-    except Exception as error:  # Pillow's readers of EXIF raise whatever is wrong with it
-        notes.append(f"its EXIF cannot be read, and is left out: {error}")
+    except Exception as error:  # Pillow's readers of EXIF raise many kinds of exceptions
+        notes.append(f"the EXIF cannot be read and is left out: {error}")
         return image, Metadata(icc=image.info.get("icc_profile")), 1
     return upright, metadata, orientation if orientation in range(1, 9) else 1
 
 
 def _check_tiff(tags: dict[int, Any]) -> None:
-    """Refuse 16-bit TIFF files whose samples would be taken for something else."""
+    """Refuse 16-bit TIFF files whose samples would be misinterpreted."""
     deepest = max(tags.get(258) or (1,))
     if deepest <= 8:
         return
     photometric, extra = tags.get(262, 1), tags.get(338) or ()
     if photometric == 0:
-        raise InvalidImage(f"{deepest}-bit TIFF files in which 0 is white are not taken: invert them")
+        raise InvalidImage(f"{deepest}-bit TIFF files in which 0 is white are not supported: invert them")
     if photometric not in (1, 2):
-        raise InvalidImage(f"{deepest}-bit TIFF files of kind {photometric} are not taken: convert to RGB")
+        raise InvalidImage(
+            f"{deepest}-bit TIFF files of photometric kind {photometric} are not supported: convert to RGB"
+        )
     if tags.get(284, 1) != 1 and tags.get(277, 1) > 1:
-        raise InvalidImage(f"{deepest}-bit TIFF files in separate planes are not taken: interleave them")
+        raise InvalidImage(f"{deepest}-bit TIFF files in separate planes are not supported: interleave them")
     if 1 in extra:
-        raise InvalidImage("16-bit TIFF files whose colour is multiplied by their alpha are not taken")
+        raise InvalidImage("16-bit TIFF files whose colour is multiplied by their alpha are not supported")
 
 
 def _is_deep(image: Any, kind: str, file: BinaryIO) -> bool:
-    """Whether an image that is not loaded yet has colour of more than eight bits, which Pillow would cut."""
+    """Whether an image has colour of more than eight bits that Pillow would reduce to eight.
+
+    `image` is not loaded yet.
+    """
     if image.mode.startswith("I;"):
         return False
     if kind == "TIFF":
@@ -174,14 +187,14 @@ def _is_deep(image: Any, kind: str, file: BinaryIO) -> bool:
     if kind in ("AVIF", "JPEG2000"):
         file.seek(0)
         head = file.read(_HEAD)
-        if kind == "AVIF":  # AV1's configuration record: its third byte has the bit high_bitdepth
+        if kind == "AVIF":  # the third byte of the AV1 configuration record has the bit high_bitdepth
             at = head.find(b"av1C") + 6
             return 6 <= at < len(head) and bool(head[at] & 0x40)
-        at = head.find(b"\xff\x4f\xff\x51") + 42  # the codestream's SIZ marker, and in it the first Ssiz
+        at = head.find(b"\xff\x4f\xff\x51") + 42  # the first Ssiz after the SIZ marker of the codestream
         return 42 <= at < len(head) and head[at] & 0x7F > 7
     deep = any(";16" in str(tile[3]) for tile in image.tile)
     if deep and kind not in _DEEP_FORMATS:
-        raise InvalidImage(f"16-bit colour in {kind} files is not read: use .png, .tiff, .ppm or .npy")
+        raise InvalidImage(f"16-bit colour in {kind} files is not supported: use .png, .tiff, .ppm or .npy")
     return deep
 
 
@@ -196,17 +209,17 @@ def _read_deep(file: BinaryIO, kind: str, tags: dict[int, Any]) -> NDArray[Any]:
     file.seek(0)
     try:
         array: NDArray[Any] = getattr(imagecodecs, f"{name}_decode")(file.read())
-    except Exception as error:  # each library has its own
+    except Exception as error:  # each library has its own exceptions
         raise InvalidImage(f"the picture cannot be read: {error}") from None
     if kind == "TIFF" and array.ndim == 3:
-        # Extra samples that are no alpha (2) are not the picture's.
+        # Extra samples other than alpha (2) do not belong to the picture.
         extra = tags.get(338) or ()
         array = array[:, :, : array.shape[2] - sum(what != 2 for what in extra)]
     return array
 
 
 def _turn(array: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """As `PIL.ImageOps.exif_transpose`."""
+    """Turn an array upright, as `PIL.ImageOps.exif_transpose` does."""
     if orientation >= 5:
         array = array.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
@@ -221,7 +234,7 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"lossless": True, "exact": True},
 }
-"""Writing a decoded picture should not lose more: lossless or nearly so."""
+"""Options for lossless or nearly lossless files, so that a decoded picture loses little more."""
 
 _FORMATS: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[str, ...]]] = {
     "AVIF": ((1, 2, 3, 4), (), ("icc", "exif", "xmp")),
@@ -233,12 +246,16 @@ _FORMATS: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[str, ...]]] = 
     "TIFF": ((1, 2, 3, 4), (1, 3, 4), ("icc", "exif")),
     "WEBP": ((1, 2, 3, 4), (), ("icc", "exif", "xmp")),
 }
-"""Formats that hold pictures as they are: samples a pixel of eight bits, and of 16; metadata. Others that
-Pillow writes drop alpha, cut to a palette or change the size without a word."""
+"""Formats that can store pictures unchanged.
+
+Each has the numbers of samples per pixel that it can store with eight bits and with 16 bits, and
+the kinds of metadata. Other formats that Pillow writes silently drop alpha, reduce to a palette or
+change the size.
+"""
 
 
 def check_suffix(suffix: str) -> str:
-    """The name of the format with the extension `suffix`; `ValueError` if none is written."""
+    """Return the name of the format with the extension `suffix`; `ValueError` if there is none."""
     import PIL.Image
 
     suffix = suffix.lower()
@@ -247,7 +264,7 @@ def check_suffix(suffix: str) -> str:
     PIL.Image.init()
     name = PIL.Image.registered_extensions().get(suffix)
     if name not in _FORMATS or name not in PIL.Image.SAVE:
-        raise ValueError(f"no picture format is written for the extension {suffix!r}")
+        raise ValueError(f"cannot write a picture with the extension {suffix!r}")
     return str(name)
 
 
@@ -255,15 +272,16 @@ def image_chunks(
     bands: Iterable[Samples], shape: tuple[int, int, int], depth: int, suffix: str,
     metadata: Metadata | None = None,
 ) -> Iterator[bytes]:
-    """A picture file of the format of `suffix`, of H×W×C samples that come a few rows at a time.
+    """Yield the bytes of a picture file in the format of `suffix`.
 
-    Files of .npy, .ppm and .pgm are made row by row, others from the whole picture. Metadata that the format
-    does not hold gives the warning `NotKept`. Raises `ValueError` for samples that it does not hold.
+    `bands` gives the H×W×C samples a few rows at a time. Files of .npy, .ppm and .pgm are made row
+    by row, others from the whole picture. Metadata that the format cannot store causes the warning
+    `NotKept`. Raises `ValueError` for samples that the format cannot store.
     """
     name = check_suffix(suffix)
     suffix = suffix.lower()
     metadata = metadata or Metadata()
-    # What does not fit shall show now, not after minutes of decoding.
+    # Report what does not fit now, not after minutes of decoding.
     kept = _fitting(metadata, name)
     lost = [kind for kind in metadata.names if kind not in kept.names]
     if lost:
@@ -274,7 +292,7 @@ def image_chunks(
             yield raster.rows(suffix, band)
         return
     if shape[2] not in _FORMATS[name][0 if depth == 8 else 1]:
-        raise ValueError(f"{name} files do not hold {KINDS[shape[2]]} of {8 if depth == 8 else 16} bits")
+        raise ValueError(f"{name} files cannot store {KINDS[shape[2]]} of {8 if depth == 8 else 16} bits")
     dtype = np.uint8 if depth == 8 else np.uint16
     _write(np.zeros((16, 16, shape[2]), dtype), name, Metadata())
     samples = np.empty(shape, dtype)
@@ -286,7 +304,7 @@ def image_chunks(
 
 
 def _fitting(metadata: Metadata, name: str) -> Metadata:
-    """The metadata that a file of this format takes and gives back."""
+    """Return the metadata that can be written to a file of this format and read back."""
     import PIL.Image
 
     kept = Metadata()
@@ -300,9 +318,9 @@ def _fitting(metadata: Metadata, name: str) -> Metadata:
                 image.load()
                 image.getexif()
                 back = Metadata.of(image)
-        except Exception:  # strange metadata fail in as many ways as there are readers of them
+        except Exception:  # each reader of metadata raises its own exceptions
             continue
-        # Formats write EXIF anew; the others must be what they were.
+        # EXIF is rewritten on saving. The other kinds must be unchanged.
         if back.names == (kind,) and (kind == "exif" or back == alone):
             kept = dataclasses.replace(kept, **{kind: getattr(metadata, kind)})
     return kept
@@ -332,7 +350,7 @@ def _write_with_pillow(samples: NDArray[Any], name: str, metadata: Metadata) -> 
     try:
         PIL.Image.fromarray(samples).save(out, name, **options)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{name} files do not hold it: {error}") from None
+        raise ValueError(f"{name} files cannot store the picture: {error}") from None
     return out.getvalue()
 
 
@@ -353,7 +371,7 @@ def _write_deep(samples: NDArray[np.uint16], name: str, metadata: Metadata) -> b
 
 
 def _with_chunks(png: bytes, donor: bytes) -> bytes:
-    """A PNG file with the metadata of another: its chunks between the header and the pixels."""
+    """Return the PNG file `png` with the chunks of `donor` that lie between header and pixels."""
     start, end = 8 + 25, 8 + 25  # signature, IHDR
     while donor[end + 4 : end + 8] != b"IDAT":
         end += 12 + int.from_bytes(donor[end : end + 4], "big")

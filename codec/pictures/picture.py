@@ -1,4 +1,4 @@
-"""Pictures to compress: what the codec takes of arrays, tensors and PIL images, and why not the rest."""
+"""Pictures to compress: conversion and checks of arrays, tensors and PIL images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Samples = NDArray[np.unsignedinteger[Any]]
 """H×W×C uint8 or uint16."""
 
 KINDS = {1: "gray", 2: "gray with alpha", 3: "RGB", 4: "RGB with alpha"}
-"""Names of pictures by the samples of a pixel."""
+"""Names of pictures by the number of samples per pixel."""
 
 _SAMPLES = {2: "H×W×2 (gray and alpha)", 3: "H×W×3 (RGB)", 4: "H×W×4 (RGB and alpha)"}
 
@@ -32,12 +32,12 @@ _PILLOW_MODES = {
 }
 
 _REASONS = {
-    "CMYK": "ink is not light: convert it to RGB with its colour profile (PIL.ImageCms)",
+    "CMYK": "convert it to RGB with its colour profile (PIL.ImageCms)",
     "YCbCr": "convert it to RGB",
     "LAB": "convert it to RGB with its colour profile (PIL.ImageCms)",
     "HSV": "convert it to RGB",
-    "F": "floating-point samples have no range: scale them to 16 bits",
-    "I": "32-bit samples do not fit: scale them to 16 bits",
+    "F": "floating-point samples have no fixed range: scale them to 16 bits",
+    "I": "32-bit samples are too large: scale them to 16 bits",
     "La": "convert it to LA: its colour is multiplied by its alpha",
     "RGBa": "convert it to RGBA: its colour is multiplied by its alpha",
     "RGBX": "convert it to RGB",
@@ -45,7 +45,7 @@ _REASONS = {
 
 
 class Lazy(Protocol):
-    """Samples H×W×C, uint8 or uint16, that are read where they are asked for: an ndarray, or a file."""
+    """Samples H×W×C, uint8 or uint16, that are read on access: an ndarray or a file."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -58,12 +58,12 @@ class Lazy(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A picture to compress. Nothing is copied before a part of it is needed."""
+    """A picture to compress. A part of it is copied only when it is needed."""
 
     samples: Lazy
     """H×W×C; C is 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha."""
     depth: int
-    """Bits of a sample: 8 (uint8), or 9…16 (uint16)."""
+    """Bits per sample: 8 (uint8), or 9…16 (uint16)."""
     source: Source = Source.NONE
 
     @property
@@ -76,7 +76,7 @@ class Picture:
 
     @property
     def channels(self) -> int:
-        """Those of the colour: 1 or 3."""
+        """Channels of the colour: 1 or 3."""
         return 3 if self.samples.shape[2] >= 3 else 1
 
     @property
@@ -85,16 +85,16 @@ class Picture:
 
     @property
     def full(self) -> int:
-        """The largest sample."""
+        """The largest sample value."""
         return (1 << self.depth) - 1
 
     @property
     def box(self) -> Box:
-        """All pixels."""
+        """The box of all pixels."""
         return Box(0, 0, self.height, self.width)
 
     def read(self, box: Box) -> Samples:
-        """The samples in `box`, alpha included."""
+        """Return the samples in `box`, including alpha."""
         dtype = np.uint8 if self.depth == 8 else np.uint16
         part: Samples = np.ascontiguousarray(self.samples[box.slices]).astype(dtype, copy=False)
         if 8 < self.depth < 16 and int(part.max()) > self.full:
@@ -102,20 +102,21 @@ class Picture:
         return part
 
     def colour(self, box: Box) -> Samples:
-        """The colour in `box`."""
+        """Return the colour in `box`."""
         return np.ascontiguousarray(self.read(box)[:, :, : self.channels])
 
     def alpha(self, box: Box) -> Samples:
-        """The alpha in `box`, H×W; the picture must have one."""
+        """Return the alpha in `box`, H×W; the picture must have alpha."""
         return np.ascontiguousarray(self.read(box)[:, :, self.channels])
 
 
 def to_picture(image: Any, limits: Limits = DEFAULT, bit_depth: int | None = None) -> Picture:
-    """The picture of an ndarray, a PIL image or a torch tensor, as `codec.compress` describes them.
+    """Convert an ndarray, a PIL image or a torch tensor; `codec.compress` describes their forms.
 
-    `bit_depth` is that of 16-bit samples; None takes the first of 10, 12, 14 and 16 that holds them all.
+    `bit_depth` is the depth of 16-bit samples. None selects the smallest of 10, 12, 14 and 16 bits
+    that holds all samples.
 
-    Raises `InvalidImage` that names what is wrong, or `LimitExceeded`. The input is never modified.
+    Raises `InvalidImage`, which names the problem, or `LimitExceeded`. The input is never modified.
     """
     if isinstance(image, Picture):
         limits.check(image.height, image.width)
@@ -136,12 +137,15 @@ def to_picture(image: Any, limits: Limits = DEFAULT, bit_depth: int | None = Non
 
 
 def to_picture_of_depth(samples: Lazy, bit_depth: int | None, source: Source = Source.NONE) -> Picture:
-    """The picture of samples H×W×C that are right but for their depth; errors as for `to_picture`."""
+    """Return the picture of samples H×W×C; raises as `to_picture`.
+
+    Only their depth is checked here.
+    """
     return Picture(samples, _depth(samples, bit_depth), source)
 
 
 def from_samples(samples: Samples) -> Samples:
-    """What the caller gets back: H×W for gray, H×W×C for all else."""
+    """Return samples in the shape that callers get: H×W for gray, otherwise H×W×C."""
     return samples[:, :, 0] if samples.shape[2] == 1 else samples
 
 
@@ -159,7 +163,7 @@ def _depth(array: Lazy, bit_depth: int | None) -> int:
     bit_depth = None if bit_depth is None else int(bit_depth)
     if array.dtype.itemsize == 1:
         if bit_depth not in (None, 8):
-            raise ValueError(f"samples of 8 bits have a bit_depth of 8, not {bit_depth}")
+            raise ValueError(f"bit_depth of 8-bit samples must be 8, not {bit_depth}")
         return 8
     if bit_depth is not None and not 9 <= bit_depth <= 16:
         raise ValueError(f"bit_depth of 16-bit samples must be from 9 to 16, not {bit_depth}")
@@ -176,7 +180,7 @@ def _depth(array: Lazy, bit_depth: int | None) -> int:
 
 def _from_array(array: NDArray[Any], limits: Limits) -> NDArray[Any]:
     if isinstance(array, np.ma.MaskedArray):
-        raise InvalidImage("a masked array has pixels that are none: fill them first")
+        raise InvalidImage("a masked array has pixels without a value: fill them first")
     array = np.asarray(array)
     if array.dtype.kind != "u" or array.dtype.itemsize > 2:
         raise InvalidImage(f"an array must be uint8 or uint16, not {array.dtype}")
@@ -215,7 +219,7 @@ def _from_pillow(image: Any, limits: Limits) -> tuple[NDArray[Any], Source]:
     deep = image.mode.startswith("I;16")
     if image.mode not in _PILLOW_MODES and not deep:
         reason = _REASONS.get(image.mode, "convert it to one of L, LA, RGB, RGBA")
-        raise InvalidImage(f"PIL images of mode {image.mode} are not taken: {reason}")
+        raise InvalidImage(f"PIL images of mode {image.mode} are not supported: {reason}")
     try:
         if deep:
             array, source = np.asarray(image), Source.NONE
@@ -229,6 +233,6 @@ def _from_pillow(image: Any, limits: Limits) -> tuple[NDArray[Any], Source]:
                 mode = "LA" if mode in ("L", "LA") else "RGBA"
                 source = Source.TRANSPARENT_PALETTE if image.mode == "P" else Source.TRANSPARENT_COLOUR
             array = np.asarray(image.convert(mode))
-    except (OSError, SyntaxError, ValueError) as error:  # an image is read when it is first used
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow reads an image on first use
         raise InvalidImage(f"the picture cannot be read: {error}") from None
     return (array[:, :, None] if array.ndim == 2 else array), source

@@ -1,4 +1,4 @@
-"""Uncompressed files, read and written a few rows at a time: .npy, .ppm and .pgm of any size."""
+"""Uncompressed .npy, .ppm and .pgm files of any size, read and written a few rows at a time."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ SUFFIXES = (".npy", ".pgm", ".ppm")
 _PNM_HEADER = re.compile(rb"P([2356])" + rb"(?:\s|#[^\n]*\n)+(\d{1,9})" * 3 + rb"\s")
 
 _PNM_HEADER_BYTES = 1 << 12
-"""More than a header takes, comments included."""
+"""Number of bytes read for a header. It exceeds the size of a header with comments."""
 
 
 class Raster:
-    """Samples H×W×C in a file. Only those that are asked for are read."""
+    """Samples H×W×C in a file. Only the requested samples are read."""
 
     def __init__(self, file: BinaryIO, layout: Layout) -> None:
         self._file = file
@@ -45,7 +45,7 @@ class Raster:
         row_bytes = len(columns) * sample
         part = bytearray(len(rows) * row_bytes)
         for k, row in enumerate(rows):
-            # Not a memory map: a file that is cut short while it is read must raise, not crash.
+            # No memory map: a file that is truncated while it is read must raise, not crash.
             start = self._layout.offset + (row * width + columns.start) * sample
             part[k * row_bytes : (k + 1) * row_bytes] = self._read(start, row_bytes)
         array: NDArray[Any] = np.frombuffer(part, self._layout.dtype)
@@ -68,21 +68,21 @@ class Raster:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Where the samples of a file lie."""
+    """Position and form of the samples in a file."""
 
     offset: int
     shape: tuple[int, int, int]
     dtype: np.dtype[Any]
     depth: int | None = None
-    """Bits of a sample, if the file states more than eight."""
+    """Bits per sample, if the file states more than eight."""
     rescale: int = 0
-    """The file's largest sample, if that is no power of two less one; 0 if it is."""
+    """The file's maximum sample value if that is not a power of two minus one, else 0."""
 
 
 def open_raster(file: BinaryIO) -> Raster | None:
-    """The samples of an uncompressed file, which must stay open; None for a file that needs a decoder.
+    """Return the samples of an uncompressed file, or None for a file that needs a decoder.
 
-    Raises `InvalidImage` for a file that is uncompressed but no picture.
+    `file` must stay open. Raises `InvalidImage` for an uncompressed file that is not a picture.
     """
     file.seek(0)
     start = file.read(8)
@@ -107,11 +107,11 @@ def _npy(file: BinaryIO) -> Layout:
         version = np.lib.format.read_magic(file)
         readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         if version not in readers:
-            raise ValueError(f"its format is {version[0]}.{version[1]}")
+            raise ValueError(f"unsupported .npy format version {version[0]}.{version[1]}")
         shape, fortran, dtype = readers[version](file)
     except (OSError, KeyboardInterrupt):
         raise
-    except Exception as error:  # numpy parses the header as Python, which fails in many ways
+    except Exception as error:  # numpy parses the header as Python, which raises many kinds of exceptions
         raise InvalidImage(f"the array cannot be read: {error}") from None
     if fortran and len(shape) > 1:
         raise InvalidImage("the array cannot be read: it is in Fortran order")
@@ -131,11 +131,11 @@ def _pnm(file: BinaryIO) -> Layout | None:
         return None
     kind, width, height, largest = (int(group) for group in match.groups())
     if largest < 256 and (largest != 255 or kind < 5):
-        return None  # Pillow reads these, and stretches them to 255
+        return None  # Pillow reads these and scales them to 255
     if kind < 5:
-        raise InvalidImage("16-bit samples as text are not read: use binary .pgm or .ppm")
+        raise InvalidImage("16-bit samples as text are not supported: use binary .pgm or .ppm")
     if largest > 65535:
-        raise InvalidImage(f"the picture cannot be read: its largest sample is {largest}")
+        raise InvalidImage(f"the picture cannot be read: its maximum sample value {largest} is over 65535")
     if not width or not height:
         raise InvalidImage(f"the picture is empty: {height}×{width}")
     shape = (height, width, 3 if kind == 6 else 1)
@@ -148,7 +148,10 @@ def _pnm(file: BinaryIO) -> Layout | None:
 
 
 def header(suffix: str, shape: tuple[int, int, int], depth: int) -> bytes:
-    """What comes before the samples in a file of this extension; `ValueError` if it cannot hold them."""
+    """Return the bytes before the samples in a file with the extension `suffix`.
+
+    Raises `ValueError` if such a file cannot store the samples.
+    """
     height, width, samples = shape
     if suffix == ".npy":
         out = io.BytesIO()
@@ -161,11 +164,11 @@ def header(suffix: str, shape: tuple[int, int, int], depth: int) -> bytes:
         return out.getvalue()
     kind = {".pgm": 1, ".ppm": 3}[suffix]
     if samples != kind:
-        raise ValueError(f"{suffix} files do not hold {KINDS[samples]}")
+        raise ValueError(f"{suffix} files cannot store {KINDS[samples]}")
     return f"P{5 if kind == 1 else 6}\n{width} {height}\n{(1 << depth) - 1}\n".encode()
 
 
 def rows(suffix: str, samples: Samples) -> bytes:
-    """The bytes of some rows."""
+    """Return the bytes of some rows of samples."""
     dtype = samples.dtype.newbyteorder("<" if suffix == ".npy" else ">")
     return samples.astype(dtype, copy=False).tobytes()

@@ -1,4 +1,4 @@
-"""Colour where a picture is fully transparent: nobody sees it, so it is chosen to cost nothing."""
+"""Colour of fully transparent pixels. It is invisible, so it is chosen to cost few bits."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from numpy.typing import NDArray
 
 
 def fill(colour: NDArray[np.float64], shown: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """`colour` H×W×C, continued smoothly where it is not `shown` (H×W); a mid gray if nothing is.
+    """Return `colour` H×W×C, continued smoothly where it is not `shown` (H×W).
 
-    Push–pull: averages of what is shown, at ever lower resolution, are what goes into the gaps.
-    Gortler et al., "The Lumigraph", SIGGRAPH 1996. Sums run in a fixed order: every machine fills alike.
+    If no pixel is shown, the result is mid gray. The method is push–pull interpolation: gaps are
+    filled with averages of the shown pixels at lower and lower resolutions. Gortler et al., "The
+    Lumigraph", SIGGRAPH 1996. Sums run in a fixed order, so the result is the same on every
+    machine.
     """
     if shown.all():
         return colour
@@ -32,7 +34,7 @@ def _sum_of_four(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _twice(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Twice as many rows, linearly interpolated."""
+    """Double the number of rows by linear interpolation."""
     padded = np.pad(values, ((1, 1), (0, 0), (0, 0)), mode="edge")
     out = np.empty((2 * values.shape[0], *values.shape[1:]))
     out[0::2] = 0.75 * values + 0.25 * padded[:-2]

@@ -1,5 +1,6 @@
 """Training: data, initialisation, loss, optimizers, the loop, and export to a weights file.
 
-Imports: `engine` and below. Of the package only `cli` imports this folder; benchmarks and tests may.
-Start reading: `loop.py`; `export.py` turns a run into the weights that ship.
+Imports: `engine` and below. Within the package only `cli` imports this folder. Benchmarks and tests
+may import it too.
+Start reading: `loop.py` trains a model. `export.py` turns a run into weights that can be shipped.
 """

@@ -19,7 +19,7 @@ from codec.training.optimizer import OPTIMIZERS
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """How a model is trained. `lambdas` are those of quality 0 and 100."""
+    """Training settings. `lambdas` are the values at quality 0 and quality 100."""
 
     name: str
     model: ModelConfig
@@ -27,19 +27,24 @@ class TrainingConfig:
     batch: int = 8
     optimizer: str = "adamw"
     metric: Metric = "mse"
-    """What distortion is: "mse" or "ms-ssim"."""
+    """Distortion metric: "mse" or "ms-ssim"."""
     learning_rate: float = 1e-3
     linear_rate: float = 0.1
-    """Factor on the learning rate of the linear path."""
+    """Factor on the learning rate for the linear path."""
     warmup_steps: int = 200
     decay: float = 0.35
     clip: float = 1.0
     ema: float = 0.999
     lambdas: tuple[float, float] = (0.0006, 0.2)
     frozen_encoder: bool = False
-    """The last phase: the analysis transforms stay, what a decoder runs learns from real symbols."""
+    """Whether this is the last phase of training.
+
+    In the last phase the analysis transforms are frozen, and the parts that a decoder runs are
+    trained on real symbols."""
     dead_zone: float = 0.0
-    """Of that phase and of the encoder from then on: see `codec.model.quantization.shrink`."""
+    """Dead zone in the last phase and in the encoder of the trained model.
+
+    See `codec.model.quantization.shrink`."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -54,28 +59,33 @@ class TrainingConfig:
         if not isinstance(self.lambdas, tuple) or not all(_is_number(v, float) for v in self.lambdas):
             raise ValueError(f"lambdas must be two numbers, not {self.lambdas!r}")
         if self.warmup_steps < 1 or self.learning_rate <= 0 or self.clip <= 0 or self.linear_rate < 0:
-            raise ValueError("warmup_steps, learning_rate, clip must be positive, linear_rate not negative")
+            raise ValueError(
+                "warmup_steps, learning_rate and clip must be positive, linear_rate must not be negative"
+            )
         if not isinstance(self.frozen_encoder, bool):
             raise ValueError(f"frozen_encoder must be true or false, not {self.frozen_encoder!r}")
         if not 0 <= self.dead_zone <= LARGEST_DEAD_ZONE:
             raise ValueError(f"dead_zone must be from 0 to {LARGEST_DEAD_ZONE}, not {self.dead_zone}")
         if self.dead_zone and not self.frozen_encoder:
-            raise ValueError("a dead zone needs frozen_encoder: an encoder in training only works around it")
+            raise ValueError("dead_zone needs frozen_encoder: an encoder in training works around it")
         if self.crop < 64 or self.crop % 64:
             raise ValueError(f"crop must be a positive multiple of 64, not {self.crop}")
         if self.batch < 1 or not 0 < self.decay <= 1 or not 0 < self.ema < 1:
-            raise ValueError("batch must be positive, decay in (0, 1], ema in (0, 1)")
+            raise ValueError("batch must be positive, decay must be in (0, 1], ema must be in (0, 1)")
         if len(self.lambdas) != 2 or not 0 < self.lambdas[0] < self.lambdas[1]:
             raise ValueError("lambdas must be two increasing positive numbers")
 
     @property
     def objective(self) -> Objective:
-        """What the model is trained for, and how its encoder rounds."""
+        """The training objective and the rounding of the encoder."""
         return Objective(self.lambdas, self.metric, self.dead_zone)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainingConfig:
-        """From the tables of a TOML file; `ValueError` names unknown keys."""
+        """Create a configuration from the tables of a TOML file.
+
+        Raises `ValueError` for invalid values and for unknown keys, which it names.
+        """
         for table in ("model", "training"):
             if not isinstance(values.get(table, {}), dict):
                 raise ValueError(f"{table} must be a table")
@@ -99,14 +109,20 @@ class TrainingConfig:
 
 
 def _is_number(value: Any, kind: type[int] | type[float]) -> bool:
-    """Whether `value` is finite and an integer, or a float where `kind` is float; TOML has nan and inf."""
+    """Return whether `value` is a finite integer, or also a finite float if `kind` is float.
+
+    TOML allows nan and inf.
+    """
     if isinstance(value, bool) or not isinstance(value, (int, kind)):
         return False
     return math.isfinite(float(value))
 
 
 def override(values: dict[str, Any], assignments: Iterable[str]) -> None:
-    """Set entries of a TOML file's tables from "table.key=value"; `ValueError` for any other form."""
+    """Set entries of the tables of a TOML file from assignments "table.key=value".
+
+    Raises `ValueError` for any other form.
+    """
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         table, dot, name = key.strip().partition(".")
@@ -115,12 +131,15 @@ def override(values: dict[str, Any], assignments: Iterable[str]) -> None:
         try:
             parsed = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
-            parsed = value.strip()  # a name needs no quotes
+            parsed = value.strip()  # names need no quotes
         values.setdefault(table, {})[name] = parsed
 
 
 def load_config(source: str | Path, overrides: Iterable[str] = ()) -> TrainingConfig:
-    """A TOML file, or the name of one that ships in `codec/configs`, changed by `override`."""
+    """Load a configuration and change it by `override`.
+
+    `source` is the path of a TOML file, or the name of a file shipped in `codec/configs`.
+    """
     path = Path(source)
     if path.suffix == ".toml":
         text = path.read_text(encoding="utf-8")

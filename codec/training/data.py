@@ -1,4 +1,4 @@
-"""Training pictures, decoded once and kept in memory; crops are cut where they lie."""
+"""Training pictures: decoded once, kept in memory, and cut into crops there."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from torch import Tensor
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"}
 VALIDATION_SHARE = 20
-"""One file in this many is held out, chosen by a hash of its name so that the split is stable."""
+"""One file in VALIDATION_SHARE is held out for validation.
+
+It is chosen by a hash of its name, so that the split is stable.
+"""
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Picture files under `folder`, sorted; `ValueError` if there is none."""
+    """Return the picture files under `folder`, sorted. Raises `ValueError` if there are none."""
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS)
     if not files:
         raise ValueError(f"no pictures found in {folder}")
@@ -26,7 +29,7 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def split(files: list[Path]) -> tuple[list[Path], list[Path]]:
-    """Training and validation files."""
+    """Split files into training and validation files."""
     held_out = [path for path in files if zlib.crc32(path.name.encode()) % VALIDATION_SHARE == 0]
     held_out = held_out or files[:1]
     chosen = set(held_out)
@@ -35,16 +38,16 @@ def split(files: list[Path]) -> tuple[list[Path], list[Path]]:
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """H×W×3 uint8."""
+    """Read a picture as H×W×3 uint8."""
     with Image.open(path) as image:
         return np.array(image.convert("RGB"))
 
 
 class CropSampler:
-    """Random square crops, flipped and transposed, from pictures held as one uint8 tensor.
+    """Random square crops, randomly flipped and transposed, of pictures held in one uint8 tensor.
 
-    The same code serves CPU and CUDA: on a GPU all pictures lie in device memory and crops are
-    gathered there, so that the loader is never the limit.
+    The same code runs on CPU and CUDA. On a GPU all pictures are in device memory and crops are
+    gathered there, so that the loader is never the bottleneck.
     """
 
     def __init__(self, files: list[Path], crop: int, device: torch.device, seed: int = 0) -> None:
@@ -62,11 +65,11 @@ class CropSampler:
         self.generator = torch.Generator().manual_seed(seed)
 
     def _integers(self, limits: Tensor) -> Tensor:
-        """Uniform integers in [0, limit) for each limit."""
+        """Return a uniform random integer in [0, limit) for each limit."""
         return (torch.rand(len(limits), generator=self.generator).double() * limits).long()
 
     def batch(self, size: int) -> Tensor:
-        """`size` crops as N×crop×crop×3 uint8 on the device."""
+        """Return `size` random crops as N×crop×crop×3 uint8 on the device."""
         which = torch.multinomial(self.chances, size, replacement=True, generator=self.generator)
         height, width = self.sizes[which].unbind(1)
         top = self._integers(height - self.crop + 1)
@@ -86,7 +89,7 @@ class CropSampler:
 
 
 def usable_images(files: list[Path], smallest: int = 64) -> list[np.ndarray]:
-    """`validation_images`, of which there must be one; `ValueError` otherwise."""
+    """Return a list of `validation_images`. Raises `ValueError` if it is empty."""
     images = list(validation_images(files, smallest=smallest))
     if not images:
         raise ValueError(f"no picture held out for validation is at least {smallest}×{smallest} pixels")
@@ -96,7 +99,11 @@ def usable_images(files: list[Path], smallest: int = 64) -> list[np.ndarray]:
 def validation_images(
     files: list[Path], side: int = 512, most: int = 24, smallest: int = 64
 ) -> Iterator[np.ndarray]:
-    """Centre crops of at most `side`² and at least `smallest`², sides multiples of 64, H×W×3 uint8."""
+    """Yield centre crops, H×W×3 uint8, of the first `most` files.
+
+    Crops are at most `side`² and at least `smallest`², with sides that are multiples of 64. Smaller
+    pictures are skipped.
+    """
     for path in files[:most]:
         image = read_rgb(path)
         height, width = (min(length, side) // 64 * 64 for length in image.shape[:2])

@@ -1,8 +1,8 @@
-"""Several processes, one model: what `torchrun` asks of the training loop, and nothing more.
+"""Training of one model in several processes, started by `torchrun`.
 
-Every process cuts its own crops and computes its own gradient; gradients are averaged, so all take
-the same step. The first process keeps the time, writes the files and speaks. Without `torchrun` all of
-this does nothing.
+Every process cuts its own crops and computes its own gradient. Gradients are averaged, so all
+processes take the same step. The first process measures the time, writes the files and reports.
+Without `torchrun` these functions have no effect.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 
 def start(device: torch.device | None) -> torch.device:
-    """Join the processes that `torchrun` started, if it did; returns this one's device."""
+    """Join the process group if `torchrun` started this process. Return the device to use."""
     if device is None:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if "TORCHELASTIC_RUN_ID" not in os.environ:
@@ -30,25 +30,26 @@ def start(device: torch.device | None) -> torch.device:
 
 
 def stop() -> None:
-    """Leave the processes."""
+    """Leave the process group."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
 
 
 def rank() -> int:
-    """This process's number; the first is 0."""
+    """Return the rank of this process. The first process has rank 0."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
 def size() -> int:
-    """How many processes there are."""
+    """Return the number of processes."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def replicate(model: nn.Module, device: torch.device) -> nn.Module:
-    """`model` to run forward: with several processes, one that averages gradients as they are computed.
+    """Return the module to use for the forward pass.
 
-    Every process then starts from the first one's parameters.
+    With a single process this is `model`. With several processes it is a wrapper that averages
+    gradients as they are computed, and every process starts from the parameters of the first.
     """
     if size() == 1:
         return model
@@ -56,7 +57,10 @@ def replicate(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 def from_first(value: float, device: torch.device) -> float:
-    """The first process's `value`: clocks differ, and all must stop at the same step."""
+    """Return `value` of the first process.
+
+    Clocks differ between processes, but all processes must stop at the same step.
+    """
     if size() == 1:
         return value
     shared = torch.tensor(value, dtype=torch.float64, device=device)

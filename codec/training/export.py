@@ -1,4 +1,4 @@
-"""From a checkpoint to the file that ships: frozen networks, fitted tables, measured figures."""
+"""Export of a trained model to a weights file: frozen networks, fitted tables, figures."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ QUALITIES = (0, 25, 50, 75, 100)
 
 @torch.no_grad()
 def freeze(model: Model) -> tuple[Model, dict[str, float]]:
-    """A copy as it will be loaded: transforms rounded to float16, the entropy model exact.
+    """Return a copy of the model as it will be loaded, and the bound on sums of each exact layer.
 
-    Also returns the bound on the sums of every exact layer.
+    In the copy the transforms are rounded to float16 and the entropy model is exact.
     """
     model = copy.deepcopy(model).requires_grad_(False).eval()
     for part in (model.analysis, model.synthesis, model.hyper_analysis, model.hyper_prior):
@@ -54,7 +54,11 @@ def export(
     batches: int = 300,
     batch: int = 4,
 ) -> tuple[bytes, list[dict[str, float]]]:
-    """Bytes of the weights file and its validation table; `training` goes into the metadata."""
+    """Return the bytes of the weights file and its validation table.
+
+    `training` is stored in the metadata. Raises `ValueError` if payloads differ too much from the
+    estimated number of bits.
+    """
     device = next(model.parameters()).device
     files, held_out = split(list_images(data))
     frozen, bounds = freeze(model)
@@ -64,9 +68,11 @@ def export(
     rows = validate_real(draft, held_out, device, objective)
     for row, trained in zip(rows, validate(model, held_out, objective), strict=True):
         row["training_estimate_bpp"] = trained["bpp"]
-        # A coder ends on whole words: up to 64 bits of a picture of 512² are not the estimate's.
+        # The coder writes whole words: up to 64 bits of a picture of 512² are not in the estimate.
         if abs(row["payload_bpp"] - row["estimated_bpp"]) > 0.01 * row["estimated_bpp"] + 64 / 512**2:
-            raise ValueError(f"payloads miss the estimate by more than 1 % at quality {row['quality']}")
+            raise ValueError(
+                f"payloads differ from the estimate by more than 1 % at quality {row['quality']}"
+            )
     names = "\n".join(path.name for path in files + held_out)
     metadata = {
         "training": training,
@@ -85,10 +91,10 @@ def export(
 def validate_real(
     weights: bytes, files: list[Path], device: torch.device, objective: Objective
 ) -> list[dict[str, float]]:
-    """Mean figures of held-out pictures at five qualities, from real files and decoded pixels.
+    """Return mean figures of held-out pictures at five qualities, from files and decoded pixels.
 
-    `bpp` counts every byte of the file, `payload_bpp` those of the payloads; `estimated_bpp` is the
-    information content of the symbols under the tables.
+    `bpp` counts all bytes of the file and `payload_bpp` only those of the payloads. `estimated_bpp`
+    is the information content of the symbols under the tables.
     """
     networks, tables = deserialise(weights)
     loaded = LoadedModel(networks, tables, model_id(weights), device, objective)
@@ -113,7 +119,10 @@ def validate_real(
 
 @torch.no_grad()
 def estimated_bits(loaded: LoadedModel, image: np.ndarray, level: int) -> float:
-    """Information content, under the tables, of the symbols of a picture H×W×3 uint8 coded in one tile."""
+    """Return the information content of the symbols of a picture under the tables, in bits.
+
+    The picture is H×W×3 uint8 and is coded as one tile.
+    """
     x = torch.from_numpy(image)[None].to(loaded.device, torch.float64) / 255
     levels = torch.tensor([level], device=loaded.device)
     y = loaded.networks.analysis(x, levels)
@@ -126,5 +135,5 @@ def estimated_bits(loaded: LoadedModel, image: np.ndarray, level: int) -> float:
 
 
 def describe_training(config: TrainingConfig, step: int, minutes: float) -> dict[str, Any]:
-    """What the metadata says about how a model came to be."""
+    """Return the description of a training run for the metadata."""
     return {"config": config.as_dict(), "steps": step, "minutes": round(minutes, 1)}

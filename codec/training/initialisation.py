@@ -1,8 +1,8 @@
-"""The start of training: a linear codec from two Karhunen–Loève transforms, or a trained model.
+"""Initialisation of a model: two Karhunen–Loève transforms, or a trained model.
 
-PCA of 8×8×3 patches gives the first layer, PCA of 2×2 groups of its features the second; synthesis
-is the transpose, and the quality gains follow from rate–distortion theory. Training then begins
-where a block-transform codec stands.
+PCA of 8×8×3 patches gives the first layer. PCA of 2×2 groups of its features gives the second
+layer. The synthesis transform is the transpose, and the quality gains follow from rate–distortion
+theory. The model is then a linear block-transform codec when training begins.
 """
 
 from __future__ import annotations
@@ -20,16 +20,19 @@ from codec.model.weights import deserialise, read_objective
 
 
 def principal_components(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Columns of components and their standard deviations, largest first, of centred rows."""
+    """Return the principal components of centred rows, as columns, and their standard deviations.
+
+    The largest standard deviation comes first.
+    """
     variances, components = torch.linalg.eigh(x.T @ x / len(x))
     return components.flip(1), variances.flip(0).clamp_min(1e-12).sqrt()
 
 
 def quantization_step(lambdas: Tensor) -> Tensor:
-    """The optimal uniform step of orthonormal coefficients of pixels in [0,1].
+    """Return the optimal uniform step for orthonormal coefficients of pixels in [0,1].
 
-    At high rate a step Δ (in levels of 0…255) costs λ·Δ²/36 − log2 Δ per coefficient, which is
-    least at Δ² = 18 / (λ ln 2).
+    At high rates a step Δ (in levels of 0…255) costs λ·Δ²/36 − log2 Δ per coefficient. The minimum
+    is at Δ² = 18 / (λ ln 2).
     """
     return torch.sqrt(18 / (lambdas * math.log(2))) / 255
 
@@ -41,7 +44,7 @@ def initialise_with_klt(model: Model, crops: Tensor, lambdas: tuple[float, float
     c8, c16, m = config.width_8, config.width_16, config.latents
     x = crops.double().cpu() / 255
     n, side = x.shape[:2]
-    # (row and column of the 16-block), (which 8×8 of it), (pixels of the 8×8)
+    # (row and column of the 16×16 block), (index of the 8×8 block in it), (pixels of the 8×8 block)
     x = x.reshape(n, side // 16, 2, 8, side // 16, 2, 8, 3).permute(0, 1, 4, 2, 5, 3, 6, 7)
     x = x.reshape(-1, 4, 192)
     mean = x.mean((0, 1))
@@ -86,25 +89,26 @@ def initialise_with_klt(model: Model, crops: Tensor, lambdas: tuple[float, float
 
 @dataclasses.dataclass(frozen=True)
 class TrainedStart:
-    """A trained model to go on from."""
+    """A trained model from which another training run starts."""
 
     state: dict[str, Tensor]
     lambdas: tuple[float, float]
-    """Those that it was trained with, of quality 0 and 100."""
+    """Lambdas of its training, at quality 0 and quality 100."""
 
 
 def read_start(weights: bytes) -> TrainedStart:
-    """The parameters and lambdas in an exported weights file; raises `InvalidWeights`."""
+    """Return parameters and lambdas of an exported weights file. Raises `InvalidWeights`."""
     return TrainedStart(deserialise(weights)[0].float().state_dict(), read_objective(weights).lambdas)
 
 
 @torch.no_grad()
 def initialise_from(model: Model, start: TrainedStart, lambdas: tuple[float, float]) -> None:
-    """Set `model`, of the same widths or deeper, to compute what `start` does, at other lambdas.
+    """Initialise `model` to compute the same function as `start`, at the lambdas given.
 
-    Blocks that `start` lacks add nothing (Chen, Goodfellow, Shlens: "Net2Net", ICLR 2016),
-    and the rows of the quality tables are read off where the new lambdas lie among the old ones.
-    `ValueError` for a model of another shape.
+    `model` has the same widths as `start` and may be deeper. Blocks that `start` lacks add nothing
+    (Chen, Goodfellow, Shlens: "Net2Net", ICLR 2016). The rows of the quality tables are
+    interpolated at the positions of the new lambdas among the old ones. Raises `ValueError` for a
+    model of another shape.
     """
     own = model.state_dict()
     unknown = sorted(set(start.state) - set(own))
@@ -116,7 +120,7 @@ def initialise_from(model: Model, start: TrainedStart, lambdas: tuple[float, flo
         raise ValueError(f"the weights to start from lack layers: {', '.join(beside)}")
     for name in new:
         if ".mix_out." in name or ".gate_out." in name:
-            own[name].zero_()  # transforms start so by themselves, entropy networks do not
+            own[name].zero_()  # already zero in the transforms, but not in the entropy networks
     values = {
         name: remap_table(value, start.lambdas, lambdas) if name.endswith(".table") else value
         for name, value in start.state.items()
@@ -128,7 +132,10 @@ def initialise_from(model: Model, start: TrainedStart, lambdas: tuple[float, flo
 
 
 def remap_table(table: Tensor, old: tuple[float, float], new: tuple[float, float]) -> Tensor:
-    """Rows of a quality table (anchors×C) for other lambdas: linear in log lambda, also beyond the ends."""
+    """Return the rows of a quality table (anchors×C) for other lambdas.
+
+    Rows are interpolated linearly in log lambda, and extrapolated linearly beyond the ends.
+    """
     if old == new:
         return table
     log_old, log_new = ([math.log(value) for value in pair] for pair in (old, new))

@@ -1,8 +1,9 @@
-"""The training loop: a constant-rate trunk, a decay at the end, checkpoints, a log.
+"""The training loop: a trunk at constant learning rate, a decay at the end, checkpoints, a log.
 
-The schedule is a function of the minutes trained, not of steps, so the same command does its best
-on any machine. When the decay begins the trunk is saved beside the checkpoint: a later run with
-more minutes goes on from there, so interrupted hours add up.
+The schedule depends on the minutes trained, not on the number of steps, so that the same command
+uses the available time on any machine. When the decay begins, the trunk is saved beside the
+checkpoint. A later run with more minutes continues from the trunk, so the training time of several
+runs adds up.
 """
 
 from __future__ import annotations
@@ -38,7 +39,10 @@ Report = Callable[[dict[str, Any]], None]
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 itself: emulated, it is slower than float32."""
+    """Return whether the device multiplies bfloat16 in hardware.
+
+    Emulated bfloat16 is slower than float32.
+    """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
@@ -48,7 +52,7 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 class Trainer:
-    """Model, optimiser, averaged weights and progress: all that a checkpoint holds."""
+    """Model, optimisers, averaged weights and progress: everything that a checkpoint stores."""
 
     def __init__(self, config: TrainingConfig, device: torch.device) -> None:
         self.config = config
@@ -59,16 +63,16 @@ class Trainer:
             self.model.analysis.requires_grad_(False)
             self.model.hyper_analysis.requires_grad_(False)
         self.replica: nn.Module = self.model
-        """What runs forward: the model itself, or the model among those of other processes."""
+        """Module for the forward pass: the model, or its wrapper for several processes."""
         self.average = Model(config.model).to(device).requires_grad_(False)
         self.optimizers = build_optimizers(self.model, config.optimizer, config.linear_rate)
         self.step = 0
         self.minutes = 0.0
-        self.skipped = 0  # steps in a row without a finite gradient
-        self.decay_budget: float | None = None  # minutes of the schedule whose decay has begun
+        self.skipped = 0  # consecutive steps without a finite gradient
+        self.decay_budget: float | None = None  # minutes of the schedule, once its decay has begun
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint; an interruption leaves the previous one."""
+        """Write a checkpoint. If interrupted, the previous checkpoint is left unchanged."""
         temporary = path.with_suffix(".tmp")
         state = {
             "config": self.config.as_dict(),
@@ -83,8 +87,11 @@ class Trainer:
         os.replace(temporary, path)
 
     def load(self, path: Path) -> None:
-        """Go on from a checkpoint; `ValueError` if model, objective, optimiser or phase are others."""
-        # To the CPU: AdamW's step counters belong there, the rest is copied to the device.
+        """Load a checkpoint.
+
+        Raises `ValueError` if its model, objective, optimiser or phase differs.
+        """
+        # Load to the CPU: AdamW's step counters belong there. The rest is copied to the device.
         state = torch.load(path, map_location="cpu", weights_only=True)
         if "optimizers" not in state:
             raise ValueError(f"{path} was written before 0.3: start from its exported weights with --init")
@@ -101,7 +108,11 @@ class Trainer:
         self.decay_budget = state.get("decay_budget")
 
     def learning_rate(self, budget: float) -> float:
-        """Warm-up by steps, then constant, then a cosine to 2 % over the last share of the time."""
+        """Return the learning rate.
+
+        It rises during the warm-up steps, is then constant, and falls along a cosine to 2 % over
+        the last share of the time.
+        """
         config = self.config
         rate = config.learning_rate * min(1.0, (self.step + 1) / config.warmup_steps)
         progress = (self.minutes / budget - (1 - config.decay)) / config.decay
@@ -110,7 +121,10 @@ class Trainer:
         return rate
 
     def train_step(self, pixels: Tensor, budget: float) -> dict[str, float]:
-        """One optimiser step on N×S×S×3 uint8; a step that is not finite is skipped."""
+        """Run one optimiser step on N×S×S×3 uint8 and return figures for the log.
+
+        A step without a finite gradient is skipped. Raises `ValueError` after too many in a row.
+        """
         x = pixels.to(torch.float32) / 255
         level = torch.randint(0, MAX_LEVEL + 1, (len(x),), device=self.device)
         noise, dead_zone = not self.config.frozen_encoder, self.config.dead_zone
@@ -130,9 +144,9 @@ class Trainer:
             for optimizer in self.optimizers:
                 optimizer.step()
         self.step += 1
-        # A short memory at first: the average must not drag the start along.
+        # A short memory at first, so that the initial weights do not persist in the average.
         keep = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():  # or every step would hang another node on the average's graph
+        with torch.no_grad():  # otherwise every step adds a node to the graph of the average
             torch._foreach_lerp_(
                 list(self.average.parameters()), list(self.model.parameters()), 1 - keep
             )
@@ -147,7 +161,10 @@ class Trainer:
 
 @torch.no_grad()
 def validate(model: Model, files: list[Path], objective: Objective) -> list[dict[str, float]]:
-    """Mean bpp, PSNR and loss of held-out pictures at five qualities, from estimated bits."""
+    """Return mean bpp, PSNR and loss of held-out pictures at five qualities.
+
+    bpp is computed from estimated bits.
+    """
     device = next(model.parameters()).device
     metric = check_metric(objective.metric)
     usable = usable_images(files, SMALLEST_SIDE[metric])
@@ -180,22 +197,25 @@ def open_run(
     device: torch.device,
     crops: CropSampler,
 ) -> Trainer:
-    """A fresh trainer, or one resumed from the newest state that still fits the schedule."""
+    """Return a new trainer, or one resumed from the newest state that fits the schedule.
+
+    Raises `ValueError` if the arguments do not fit together or do not fit the files in `out`.
+    """
     trainer = Trainer(config, device)
     if resume:
         if init is not None:
-            raise ValueError("a run is either resumed or started from other weights")
+            raise ValueError("a run cannot both be resumed and start from other weights")
         if not (out / CHECKPOINT).exists():
             raise ValueError(f"nothing to resume in {out}")
         trainer.load(out / CHECKPOINT)
-        # A decay begun for another budget is left behind: go on from where it began.
+        # A decay for another budget is discarded: continue from the state where it began.
         if trainer.decay_budget not in (None, minutes):
             trainer.load(out / TRUNK)
         return trainer
     if (out / CHECKPOINT).exists():
         raise ValueError(f"{out} already holds a run: pass --resume, or choose another folder")
     if config.frozen_encoder and (init is None or init.lambdas != config.lambdas):
-        raise ValueError("frozen_encoder needs trained weights of the same lambdas to start from: --init")
+        raise ValueError("frozen_encoder needs trained weights of the same lambdas: pass them with --init")
     if init is not None:
         initialise_from(trainer.model, init, config.lambdas)
     else:
@@ -219,10 +239,10 @@ def train(
     save_minutes: float = 5.0,
     validate_minutes: float = 15.0,
 ) -> Model:
-    """Train for `minutes` in all (earlier runs counted); returns the averaged model.
+    """Train for `minutes` in total, including earlier runs. Return the averaged model.
 
-    `report` receives every log entry, a dict, as it is written to `out/log.jsonl`. Under `torchrun`
-    the first process alone writes and reports; speeds count the crops of all.
+    `report` is called with every log entry, a dict, when it is written to `out/log.jsonl`. Under
+    `torchrun` only the first process writes and reports. Speeds count the crops of all processes.
     """
     device = distributed.start(device)
     first = distributed.rank() == 0
@@ -233,7 +253,7 @@ def train(
     usable_images(held_out, SMALLEST_SIDE[config.metric])
     trainer = open_run(config, out, minutes, resume, init, device, sampler)
     trainer.replica = distributed.replicate(trainer.model, device)
-    # Another seed after a resume, or the run would see the same crops again; and in every process.
+    # Use another seed after a resume and in every process, so that crops are not repeated.
     sampler.generator.manual_seed(seed + trainer.step + 1_000_003 * distributed.rank())
     torch.manual_seed(seed + trainer.step + 1_000_003 * distributed.rank())
 
@@ -263,7 +283,7 @@ def train(
 
         saved_step = trainer.step
         if init is not None:
-            write_validation()  # what there was before
+            write_validation()  # figures of the initial weights
         sums: dict[str, float] = {}
         start, offset = time.monotonic(), trainer.minutes
         saved = validated = trainer.minutes

@@ -1,4 +1,4 @@
-"""Rate plus lambda times distortion, and the figures that are logged."""
+"""The loss, rate plus lambda times distortion, and the figures for the log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ METRICS: tuple[Metric, ...] = ("mse", "ms-ssim")
 
 
 def check_metric(name: str) -> Metric:
-    """`name` as a metric; `ValueError` if it is none."""
+    """Return `name` as a metric. Raises `ValueError` if there is no metric of this name."""
     for metric in METRICS:
         if metric == name:
             return metric
@@ -24,30 +24,36 @@ def check_metric(name: str) -> Metric:
 
 
 SMALLEST_SIDE = {"mse": 64, "ms-ssim": 192}
-"""Of pictures that the metric can judge, in multiples of 64: MS-SSIM halves four times."""
+"""Smallest side in pixels of pictures for each metric, a multiple of 64.
+
+MS-SSIM halves pictures four times.
+"""
 
 _MS_SSIM_WEIGHT = 1300 / 255**2
-"""1 − MS-SSIM that weighs as much as a mean squared error of 1 with the same lambda.
+"""Factor on 1 − MS-SSIM that makes it comparable to a mean squared error with the same lambda.
 
 The published MS-SSIM models of CompressAI have lambdas 1,300 times those of their MSE models."""
 
 _MSE_SHARE = 0.2
-"""Of the distortion, beside MS-SSIM: which alone leaves colours and brightness free to drift."""
+"""Share of the mean squared error in the distortion for MS-SSIM.
+
+With MS-SSIM alone, colours and brightness could drift.
+"""
 
 
 @dataclasses.dataclass
 class Loss:
-    """A batch's loss and its parts; all but `total` are detached, one value per picture."""
+    """Loss of a batch and its parts. All but `total` are detached, with one value per picture."""
 
     total: Tensor
     bpp: Tensor
     hyper_bpp: Tensor
     mse: Tensor
-    """Of pixels in [0,1]."""
+    """Mean squared error of pixels in [0,1]."""
 
 
 def psnr(mse: float) -> float:
-    """Decibels for a mean squared error of pixels in [0,1]."""
+    """Return the PSNR in decibels for a mean squared error of pixels in [0,1]."""
     return -10 * math.log10(max(mse, 1e-12))
 
 
@@ -58,11 +64,12 @@ def rate_distortion(
     lambdas: tuple[float, float],
     metric: Metric = "mse",
 ) -> Loss:
-    """bpp + lambda · 255² · distortion of each picture, weighted by lambda^-½ and averaged.
+    """Return bpp + lambda · 255² · distortion of each picture, weighted by lambda^-½ and averaged.
 
-    The distortion is the mean squared error, or a fifth of it and four fifths of 1 − MS-SSIM (Wang,
-    Simoncelli, Bovik 2003; pictures of more than 160 pixels a side) scaled to its size. Without the
-    weight the loss of the high rates, which is larger, would drown that of the low.
+    The distortion is the mean squared error. For MS-SSIM it is one fifth of the mean squared error
+    plus four fifths of 1 − MS-SSIM, scaled to the size of the mean squared error (Wang, Simoncelli,
+    Bovik 2003; sides must be larger than 160 pixels). Without the weight, the loss of high rates
+    would dominate the loss of low rates, because it is larger.
     """
     pixels = x.shape[1] * x.shape[2]
     x_hat = output.x_hat.float()
@@ -79,7 +86,10 @@ def rate_distortion(
 
 
 def _ms_ssim(x_hat: Tensor, x: Tensor) -> Tensor:
-    """MS-SSIM of each picture, N×H×W×3 in [0,1]; `ValueError` if its package is missing."""
+    """Return the MS-SSIM of each picture. Inputs are N×H×W×3 in [0,1].
+
+    Raises `ValueError` if pytorch-msssim is not installed.
+    """
     try:
         from pytorch_msssim import ms_ssim
     except ImportError:

@@ -1,4 +1,7 @@
-"""Which optimiser moves which parameter, and Muon, which torch has only in bfloat16."""
+"""Optimisers and the parameters that each of them updates.
+
+`Muon` is implemented here because torch's own Muon runs in bfloat16 only.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,11 @@ OPTIMIZERS = ("adamw", "muon")
 
 
 def build_optimizers(model: Model, name: str, linear_rate: float) -> list[Optimizer]:
-    """One or two optimisers that together move every parameter of `model` once.
+    """Return one or two optimisers that together update every parameter of `model` once.
 
-    The linear path, which starts near its optimum, moves at `linear_rate` times the learning rate.
-    "muon" moves the other 1×1 convolutions by `Muon`; biases, gains, tables, heads and depthwise
-    filters stay with AdamW.
+    The linear path starts near its optimum, so its learning rate is multiplied by `linear_rate`.
+    With "muon", the other 1×1 convolutions are updated by `Muon`. Biases, gains, tables, heads and
+    depthwise filters are still updated by AdamW.
     """
     linear = [p for m in model.modules() if isinstance(m, Linear32) for p in m.parameters()]
     matrices = []
@@ -44,10 +47,10 @@ def build_optimizers(model: Model, name: str, linear_rate: float) -> list[Optimi
 
 
 def orthogonalise(x: Tensor) -> Tensor:
-    """Matrices (N×A×B) with their singular values brought near 1, by five Newton–Schulz steps.
+    """Bring the singular values of matrices (N×A×B) near 1, by five Newton–Schulz steps.
 
-    The quintic's coefficients are those of Jordan et al. (see `Muon`): singular values end in about
-    0.7…1.2, which is close enough for an update's direction.
+    The coefficients of the quintic polynomial are those of Jordan et al. (see `Muon`). The singular
+    values end in about 0.7…1.2, which is close enough for the direction of an update.
     """
     wide = x.transpose(1, 2) if x.shape[1] > x.shape[2] else x
     wide = wide / wide.flatten(1).norm(dim=1)[:, None, None].clamp_min(1e-12)
@@ -59,13 +62,14 @@ def orthogonalise(x: Tensor) -> Tensor:
 
 
 class Muon(Optimizer):
-    """Momentum whose update is orthogonalised: all directions of a matrix move equally fast.
+    """Momentum with orthogonalised updates: all directions of a matrix change equally fast.
 
-    Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024). The update is
-    scaled to the size of AdamW's (0.2 · √max(A, B), Liu et al., "Muon is scalable for LLM training",
-    2025), so that one learning rate serves both. torch's own runs in bfloat16, which most CPUs
-    emulate: it took seven times a whole training step there. This one keeps the weights' dtype, and
-    stacks matrices of equal shape, so that a GPU launches few kernels.
+    See Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024). The update
+    is scaled to the size of AdamW's updates (0.2 · √max(A, B), Liu et al., "Muon is scalable for
+    LLM training", 2025), so that one learning rate suits both. torch's own Muon runs in bfloat16,
+    which most CPUs emulate. There it took seven times as long as a whole training step. This class
+    keeps the dtype of the weights. It stacks matrices of equal shape, so that a GPU launches few
+    kernels.
     """
 
     def __init__(self, params: Iterable[Any], lr: float = 1e-3, momentum: float = 0.95) -> None:
@@ -73,7 +77,7 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Move every parameter that has a gradient; all are matrices."""
+        """Update every parameter that has a gradient. All parameters are matrices."""
         for group in self.param_groups:
             shapes: dict[torch.Size, list[Tensor]] = defaultdict(list)
             for parameter in group["params"]:
@@ -86,7 +90,7 @@ class Muon(Optimizer):
                     parameter.add_(update, alpha=size)
 
     def _momentum(self, parameter: Tensor, momentum: float) -> Tensor:
-        """Nesterov's: the running mean of the gradients, looked at one step ahead."""
+        """Return the Nesterov momentum: the running mean of the gradients, one step ahead."""
         state = self.state[parameter]
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(parameter)
@@ -97,6 +101,6 @@ class Muon(Optimizer):
 
 
 def set_rate(optimizers: Iterable[Optimizer], rate: float) -> None:
-    """Set the learning rate of every group, times the group's factor."""
+    """Set the learning rate of every group to `rate` times the factor of the group."""
     for group in itertools.chain.from_iterable(o.param_groups for o in optimizers):
         group["lr"] = rate * group["rate_factor"]

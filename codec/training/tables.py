@@ -1,4 +1,4 @@
-"""Integer probability tables, fitted to histograms of what the frozen networks produce."""
+"""Integer probability tables, fitted to histograms of the output of the frozen networks."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from codec.model.quantization import SCALES, scale_of_index
 from codec.training.data import CropSampler
 
 _WIDEST = 2048
-"""Histograms cover symbols within ±_WIDEST; whatever lies beyond is escaped."""
+"""Histograms cover symbols within ±_WIDEST. Symbols beyond this range are escaped."""
 
 _PSEUDO_COUNTS = 64.0
-"""Weight of the smooth prior, in symbols: decides where histograms are empty."""
+"""Weight of the smooth prior, in symbols. It determines the tables where histograms are empty."""
 
 Histogram = NDArray[np.int64]
-"""Counts of the symbols -_WIDEST…_WIDEST, those beyond counted at the ends."""
+"""Counts of the symbols -_WIDEST…_WIDEST. Symbols beyond are counted at the ends."""
 
 
 @torch.no_grad()
 def collect_histograms(
     model: Model, sampler: CropSampler, batches: int, batch: int, dead_zone: float
 ) -> tuple[Histogram, Histogram]:
-    """Histograms of symbols by scale index (64×K) and of hyper-latents by table (9·C×K).
+    """Return histograms of symbols by scale index (64×K) and of hyper-latents by table (9·C×K).
 
     Quality levels are spread evenly over all batches.
     """
@@ -40,7 +40,7 @@ def collect_histograms(
     generator = torch.Generator().manual_seed(1)
     for _ in range(batches):
         x = sampler.batch(batch).to(torch.float64) / 255
-        # One level a batch would leave tables at the mercy of few pictures.
+        # With one level per batch, some tables would depend on few pictures.
         level = torch.randint(0, MAX_LEVEL + 1, (batch,), generator=generator).to(x.device)
         coded, _ = quantize_latents(model, model.analysis(x, level), level, dead_zone)
         for tile in coded:
@@ -57,7 +57,7 @@ def _count(histogram: Histogram, values: NDArray[np.int32], rows: NDArray[np.int
 
 
 def to_frequencies(weights: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Positive integers that sum to 2^24, proportional to `weights` but never below 1."""
+    """Return positive integers, proportional to `weights` but at least 1, that sum to 2^24."""
     total = (1 << PRECISION) - weights.size
     frequencies: NDArray[np.int64] = np.floor(weights / weights.sum() * total).astype(np.int64) + 1
     frequencies[np.argmax(frequencies)] += (1 << PRECISION) - int(frequencies.sum())
@@ -65,7 +65,7 @@ def to_frequencies(weights: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _make_table(histogram: Histogram, prior: NDArray[np.float64], lowest: int) -> Table:
-    """A table of `prior.size` symbols from `lowest` on, and the escape."""
+    """Return a table of `prior.size` symbols from `lowest` on, and the escape."""
     first = lowest + _WIDEST
     counts = histogram[first : first + prior.size].astype(np.float64)
     outside = histogram.sum() - counts.sum()
@@ -74,7 +74,10 @@ def _make_table(histogram: Histogram, prior: NDArray[np.float64], lowest: int) -
 
 
 def gaussian_prior(scale: float, mean: float, lowest: int, highest: int) -> NDArray[np.float64]:
-    """Mass of each integer under a Gaussian with a share of Laplace tails."""
+    """Return the probability of each integer from `lowest` to `highest`.
+
+    The distribution is a Gaussian mixed with a share of a Laplace distribution for the tails.
+    """
 
     def gaussian(x: float) -> float:
         return 0.5 * math.erfc(-x / (scale * math.sqrt(2)))
@@ -90,7 +93,7 @@ def gaussian_prior(scale: float, mean: float, lowest: int, highest: int) -> NDAr
 
 
 def fit_tables(symbols: Histogram, hyper: Histogram) -> list[Table]:
-    """Tables of the 64 scales, symmetric around zero, then those of the hyper-latents."""
+    """Return the tables of the 64 scales, symmetric around zero, then the hyper-latents' tables."""
     tables = []
     symmetric = symbols + symbols[:, ::-1]
     for index in range(SCALES):

@@ -1,4 +1,4 @@
-"""The HTML report: alone in its file, and used in a browser as a reader would."""
+"""Tests of the HTML report: the file is self-contained, and it works in a browser."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def figures(bpp: float, db: float, speed: float) -> dict[str, float | None]:
 
 
 def codec(name: str, kind: str = "lossy", **more: Any) -> dict[str, Any]:
-    """A codec of four points; with `worse`, so many decibels lower."""
+    """A codec with four points, whose quality is lower by `worse` decibels."""
     worse, pictures = more.pop("worse", 0.0), more.pop("pictures", PICTURES)
     points = [
         {
@@ -122,11 +122,11 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-# ---- Without a browser ----------------------------------------------------------------------------
+# ---- Without a browser -------------------------------------------------------------------
 
 
 def our_part(path: Path) -> str:
-    """The page without plotly, the longest of its scripts."""
+    """Return the page without plotly, which is its longest script."""
     page = path.read_text(encoding="utf-8")
     return page.replace(max(re.findall(r"<script>.*?</script>", page, re.DOTALL), key=len), "")
 
@@ -145,7 +145,7 @@ def test_names_stay_text(report: Path) -> None:
     page = our_part(report)
     assert HOSTILE not in page
     assert "&lt;img src=x onerror=alert(1)&gt;.png" in page
-    assert page.count("</script>") == 3  # two blocks of JSON and our script
+    assert page.count("</script>") == 3  # two blocks of JSON and the script of the report
     assert "it &lt;b&gt;broke&lt;/b&gt;" in page
 
 
@@ -170,7 +170,7 @@ def test_what_is_missing_is_left_out(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-# ---- In a browser ---------------------------------------------------------------------------------
+# ---- In a browser ------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +188,10 @@ Open = Callable[..., "Page"]
 
 @pytest.fixture
 def open_page(browser: Browser, report: Path) -> Iterator[Open]:
-    """Opens a report; at the end nothing may have been logged, thrown, asked of the network or alerted."""
+    """Return a function that opens a report in the browser.
+
+    At the end of the test, the page must not have logged, raised, requested or alerted anything.
+    """
     trouble: list[str] = []
     pages: list[Page] = []
 
@@ -212,13 +215,16 @@ def open_page(browser: Browser, report: Path) -> Iterator[Open]:
 
     yield open_one
     for page in pages:
-        page.wait_for_timeout(100)  # what would still go wrong
+        page.wait_for_timeout(100)  # for late errors
         page.close()
     assert trouble == []
 
 
 def wait(page: Page, condition: str) -> None:
-    """Until an expression is true. Not `wait_for_function`: the page's security policy forbids its `eval`."""
+    """Wait until an expression is true.
+
+    `wait_for_function` cannot be used: the security policy of the page forbids its `eval`.
+    """
     for _ in range(200):
         if page.evaluate(condition):
             return
@@ -227,7 +233,7 @@ def wait(page: Page, condition: str) -> None:
 
 
 def curves(page: Page) -> dict[str, list[float]]:
-    """What the plot of rate and distortion shows: the name and y of each curve."""
+    """Return the name and the y values of each curve in the rate-distortion plot."""
     shown: dict[str, list[float]] = page.evaluate(
         "Object.fromEntries(document.getElementById('rate-plot').data.map((t) => [t.name, t.y]))"
     )
@@ -251,7 +257,7 @@ def test_metric_and_picture(open_page: Open) -> None:
     }
     assert y_title(page) == "PSNR, RGB (dB)"
     options = page.locator("#rate [data-choice=metric] option").all_text_contents()
-    assert options == ["PSNR, RGB", "PSNR, luma", "MS-SSIM"]  # nobody has SSIMULACRA2
+    assert options == ["PSNR, RGB", "PSNR, luma", "MS-SSIM"]  # no codec has SSIMULACRA2
 
     page.select_option("#rate [data-choice=metric]", "ms_ssim_db")
     assert y_title(page) == "MS-SSIM (dB)"
@@ -276,7 +282,7 @@ def test_legend_and_ticks(open_page: Open) -> None:
     assert names == ["OURS", "JPEG", "FAILING <B>", "PAPER, published"]
     page.locator("#rate-plot .legendtoggle").nth(1).click()
     wait(page, "document.getElementById('rate-plot').data[1].visible === 'legendonly'")
-    page.select_option("#rate [data-choice=metric]", "psnr_y")  # what is hidden stays hidden
+    page.select_option("#rate [data-choice=metric]", "psnr_y")  # hidden curves stay hidden
     assert page.evaluate("document.getElementById('rate-plot').data[1].visible") == "legendonly"
 
 
@@ -294,15 +300,17 @@ def test_bd_rate(open_page: Open) -> None:
 @needs_browser
 def test_rate_and_speed(open_page: Open) -> None:
     page = open_page()
-    assert page.input_value("#level-number") == "30.5"  # the middle of 26…35, which all three reach
+    assert page.input_value("#level-number") == "30.5"  # the middle of 26…35, the common range of all three
     assert y_title(page, "speed-plot") == "bits per pixel at 30.5 dB"
     page.fill("#level-number", "32")
     x, y = page.evaluate("((t) => [t.x[0], t.y[0]])(document.getElementById('speed-plot').data[0])")
-    assert y == pytest.approx(0.2 * 2**0.5)  # half-way between 30 and 34 dB, as logarithms
+    assert y == pytest.approx(0.2 * 2**0.5)  # half-way between 30 and 34 dB, on a log scale
     assert x == pytest.approx(2 * (8 * 7) ** 0.5)
     page.fill("#level-number", "38")
     assert page.evaluate("document.getElementById('speed-plot').data.length") == 1
-    assert page.inner_text("#speed-note") == "Not at 38.0 dB, or without a speed: JPEG, FAILING <B>."
+    assert page.inner_text("#speed-note") == (
+        "Not shown, because the curve does not reach 38.0 dB or has no speed: JPEG, FAILING <B>."
+    )
     assert column(page, "lossless-table", 3) == ["2.00 : 1"]
 
 
@@ -320,7 +328,7 @@ def test_tables_sort(open_page: Open) -> None:
     assert values == sorted(values, reverse=True)
     assert page.locator("#points-table [aria-sort=descending]").inner_text() == "bpp"
     page.locator("#points-table thead button", has_text="luma").click()
-    assert column(page, "points-table", 0)[-1] in ("PNG", "PAPER, published")  # without the figure: last
+    assert column(page, "points-table", 0)[-1] in ("PNG", "PAPER, published")  # no figure: last
 
 
 @needs_browser
@@ -340,7 +348,7 @@ def test_slider(open_page: Open) -> None:
     page.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 9)
     page.mouse.up()
     assert float(page.input_value("#compare-slider")) == pytest.approx(25, abs=1)
-    page.mouse.move(box["x"], box["y"] + 9)  # no longer held
+    page.mouse.move(box["x"], box["y"] + 9)  # the button is released
     assert float(page.input_value("#compare-slider")) == pytest.approx(25, abs=1)
     assert page.inner_text("#left-caption").split("\n") == [
         "ours, quality 40", "1,234 bytes", "0.500 bpp", "PSNR, RGB: 31.50 dB"
@@ -374,7 +382,7 @@ def test_a_report_of_a_real_run(open_page: Open, tmp_path: Path, tiny_weights: P
     page.select_option("#compare-picture", label="wide.png, the middle 1024×176 of 1100×176")
     caption = page.inner_text("#left-caption").split("\n")
     size = int(caption[1].removesuffix(" bytes").replace(",", ""))
-    assert caption[2] == f"{8 * size / (176 * 1100):.3f} bpp"  # of the whole picture, not of its middle
+    assert caption[2] == f"{8 * size / (176 * 1100):.3f} bpp"  # for the whole picture, not its middle
     assert column(page, "lossless-table", 0) == ["PNG"]
 
 
@@ -420,7 +428,7 @@ def test_dark_and_light(open_page: Open, width: int) -> None:
     wait(page, f"{colours}[1] !== {json.dumps(dark[1])}")
     background, text = map(luma, page.evaluate(colours))
     assert text < 60 < 180 < background
-    assert page.evaluate("document.documentElement.scrollWidth") == width  # nothing sticks out
+    assert page.evaluate("document.documentElement.scrollWidth") == width  # no overflow
 
 
 @needs_browser

@@ -1,4 +1,4 @@
-"""SSIMULACRA2 against the reference, and that the package alone would not do."""
+"""SSIMULACRA2 agrees with the reference, and the unchanged package does not."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ ODD = [case for case in CASES if case["picture"] == "drawn 131×199"]
 
 
 def tolerance(reference: float) -> float:
-    """How far the reference's own rounding may reach.
+    """Return the score difference that rounding in the reference may cause.
 
-    It blurs recursively in float32, and what that loses counts as distortion where there is little
-    else. The blur here is exact. It scored at most 0.04 more below 70 and 0.36 more above, over these
-    pairs and 24 decoded JPEG and WebP files of 640×480; with the reference's float32 recursion,
-    fused multiply-adds included, all of these pairs agreed within 0.04.
+    The reference blurs recursively in float32. Its rounding errors count as distortion where there
+    is little other distortion. The blur here is exact. Over these pairs and 24 decoded JPEG and
+    WebP files of 640×480, it scored at most 0.04 more below 70 and 0.36 more above. With the
+    float32 recursion of the reference, including fused multiply-adds, all of these pairs agreed
+    within 0.04.
     """
     return 0.1 if reference < 70 else 0.5
 
@@ -67,7 +68,7 @@ def test_taps_are_normalised() -> None:
 
 
 def test_sides_count_alike() -> None:
-    """The package pads one axis only."""
+    """Height and width are treated alike. The package pads only one axis."""
     original, decoded = pair(ODD[0])
     turned = score(original.swapaxes(0, 1), decoded.swapaxes(0, 1))
     assert turned == pytest.approx(score(original, decoded), abs=1e-9)
@@ -79,6 +80,9 @@ def test_identical_pictures_score_100() -> None:
 
 
 def test_package_as_it_is_still_needs_mending() -> None:
-    """0.3.0 is 9 points off on these. Should this fail, the package has changed: can it be used as it is?"""
+    """The package (version 0.3.0) is 9 points off for these pairs.
+
+    If this test fails, the package has changed. Check whether it can then be used unchanged.
+    """
     for case in ODD:
         assert abs(as_it_is(*pair(case)) - case["reference"]) > 5

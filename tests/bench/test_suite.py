@@ -1,4 +1,4 @@
-"""The benchmark: its measures, its codecs, and that no picture, codec or measurement gets lost."""
+"""Tests of the benchmark: metrics, codecs, and that no picture, codec or measurement is lost."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def records(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / FILE).read_text().splitlines()]
 
 
-# Measures
+# Metrics
 
 
 def test_psnr_and_luma() -> None:
@@ -89,7 +89,7 @@ def test_no_bd_rate_where_it_would_mean_nothing(curve: Curve, why: str) -> None:
 
 
 def test_bd_rate_agrees_with_the_published_table() -> None:
-    """The ladder that the literature gives for these curves: mean-scale over hyperprior, VTM over JPEG."""
+    """The values give the published order: mean-scale beats hyperprior, and VTM beats JPEG."""
     curves = {c.name: [(p["bpp"], p["psnr_rgb"]) for p in c.points] for c in published_kodak()}
     for name, percent in (("hyperprior", 31.0), ("mean-scale hyperprior", 21.8), ("JPEG", 208.5)):
         value = metrics.bd_rate(curves["published:VTM-9.1"], curves[f"published:{name}"])
@@ -138,7 +138,7 @@ def test_every_codec_there_and_back(baseline: Baseline) -> None:
             assert np.array_equal(decoded, image)
     if not baseline.lossless:
         rates, errors = zip(*(_measured(baseline, s) for s in baseline.settings[:: 3]), strict=True)
-        assert list(rates) == sorted(rates)  # settings go from few bits to many
+        assert list(rates) == sorted(rates)  # settings are in order of increasing bit rate
         assert errors[0] > errors[-1] > 0
 
 
@@ -158,7 +158,7 @@ def test_row_filters(shape: tuple[int, int]) -> None:
 
 
 def test_row_filters_find_structure() -> None:
-    """A ramp is nothing but its slope, so nearly every byte is the same."""
+    """A ramp has a constant slope, so nearly all filtered bytes are the same."""
     ramp = np.repeat(np.add.outer(np.arange(40), np.arange(40))[:, :, None], 3, axis=2).astype(np.uint8)
     assert np.bincount(np.frombuffer(filter_rows(ramp), np.uint8)).max() > 0.9 * ramp.size
 
@@ -178,14 +178,14 @@ def test_the_largest_file_within_a_size() -> None:
     for size, expected in ((500, 50), (509, 50), (949, 94), (10**6, 95), (10, 1)):
         data, quality = largest_within(encode, size)
         assert (len(data), quality) == (10 * expected, expected)
-    assert largest_within(encode, 3) == (bytes(10), 1)  # the smallest there is, and too large
+    assert largest_within(encode, 3) == (bytes(10), 1)  # the smallest file, although it is too large
 
 
 # Pictures
 
 
 def mixed_folder(folder: Path) -> None:
-    """A broken picture, a gray one, one with alpha, 16 bits, a text file, and two good ones."""
+    """Write pictures of several kinds, a broken picture, a text file and a hidden file."""
     image = textured(180, 200)
     Image.fromarray(image).save(folder / "good.png")
     Image.fromarray(image[:, ::-1].copy()).save(folder / "other.jpg", quality=95)
@@ -214,7 +214,7 @@ def test_every_file_is_measured_or_accounted_for(tmp_path: Path) -> None:
     }
     reasons = {item.name: item.reason for item in skipped}
     assert set(reasons) == {"broken.png", "notes.txt", "float.tiff"}
-    assert reasons["notes.txt"] == "not a picture that Pillow knows"
+    assert reasons["notes.txt"] == "not a picture that Pillow can read"
     assert reasons["broken.png"].startswith("cannot be read: ")
     assert "mode F" in reasons["float.tiff"]
 
@@ -231,8 +231,8 @@ def test_what_is_no_regular_file_is_named(tmp_path: Path) -> None:
     pictures, skipped = collect([tmp_path], leave_out=tmp_path / "out")
     assert [picture.name for picture in pictures] == ["a.png"]
     assert {item.name: item.reason for item in skipped} == {
-        "twin.bmp": "has the pixels of a.png", "loop": "a link to a folder",
-        "nowhere.png": "a link to nothing", "pipe.png": "not a regular file",
+        "twin.bmp": "has the same pixels as a.png", "loop": "a link to a folder",
+        "nowhere.png": "a broken link", "pipe.png": "not a regular file",
     }
     assert collect([tmp_path / "pipe.png"])[1][0].reason == "not a regular file"
 
@@ -246,7 +246,7 @@ def test_sixteen_bits_are_noted(tmp_path: Path) -> None:
 
 
 def test_names_of_any_bytes_can_be_written(tmp_path: Path) -> None:
-    (tmp_path / "[").mkdir()  # a closing tag, to a terminal that reads markup
+    (tmp_path / "[").mkdir()  # with the next name, a closing tag of terminal markup
     with open(os.fsencode(tmp_path) + b"/[/red]\xff,\n.png", "wb") as file:
         Image.fromarray(textured(24, 24)).save(file, "PNG")
     result = bench(tmp_path, "--codecs", "jpeg", "--points", 1, "--out", tmp_path / "out")
@@ -300,7 +300,7 @@ class Script(Worker):
 )
 def test_a_codec_that_dies_is_a_result(script: str, says: str) -> None:
     with Script(script) as worker:
-        for _ in range(2):  # it is started again
+        for _ in range(2):  # the worker is started again
             with pytest.raises(CodecFailed, match=says):
                 worker.ask(encode="x")
 
@@ -318,7 +318,10 @@ def test_a_codec_that_hangs_is_stopped() -> None:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> tuple[Path, Path, Result, str]:
-    """A mixed folder through three codecs, one of which cannot be: pictures, results, output, our name."""
+    """Benchmark a mixed folder with several codecs, one of which is not available.
+
+    Returns the folder of pictures, the folder of results, the output, and the name of our codec.
+    """
     folder, out = tmp_path_factory.mktemp("pictures"), tmp_path_factory.mktemp("results")
     mixed_folder(folder)
     name = f"codec:{tiny_weights}"
@@ -384,7 +387,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
         time.sleep(0.02)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     assert children
-    process.kill()  # only the parent: the others must notice
+    process.kill()  # only the parent: its children must notice
     process.wait()
     for _ in range(200):
         if not any(Path(f"/proc/{pid}").exists() for pid in children):
@@ -489,7 +492,7 @@ def test_an_effort_is_part_of_the_name(tiny_weights: Path) -> None:
 
 
 def test_means_are_over_the_same_pictures_or_none(tmp_path: Path) -> None:
-    """A picture too small for a measure takes the measure away, not itself from the mean."""
+    """A picture too small for a metric removes the metric. It is not left out of the mean."""
     Image.fromarray(textured(180, 200)).save(tmp_path / "large.png")
     Image.fromarray(textured(60, 80)).save(tmp_path / "small.png")
     out = tmp_path / "out"
@@ -505,7 +508,7 @@ def test_pictures_that_are_kept_exactly_do_not_decide_the_curves(tmp_path: Path)
     Image.fromarray(np.full((180, 200, 3), 77, np.uint8)).save(tmp_path / "flat.png")
     out = tmp_path / "out"
     result = bench(tmp_path, "--codecs", "jpeg-444,webp,png", "--points", 4, "--out", out, "--json")
-    assert "not in the curves: JPEG 4:4:4 keeps it exactly" in result.output
+    assert "not in the curves: JPEG 4:4:4 reproduces it exactly" in result.output
     photo = [row["psnr_rgb"] for row in records(out) if row["codec"] == "webp" and "bytes" in row]
     results = json.loads((out / "json" / "webp.json").read_text())["results"]
     assert len(photo) == 8
@@ -516,7 +519,7 @@ def test_pictures_that_are_kept_exactly_do_not_decide_the_curves(tmp_path: Path)
 def test_a_setting_that_failed_on_a_picture_is_no_point_of_the_curve(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A mean over fewer pictures would not compare."""
+    """A mean over fewer pictures would not be comparable."""
     for side in (40, 48):
         Image.fromarray(textured(side, side)).save(tmp_path / f"{side}.png")
     out = tmp_path / "out"
@@ -546,10 +549,10 @@ def test_unknown_anchor_and_picture_are_named(tmp_path: Path) -> None:
     result = bench(tmp_path, "--show", "b.png", "--out", tmp_path / "out")
     assert result.exit_code == 1
     assert "no picture is named b.png" in result.output
-    for anchor in ("webp", "published:VTM-9.1"):  # that one is for other pictures
+    for anchor in ("webp", "published:VTM-9.1"):  # the second is for other pictures
         result = bench(tmp_path, "--codecs", "jpeg", "--anchor", anchor, "--out", tmp_path / "out")
         assert result.exit_code == 1
-        assert f"no curve is named '{anchor}'; there are jpeg" in result.output
+        assert f"no curve is named '{anchor}'; available: jpeg" in result.output
     assert not (tmp_path / "out").exists()
 
 
@@ -576,7 +579,7 @@ def test_keeping_the_kept_results_keeps_them() -> None:
 
 
 def test_our_curve_is_the_one_on_the_model_card() -> None:
-    """The card's figures are from the processor that trained it; the results may be of another."""
+    """The card has figures from the processor that trained it. The results may be from another."""
     codecs, about = figures.load(figures.RESULTS)
     card = (figures.ROOT / "codec" / "weights" / f"{codecs[0]['label'].split()[-1]}.md").read_text()
     assert f"Id `{about['description'].partition(';')[0].split()[-1]}`" in card
@@ -591,4 +594,4 @@ def test_our_curve_is_the_one_on_the_model_card() -> None:
 
 def test_readme_without_markers_is_a_named_error() -> None:
     with pytest.raises(ValueError, match="lacks"):
-        figures.rewritten("# codec", "table")
+        figures.rewritten("# codec", "table", "comparison")

@@ -1,4 +1,4 @@
-"""The command line where something is in its way: one line on stderr, an exit code, no traceback."""
+"""Failures of the command line give one line on stderr, an exit code and no traceback."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.pictures import textured
 
 @pytest.fixture
 def folder(tmp_path: Path, tiny: codec.Codec) -> Path:
-    """Holds a picture, a.png, and its file, a.cae."""
+    """A folder with a picture, a.png, and its file, a.cae."""
     Image.fromarray(textured(30, 40)).save(tmp_path / "a.png")
     (tmp_path / "a.cae").write_bytes(tiny.compress(textured(30, 40)))
     return tmp_path
@@ -30,7 +30,7 @@ def model(tiny_weights: Path) -> list[str]:
 
 
 def fails(result: Finished, *says: str, code: int = 1) -> None:
-    """One line that says so, or click's few where the use is wrong; nothing on stdout."""
+    """Check for one line on stderr, or the usage error of click, and nothing on stdout."""
     errors = result.err.decode()
     assert result.code == code, errors
     assert "Traceback" not in errors
@@ -67,7 +67,7 @@ def test_inputs_that_are_no_files(command: str, folder: Path, model: list[str]) 
         ("x" * 252 + ".cae", "File name too long"),
         ("/proc/self/out.cae", "No such file or directory: /proc/self/out.cae"),
         ("/dev/full", "No space left on device"),
-        ("a.cae", "exists already"),
+        ("a.cae", "already exists"),
     ],
 )
 def test_outputs_that_cannot_be_written(folder: Path, model: list[str], output: str, says: str) -> None:
@@ -110,7 +110,7 @@ def test_standard_output(folder: Path, model: list[str]) -> None:
 
 
 def test_a_reader_that_goes_away(folder: Path, model: list[str], tiny: codec.Codec) -> None:
-    """`codec decompress … - | head -c 10`; the picture does not fit into a pipe."""
+    """Run `codec decompress … - | head -c 10` with a picture that does not fit into a pipe."""
     (folder / "b.cae").write_bytes(tiny.compress(textured(200, 200)))
     reader, writer = os.pipe()
     started = []

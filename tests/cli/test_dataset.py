@@ -1,4 +1,4 @@
-"""`codec dataset`: exit codes, messages, what is written; and the example that goes through every form."""
+"""Tests of `codec dataset`: exit codes, messages and files. Also the example with every form."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def packed(tree: Path) -> Path:
 
 def test_pack_again_and_report(tree: Path, packed: Path) -> None:
     done = run("pack", tree, packed, "-q", "40", "--shard-rows", "4")
-    assert done.stdout.startswith("6 pictures in 2 shards (2 there before), 0 bad: ")
+    assert done.stdout.startswith("6 pictures in 2 shards (2 already packed), 0 bad: ")
     report = json.loads((packed.parent / "set.report.json").read_text())
     assert (report["pictures"], report["skipped"], report["failures"]) == (6, 2, [])
     done = run("pack", tree, packed, "-q", "50", "--shard-rows", "4", code=1)
@@ -80,14 +80,14 @@ def test_unpack_and_export(packed: Path, tmp_path: Path) -> None:
     with PIL.Image.open(tmp_path / "png" / "b" / "1.png") as image:
         assert np.asarray(image).shape == (32, 32, 3)
     done = run("unpack", packed, tmp_path / "png", code=1)
-    assert done.stderr.startswith("Error: exists already: ")
+    assert done.stderr.startswith("Error: already exists: ")
     (tmp_path / "png" / "metadata.jsonl").unlink()
     done = run("unpack", packed, tmp_path / "png", code=1)
-    assert done.stderr.splitlines()[0] == "codec: a/0.png: exists already"
+    assert done.stderr.splitlines()[0] == "codec: a/0.png: already exists"
     assert run("unpack", packed, tmp_path / "png", "-f", "--format", "cae").returncode == 0
     run("export", packed, tmp_path / "tars", "--samples", "4")
     assert sorted(os.listdir(tmp_path / "tars")) == ["000000.tar", "000001.tar"]
-    assert "exists already" in run("export", packed, tmp_path / "tars", code=1).stderr
+    assert "already exists" in run("export", packed, tmp_path / "tars", code=1).stderr
     run("pack", tmp_path / "tars", tmp_path / "again")
     assert len(codec.Dataset(tmp_path / "again")) == 6
 
@@ -111,7 +111,7 @@ def test_bad_pictures_and_damage_are_told(tree: Path, tmp_path: Path) -> None:
     assert done.stdout.startswith("1 pictures in 1 shards, 1 bad")
     assert done.stderr.splitlines() == [
         "codec: bad\\nname.png: not a picture that Pillow can read",
-        "codec: no pictures by their names, see the report: 1 files",
+        "codec: not pictures by name (see the report): 1 files",
     ]
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["ignored"] == ["text.txt"]
@@ -120,7 +120,7 @@ def test_bad_pictures_and_damage_are_told(tree: Path, tmp_path: Path) -> None:
     data[60] ^= 1
     shard.write_bytes(data)
     done = run("verify", tmp_path / "set", code=1)
-    assert "shard-00000.parquet: damaged: its SHA-256 is not the one it had" in done.stderr
+    assert "shard-00000.parquet: damaged: its SHA-256 does not match the recorded one" in done.stderr
     shard.unlink()
     assert "missing" in run("verify", tmp_path / "set", code=1).stderr
 
@@ -128,9 +128,9 @@ def test_bad_pictures_and_damage_are_told(tree: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["pack", "", "out"], 1, "need names"),
+        (["pack", "", "out"], 1, "must not be empty"),
         (["pack", "tests", "out", "--report", "nowhere/x.json"], 1, "No such folder for the report"),
-        (["pack", "tests", "out", "--column", "x"], 1, "column is that of a Parquet source"),
+        (["pack", "tests", "out", "--column", "x"], 1, "column applies only to a Parquet source"),
         (["pack", "nothing-here", "out"], 1, "No such file or directory: nothing-here"),
         (["pack", "tests", "out", "-q", "101"], 2, "101"),
         (["pack", "tests", "out", "--part", "3/2"], 2, "not K/N"),
@@ -138,7 +138,7 @@ def test_bad_pictures_and_damage_are_told(tree: Path, tmp_path: Path) -> None:
         (["pack", "README.md", "out"], 1, "neither a folder nor"),
         (["info", "nothing-here"], 1, "nothing-here"),
         (["verify", "nothing-here"], 1, "nothing-here"),
-        (["unpack", "README.md", "out"], 1, "README.md is not a shard that can be read"),
+        (["unpack", "README.md", "out"], 1, "README.md is not a readable shard"),
         (["nothing"], 2, "No such command"),
     ],
 )
@@ -164,7 +164,7 @@ def test_progress_without_a_terminal(
 
 def test_help_and_pack_help_need_no_torch() -> None:
     code = (
-        "import sys\nfrom codec.cli import main\n"
+        "import sys\nfrom codec.cli.main import main\n"
         "try: main(['dataset', 'pack', '--help'], standalone_mode=False)\n"
         "finally: print('torch' in sys.modules, 'pyarrow' in sys.modules)"
     )

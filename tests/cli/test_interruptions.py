@@ -1,4 +1,4 @@
-"""Whatever stops a writer, the file that it replaces is the old one or the new one, whole."""
+"""However a writer is stopped, its target is the complete old file or the complete new file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ SIZES = ((220, 190), (140, 300))
 
 @pytest.fixture
 def folder(tmp_path: Path, tiny: codec.Codec) -> Path:
-    """Two pictures, 0.png and 1.png; what they compress to, 0.cae and 1.cae; target.cae, as 0.cae."""
+    """A folder with two pictures, 0.png and 1.png, and their files, 0.cae and 1.cae.
+
+    The file target.cae is a copy of 0.cae.
+    """
     for number, size in enumerate(SIZES):
         Image.fromarray(noise(*size)).save(tmp_path / f"{number}.png")
         data = tiny.compress(noise(*size), quality=100)
@@ -52,17 +55,17 @@ def names(folder: Path) -> list[str]:
 
 
 def version(folder: Path) -> int:
-    """Which of the two files the target is; it is one of them, and undamaged."""
+    """Check that the target is one of the two files and undamaged, and return its number."""
     data = (folder / "target.cae").read_bytes()
     codec.verify(data)
     return [(folder / f"{number}.cae").read_bytes() for number in (0, 1)].index(data)
 
 
-# Killed: nobody can clean up.
+# The writer is killed and cannot clean up.
 
 
 def stored(height: int, width: int) -> bytes:
-    """A large file, quickly: noise is stored as it is."""
+    """Make a large file quickly, with noise stored as raw pixels."""
     image = noise(height, width)
     payload = image.tobytes()
     tile = make_tile(payload, zlib.crc32(payload))
@@ -71,7 +74,7 @@ def stored(height: int, width: int) -> bytes:
 
 
 def write_for_ever(folder: Path) -> None:
-    """One file, then the other onto the same name, again and again."""
+    """Write the two files to the same name in turn, without end."""
     for data in itertools.cycle([(folder / f"{number}.cae").read_bytes() for number in (1, 0)]):
         atomic.write_atomically(folder / "target.cae", data)
 
@@ -85,13 +88,13 @@ def test_killed_at_any_moment(folder: Path, rounds: int) -> None:
         atomic.write_atomically(folder / "target.cae", (folder / "0.cae").read_bytes())
         process = children.start(write_for_ever, folder)
         deadline = time.monotonic() + children.TIMEOUT
-        while version(folder) == 0:  # readers never see half a file either
+        while version(folder) == 0:  # also checks that a reader never sees half a file
             assert time.monotonic() < deadline
         time.sleep(0.02 * rng.random())
         process.kill()
         assert children.finish(process) == -signal.SIGKILL
         version(folder)
-        # What may be left, and may be deleted: see `atomic.write_atomically`.
+        # Temporary files may remain and may be deleted: see `atomic.write_atomically`.
         left = set(names(folder)) - set(EXPECTED)
         assert all(name.startswith(".codec-") and name.endswith(".tmp") for name in left)
         for name in left:
@@ -99,11 +102,11 @@ def test_killed_at_any_moment(folder: Path, rounds: int) -> None:
 
 
 STEPS = ("fdopen", "fsync", "chmod", "replace")
-"""What `write_atomically` calls in `os`, in this order."""
+"""Functions of `os` that `write_atomically` calls, in this order."""
 
 
 def stop_in(step: str, after: bool, signal_number: int) -> None:
-    """From now on the process is sent a signal before or after it calls `os.step`."""
+    """Make the process send itself a signal before or after it calls `os.step`."""
     original = getattr(os, step)
 
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -127,7 +130,7 @@ def test_killed_at_every_step(folder: Path, tiny_weights: Path, step: str, after
     assert len(names(folder)) == len(EXPECTED) + (not done)
 
 
-# Interrupted: nothing may be left.
+# The writer is interrupted and must leave no temporary file.
 
 
 def interrupt_in_the_encoder() -> None:
@@ -141,7 +144,7 @@ def interrupt_in_the_encoder() -> None:
 
 
 def interrupt_after(seconds: float, model: Path) -> None:
-    # Not while libraries load, which panic in their own words.
+    # Do not interrupt while libraries load: they print messages of their own.
     codec.Codec(model=model).compress(noise(64, 64))
     signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -179,7 +182,7 @@ def test_asked_to_end(folder: Path, tiny_weights: Path, step: str, number: int) 
 
 @pytest.mark.parametrize("rounds", [20, pytest.param(200, marks=pytest.mark.nightly)])
 def test_interrupted_at_any_moment(folder: Path, tiny_weights: Path, rounds: int) -> None:
-    for _ in range(2):  # the first starts the process that the others fork from
+    for _ in range(2):  # the first call also starts the process that the others fork from
         start = time.monotonic()
         late = functools.partial(interrupt_after, 60, tiny_weights)
         assert compress_and_interrupt(folder, tiny_weights, late).code == 0
@@ -192,13 +195,13 @@ def test_interrupted_at_any_moment(folder: Path, tiny_weights: Path, rounds: int
         result = compress_and_interrupt(folder, tiny_weights, moment)
         codes.append(result.code)
         assert result in ((0, b"", b""), (1, b"", b"\nAborted!\n"))
-        # Interrupted after the last step, the new file is there.
+        # If the process exits with 0, the new file must be there.
         assert version(folder) or result.code
         assert names(folder) == EXPECTED
     assert 1 in codes
 
 
-# A disk that is full: files may not grow beyond a size.
+# The disk is full: files cannot grow beyond a given size.
 
 
 def write_with_little_space(space: int, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
@@ -209,7 +212,7 @@ def write_with_little_space(space: int, function: Callable[..., None], arguments
 @pytest.mark.parametrize("share", [0, 0.5, 1])
 @pytest.mark.parametrize("function", ["write_atomically", "encode", "decode"])
 def test_a_full_disk(folder: Path, tiny_weights: Path, share: float, function: str) -> None:
-    """The target fits but for one byte, half of it, or nothing."""
+    """The disk has space for all but one byte of the target, for half of it, or for nothing."""
     target, new = folder / "target.cae", (folder / "1.cae").read_bytes()
     call: Callable[..., None] = atomic.write_atomically
     arguments: tuple[Any, ...] = (target, new)
@@ -244,14 +247,14 @@ def test_a_full_disk_and_the_command_line(folder: Path, tiny_weights: Path) -> N
 
 
 def write_as_nobody(path: str) -> None:
-    if os.geteuid() == 0:  # whom permissions do not stop
+    if os.geteuid() == 0:  # permissions do not stop root
         os.setegid(65534)
         os.seteuid(65534)
     atomic.write_atomically(path, b"new")
 
 
 def test_a_folder_that_may_not_be_written_to() -> None:
-    # Not in `tmp_path`, which nobody else may enter.
+    # `tmp_path` cannot be used, because no other user may enter it.
     with tempfile.TemporaryDirectory() as name:
         target = Path(name) / "file"
         target.write_bytes(b"old")
@@ -269,7 +272,7 @@ def test_a_link_to_another_folder(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     link, target = tmp_path / "here" / "link", tmp_path / "there" / "file"
     link.symlink_to("../there/file")
-    atomic.write_atomically(link, b"1")  # to where it points, though nothing is there
+    atomic.write_atomically(link, b"1")  # writes to the target of the link, which does not exist yet
     atomic.write_atomically(link, b"2")
     assert link.is_symlink()
     assert target.read_bytes() == b"2"

@@ -1,4 +1,4 @@
-"""The command line; what goes wrong around it is in `test_command_failures`."""
+"""Tests of the command line. `test_command_failures` tests failures of its surroundings."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def run(*args: object, data: bytes | None = None) -> Result:
 
 
 def fails(result: Result, code: int, says: str) -> None:
-    """One line on stderr, no traceback, nothing on stdout."""
+    """Check for one line on stderr, no traceback and nothing on stdout."""
     assert result.exit_code == code, result.output
     assert says in result.stderr
     assert "Traceback" not in result.stderr
@@ -89,7 +89,7 @@ def test_many_inputs_and_one_bad(photo: Path, tmp_path: Path, model: list[str]) 
 def test_existing_files_are_kept(photo: Path, model: list[str]) -> None:
     target = photo.with_suffix(".cae")
     target.write_bytes(b"precious")
-    fails(run("compress", photo, *model), 1, "exists already")
+    fails(run("compress", photo, *model), 1, "already exists")
     assert target.read_bytes() == b"precious"
     assert run("compress", photo, "-f", *model).exit_code == 0
     assert codec.inspect(target.read_bytes()).width == 64
@@ -115,7 +115,7 @@ def test_info_and_verify(photo: Path, model: list[str]) -> None:
     assert run("verify", packed).stdout.strip().endswith("ok")
     packed.write_bytes(packed.read_bytes()[:-1])
     fails(run("verify", packed), 1, "file ends at byte")
-    assert run("info", packed).exit_code == 0  # the header is whole
+    assert run("info", packed).exit_code == 0  # the header is complete
 
 
 @pytest.mark.parametrize("command", ["decompress", "info", "verify"])
@@ -222,7 +222,7 @@ def test_what_is_left_of_a_damaged_file(tmp_path: Path, model: list[str]) -> Non
     packed.write_bytes(data)
     fails(run("decompress", packed, *model), 1, "tile 5 of 6 is damaged")
     assert not back.exists()
-    fails(run("decompress", packed, "--conceal", *model), 1, "pixels are lost or near some that are")
+    fails(run("decompress", packed, "--conceal", *model), 1, "pixels are lost or near lost pixels")
     kept = read_rgb(back)
     assert kept.shape == intact.shape
     reach = 16 * worker._loaded.halo

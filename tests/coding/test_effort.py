@@ -1,4 +1,4 @@
-"""Effort levels: files of all of them decode alike, and more effort costs fewer bits for what it gives."""
+"""Effort levels: files of every level decode in the same way, and more effort lowers the cost."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def photo() -> Pixels:
 
 
 def cost(worker: codec.Codec, image: Pixels, data: bytes, quality: float) -> float:
-    """bpp + lambda · MSE, which the search makes smaller."""
+    """Return bpp + lambda · MSE, which the search minimizes."""
     lam = float(rate_weight(torch.tensor(quality * 10.24), *worker._loaded.objective.lambdas))
     error = np.square(image.astype(np.float64) - worker.decompress(data)).mean()
     return float(8 * len(data) / (image.shape[0] * image.shape[1]) + lam * error)
@@ -63,7 +63,7 @@ def test_search_lowers_the_cost(worker: codec.Codec, photo: Pixels, quality: flo
     plain = cost(worker, photo, worker.compress(photo, quality=quality), quality)
     few = cost(worker, photo, worker.compress(photo, quality=quality, effort=6), quality)
     more = cost(worker, photo, worker.compress(photo, quality=quality, effort=7), quality)
-    assert few < 0.9995 * plain  # 0.9984, 0.971 and 0.954 of it with the model of 0.5
+    assert few < 0.9995 * plain  # measured with the model of 0.5: 0.9984, 0.971, 0.954
     assert more < min(few, 0.99 * plain)
 
 
@@ -83,7 +83,7 @@ def test_costs_lie_where_they_arise(tiny: codec.Codec) -> None:
 def test_what_is_better_here_is_kept_here(
     worker: codec.Codec, photo: Pixels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A search that swings at some places still gains at the others."""
+    """A search that oscillates in some places still lowers the cost in the others."""
     level, soft = torch.tensor([100]), worker._loaded.soft
     pixels = torch.from_numpy(photo)[None].float() / 255
     y = soft.analysis(pixels, level)
@@ -106,7 +106,7 @@ def test_several_tiles_and_progress(tiny: codec.Codec, never_stored: None) -> No
     data = encode(tiny, image, level, 64, effort=small, progress=shares.append)
     assert codec.inspect(data).tiles == 12
     assert shares[-1] == 1
-    assert len(shares) >= 3  # told by the calling thread, which looks every tenth of a second
+    assert len(shares) >= 3  # the calling thread reports every 0.1 s
     assert all(a <= b for a, b in itertools.pairwise(shares))
     alone: list[float] = []
     encode(tiny, image, level, 1024, effort=small, progress=alone.append)
@@ -116,7 +116,7 @@ def test_several_tiles_and_progress(tiny: codec.Codec, never_stored: None) -> No
 
 
 def test_padding_costs_nothing(tiny: codec.Codec) -> None:
-    """The search must not pay for pixels beyond the edge: their value does not change its result."""
+    """Pixels beyond the edge do not change the result of the search."""
     level = torch.tensor([500])
     soft = tiny._loaded.soft
     picture = torch.rand(1, 32, 32, 3, generator=torch.Generator().manual_seed(0))

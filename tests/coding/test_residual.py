@@ -1,4 +1,7 @@
-"""The residual layer: deep pictures at qualities over 90, and no sample off by more than half a step."""
+"""The residual layer of deep pictures at qualities above 90.
+
+No sample may have an error of more than half a step.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ from tests.support.tiles import encode
 
 
 def error_of(image: NDArray[Any], decoded: NDArray[Any]) -> int:
-    """The largest error of a sample that shows."""
+    """Return the largest error of a visible sample."""
     assert (decoded.shape, decoded.dtype) == (image.shape, image.dtype)
     errors = np.abs(colour_of(image) - colour_of(decoded))
     if image.ndim == 3 and image.shape[2] in (2, 4):
@@ -35,7 +38,7 @@ def error_of(image: NDArray[Any], decoded: NDArray[Any]) -> int:
 
 @pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.jpg")), ids=lambda path: path.stem)
 def test_more_than_eight_bits_of_photographs_survive(path: Any) -> None:
-    """What the format is for: of 16-bit photographs ten bits come back at the highest quality."""
+    """At the highest quality, 16-bit photographs keep ten bits, as the format promises."""
     image = halved(read_rgb(path))
     data = codec.compress(image, quality=100, bit_depth=16)
     decoded = codec.decompress(data)
@@ -116,7 +119,10 @@ def test_batches_and_memory_order_write_the_same(tiny: codec.Codec) -> None:
 @pytest.mark.usefixtures("never_stored")
 @pytest.mark.parametrize("samples", [3, 4])
 def test_a_damaged_residual(tiny: codec.Codec, samples: int) -> None:
-    """Is named; concealed, the picture is what the latents give, and the mask is that tile."""
+    """A damaged residual is named in the error.
+
+    If it is concealed, the tile shows the picture from the latents, and the mask marks that tile.
+    """
     image = picture(128, 128, samples, 16)
     data = encode(tiny, image, 1000)
     file = container.read(data)
@@ -147,7 +153,7 @@ def test_a_damaged_residual(tiny: codec.Codec, samples: int) -> None:
 
 @pytest.mark.usefixtures("never_stored")
 def test_a_lost_tile_has_no_residual(tiny: codec.Codec) -> None:
-    """Where latents are lost the picture is what it would be without a residual layer."""
+    """Where latents are lost, the picture is the same as without a residual layer."""
     data = encode(tiny, picture(128, 128, 3, 16), 1000)
     file = container.read(data)
     tiles = [bytes(file.payload(tile)) for tile in range(4)]
@@ -184,13 +190,13 @@ def test_size_and_precision_rise_with_quality() -> None:
 
 @pytest.mark.usefixtures("never_stored")
 def test_targets(tiny: codec.Codec) -> None:
-    """Rate control goes on where the residual layer begins."""
+    """Rate control continues into the range of the residual layer."""
     image = picture(120, 150, 3, 16)
     pixels = image.shape[0] * image.shape[1]
     for goal in (45.0, 55.0, 65.0):
         decoded = tiny.decompress(tiny.compress(image, target_psnr=goal))
         error = np.square(colour_of(image) - colour_of(decoded)).mean()
-        assert goal <= 10 * np.log10(65535**2 / error) <= goal + 0.6  # that is one level
+        assert goal <= 10 * np.log10(65535**2 / error) <= goal + 0.6  # one level
     for bits in (8.0, 14.0):
         assert abs(8 * len(tiny.compress(image, target_bpp=bits)) / pixels / bits - 1) < 0.02
         size = round(bits * pixels / 8)
@@ -209,7 +215,7 @@ def test_search_and_progress(tiny: codec.Codec) -> None:
 
 @pytest.mark.usefixtures("never_stored")
 def test_progress_goes_on_row_by_row(tiny: codec.Codec) -> None:
-    """A large picture's residual takes as long as its latents: the share of its rows is told too."""
+    """Progress also counts the rows of the residual, which takes as long as the latents."""
     told: list[float] = []
     encode(tiny, picture(250, 70, 3, 12), 1000, progress=told.append)
     assert told == sorted(told)
@@ -218,7 +224,7 @@ def test_progress_goes_on_row_by_row(tiny: codec.Codec) -> None:
 
 
 def test_symbols_come_back(tiny: codec.Codec) -> None:
-    """Any that the format allows, from all zeros to escapes."""
+    """All symbols of the format come back, from only zeros to escapes."""
     tables = tiny._loaded.tables
     rng = np.random.default_rng(0)
     for shape in ((1, 1, 1), (8, 8, 3), (9, 23, 1), (64, 40, 3)):
@@ -232,7 +238,7 @@ def test_symbols_come_back(tiny: codec.Codec) -> None:
 
 
 def test_blocks_choose_their_scale() -> None:
-    """Where the residual is flat it costs next to nothing, whatever it is elsewhere."""
+    """Flat parts of the residual cost almost nothing, even if other parts are not flat."""
     tables = codec.Codec()._loaded.tables
     rng = np.random.default_rng(0)
     loud = np.rint(rng.normal(0, 20, (64, 64, 1))).astype(np.int32)
@@ -240,7 +246,7 @@ def test_blocks_choose_their_scale() -> None:
     both = np.concatenate([loud, quiet], 1)
     sizes = [len(pack_residual(tables, symbols)[0]) for symbols in (loud, both)]
     assert sizes[1] < 1.02 * sizes[0]
-    # The entropy of a normal distribution of this width, and what 64 blocks say of their scales.
+    # Entropy of a normal distribution with this standard deviation, and the scales of 64 blocks.
     assert 8 * sizes[0] < 64 * 64 * 1.02 * np.log2(20 * np.sqrt(2 * np.pi * np.e)) + 64 * 6
 
 
@@ -259,7 +265,7 @@ def test_rounding_and_adding() -> None:
 
 
 def forged(worker: codec.Codec, differences: list[int], values: NDArray[np.int32]) -> bytes:
-    """The payload of a residual of one row of blocks with anything in it."""
+    """Return the payload of a residual of one row of blocks with any contents."""
     encoder = Encoder(worker._loaded.tables)
     encoder.put(np.array(differences, np.int32), np.full(len(differences), 35, np.uint16))
     scales = np.clip(np.cumsum(differences), 0, 63).astype(np.uint16)
@@ -284,7 +290,7 @@ def test_forged_payloads(
     payload = forged(tiny, differences, values)
     tables = tiny._loaded.tables
     if message is None:
-        with pytest.raises(codec.ChecksumMismatch, match=r"^it decodes to other symbols"):
+        with pytest.raises(codec.ChecksumMismatch, match=r"^it is damaged: its symbols do not match"):
             unpack_residual(tables, payload, (1, 16, 1), 0, "it")
         crc = _crc_of(differences, values)
         assert unpack_residual(tables, payload, (1, 16, 1), crc, "it").ravel().tolist() == values.tolist()

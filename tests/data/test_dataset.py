@@ -1,4 +1,4 @@
-"""Datasets: packed, read at any row, packed on after a kill, checked, and refused by name."""
+"""Tests of datasets: packing, reading any row, resuming after a kill, verifying, and errors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def picture(number: int) -> Pixels:
 
 
 def make_tree(root: Path, count: int = 24) -> dict[str, Pixels]:
-    """PNG files in two class folders, and what they show."""
+    """Write PNG files in two class folders. Return their pixels by name."""
     pictures = {f"{CLASSES[number % 2]}/{number:03d}.png": picture(number) for number in range(count)}
     for name, pixels in pictures.items():
         if not (root / name).exists():
@@ -54,7 +54,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def packed(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three shards of eight pictures."""
+    """A dataset of three shards of eight pictures each."""
     out: Path = tmp_path_factory.mktemp("packed") / "set"
     codec.data.pack(tree, out, quality=40, shard_rows=8)
     return out
@@ -100,7 +100,7 @@ def test_rows_in_order_at_random_and_together(packed: Path) -> None:
             assert np.abs(other["image"].astype(int) - row["image"]).max() <= 1
     assert len(dataset[2:7]) == 5
     for index in (24, -25):
-        with pytest.raises(IndexError, match=f"index {index} of 24"):
+        with pytest.raises(IndexError, match=f"index {index} is out of range for 24"):
             dataset[index]
     assert [data for _, data, _ in dataset.files()] == [dataset.read(index) for index in range(24)]
     assert dataset.column("label").to_pylist() == [row["label"] for row in in_order]
@@ -113,7 +113,10 @@ def test_rows_in_order_at_random_and_together(packed: Path) -> None:
 
 
 def reads() -> int:
-    """Calls of the system's read and its kin by this process so far, the one for this number left out."""
+    """Return the number of read system calls of this process so far.
+
+    The call that reads this number is not counted.
+    """
     for line in Path("/proc/self/io").read_text().splitlines():
         if line.startswith("syscr"):
             return int(line.split()[1])
@@ -124,7 +127,7 @@ def reads() -> int:
 @pytest.mark.parametrize("kind", ["packed", "bare"])
 def test_any_row_is_one_read(kind: str, request: pytest.FixtureRequest) -> None:
     dataset = codec.Dataset(request.getfixturevalue(kind))
-    dataset.read(0)  # opens what stays open
+    dataset.read(0)  # opens the files that stay open
     own = reads()
     own = reads() - own
     for index in (7, 3, 0, 5):
@@ -133,7 +136,7 @@ def test_any_row_is_one_read(kind: str, request: pytest.FixtureRequest) -> None:
         assert reads() - before - own == 1
     dataset.values(9)
     before = reads()
-    dataset.values(12)  # of the same row group: it was kept
+    dataset.values(12)  # in the same row group, which is cached
     assert reads() - before - own == 0
 
 
@@ -196,7 +199,7 @@ def test_killed_and_packed_again_it_ends_the_same(tree: Path, packed: Path, tmp_
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()
-    # What a process leaves that is killed while it writes a shard.
+    # The file that a process leaves if it is killed while it writes a shard.
     (out / ".shard-00002.parquet-abc.tmp").write_bytes(b"half")
     (out / "shard-00002.parquet").unlink(missing_ok=True)
     codec.data.pack(tree, out, quality=40, shard_rows=8)
@@ -212,7 +215,7 @@ def test_an_error_leaves_no_half_shard(tree: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         codec.data.pack(tree, tmp_path / "set", quality=40, shard_rows=8, progress=stop)
     assert sorted(contents(tmp_path / "set")) == [SUMS, "shard-00000.parquet"]
-    with pytest.raises(codec.FormatError, match="2 of 3 shards are missing, number 1 the first"):
+    with pytest.raises(codec.FormatError, match="2 of 3 shards are missing, the first is number 1"):
         codec.Dataset(tmp_path / "set")
     assert len(codec.Dataset(tmp_path / "set", partial=True)) == 8
 
@@ -252,7 +255,7 @@ def test_a_source_that_changed_is_noticed(tmp_path: Path) -> None:
     make_tree(tmp_path / "source", 6)
     codec.data.pack(tmp_path / "source", tmp_path / "set", quality=40, shard_rows=3)
     PIL.Image.fromarray(noise(9, 9)).save(tmp_path / "source" / "cat" / "001.png")
-    with pytest.raises(codec.FormatError, match=r"the source is not what shard-00001\.parquet was made of"):
+    with pytest.raises(codec.FormatError, match=r"shard-00001\.parquet was made from a different source"):
         codec.data.pack(tmp_path / "source", tmp_path / "set", quality=40, shard_rows=3)
 
 
@@ -274,14 +277,14 @@ def test_bad_pictures_are_listed(tmp_path: Path) -> None:
     bad = {failure["path"]: failure["error"] for failure in report.failures}
     names = ["bird/empty.png", "bird/large.png", "cat/broken.jpg", "cat/damaged.cae", "cat/ink.jpg"]
     assert sorted(bad) == names
-    assert "ink is not light" in bad["cat/ink.jpg"]
+    assert "CMYK are not supported" in bad["cat/ink.jpg"]
     assert "damaged" in bad["cat/damaged.cae"]
     assert "over the limit" in bad["bird/large.png"]
     assert report.pictures == 7
     dataset = codec.Dataset(tmp_path / "set")
     paths = [dataset.pathname(index) for index in range(len(dataset))]
     assert not set(paths) & set(bad)
-    # A .cae file of the source is taken as it is, whatever its quality.
+    # A .cae file of the source is copied unchanged, whatever its quality.
     assert dataset.read(paths.index("cat/kept.cae")) == good
     assert dataset.shards[0].account is not None
     assert dataset.shards[0].account.failures == report.failures
@@ -301,7 +304,7 @@ def test_metadata_is_left_out_and_noted_or_kept(tmp_path: Path) -> None:
     source.mkdir()
     image = PIL.Image.fromarray(picture(0))
     exif = PIL.Image.Exif()
-    exif[0x0112] = 6  # to be turned
+    exif[0x0112] = 6  # rotate by 90° to display
     image.save(source / "turned.jpg", exif=exif, icc_profile=b"profile", quality=95)
     image.save(source / "plain.png")
     report = codec.data.pack(source, tmp_path / "without", quality=60)
@@ -357,11 +360,11 @@ def test_iterables_go_on_too(tmp_path: Path) -> None:
     report = codec.data.pack(iter(items), tmp_path / "set", shard_rows=2)
     assert (report.skipped, report.shards, report.pictures) == (2, 4, 7)
     assert [row["text"] for row in codec.Dataset(tmp_path / "set")] == [f"t{number}" for number in range(7)]
-    with pytest.raises(TypeError, match="columns that the first lacks: other"):
+    with pytest.raises(TypeError, match="columns that the first item lacks: other"):
         codec.data.pack([{"image": picture(0)}, {"image": picture(0), "other": 1}], tmp_path / "other")
     with pytest.raises(TypeError, match='a picture under "image"'):
         codec.data.pack([{"img": picture(0)}], tmp_path / "none")
-    with pytest.raises(TypeError, match="what Parquet does not"):
+    with pytest.raises(TypeError, match="values that Parquet cannot store"):
         codec.data.pack([{"image": picture(0), "what": object()}], tmp_path / "none")
 
 
@@ -457,10 +460,10 @@ def test_unpacking(packed: Path, tree: Path, tmp_path: Path) -> None:
     (tmp_path / "png" / "metadata.jsonl").unlink()
     failures = codec.data.unpack(dataset, tmp_path / "png")
     assert len(failures) == 24
-    assert failures[0]["error"] == "exists already"
+    assert failures[0]["error"] == "already exists"
     assert codec.data.unpack(dataset, tmp_path / "cae", suffix=".cae") == []
     assert (tmp_path / "cae" / "bird" / "000.cae").read_bytes() == dataset.read(0)
-    with pytest.raises(ValueError, match="no picture format"):
+    with pytest.raises(ValueError, match="cannot write a picture"):
         codec.data.unpack(dataset, tmp_path / "x", suffix=".xyz")
 
 
@@ -498,7 +501,7 @@ def test_every_flipped_byte_is_found(kind: str, request: pytest.FixtureRequest, 
         file.write_bytes(changed)
         problems = list(codec.data.verify(folder))
         assert any("SHA-256" in problem for problem in problems)
-        # All other rows are what they were, as far as the shard can be opened at all.
+        # If the shard can be opened, all other rows are unchanged.
         try:
             dataset = codec.Dataset(folder)
         except codec.FormatError:
@@ -509,7 +512,7 @@ def test_every_flipped_byte_is_found(kind: str, request: pytest.FixtureRequest, 
                 wrong += dataset.read(index) != expected[index]
             except codec.CodecError:
                 wrong += 1
-        assert wrong <= 1 or position >= footer  # which says where all rows are
+        assert wrong <= 1 or position >= footer  # the footer has the positions of all rows
     file.write_bytes(data)
     assert list(codec.data.verify(folder)) == []
     sums = (folder / SUMS).read_bytes()
@@ -537,7 +540,7 @@ def test_damaged_rows_are_named(packed: Path, tmp_path: Path) -> None:
 
 
 def rewritten(path: Path, metadata: dict[bytes, bytes]) -> None:
-    """Write a shard anew, with all of its metadata but what is given."""
+    """Rewrite a shard with its own metadata, in which the entries of `metadata` are replaced."""
     table = pq.read_table(path)
     own = {b"codec.shard": pq.read_metadata(path).metadata[b"codec.shard"]}
     pq.write_table(table.replace_schema_metadata({**table.schema.metadata, **own, **metadata}), path)
@@ -548,7 +551,7 @@ def rewritten(path: Path, metadata: dict[bytes, bytes]) -> None:
     [
         (b"codec", b"{", "not JSON"),
         (b"codec", b"[]", "not an object"),
-        (b"codec", b'{"version": 2}', "another version"),
+        (b"codec", b'{"version": 2}', "version that this package cannot read"),
         (b"codec", b'{"version": 1, "column": "image"}', "schema's metadata"),
         (b"codec.shard", b'"x"', "not an object"),
         (b"codec.shard", b'{"what": 1}', "footer's metadata"),
@@ -571,7 +574,7 @@ def test_sets_that_are_none(packed: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         codec.Dataset(tmp_path / "missing.parquet")
     (tmp_path / "x.parquet").write_bytes(b"PAR1 but no more PAR1")
-    with pytest.raises(codec.FormatError, match=r"x\.parquet is not a shard that can be read"):
+    with pytest.raises(codec.FormatError, match=r"x\.parquet is not a readable shard"):
         codec.Dataset(tmp_path)
     pq.write_table(pa.table({"n": [1]}), tmp_path / "x.parquet")
     with pytest.raises(codec.FormatError, match="no column holds pictures"):
@@ -583,7 +586,7 @@ def test_sets_that_are_none(packed: Path, tmp_path: Path) -> None:
     with pytest.raises(codec.FormatError, match="row 0 has no picture"):
         codec.Dataset(tmp_path).read(0)
     shutil.copy(packed / "shard-00000.parquet", tmp_path / "y.parquet")
-    with pytest.raises(codec.FormatError, match="not of one dataset"):
+    with pytest.raises(codec.FormatError, match="belong to different datasets"):
         codec.Dataset(tmp_path)
     for source in (tmp_path / "nothing", tmp_path / "empty"):
         (tmp_path / "empty").mkdir(exist_ok=True)

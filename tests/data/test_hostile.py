@@ -1,4 +1,4 @@
-"""Datasets that are damaged, changed, incomplete or made to do harm; sources that are cut or circular."""
+"""Damaged, changed, incomplete and malicious datasets, and truncated or circular sources."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_threads_read_what_they_ask_for(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Though files are closed and opened all the time."""
+    """Threads read the right rows although files are closed and opened all the time."""
     few = functools.lru_cache(maxsize=1)(shards._descriptor.__wrapped__)
     monkeypatch.setattr(shards, "_descriptor", few)
     dataset = codec.Dataset(packed)
@@ -103,7 +103,7 @@ def test_large_batches_need_few_open_files(tmp_path: Path) -> None:
 
 
 def make_tar(path: Path, count: int = 6) -> list[int]:
-    """A tar of pictures and labels, and where each member begins."""
+    """Write a tar file of pictures and labels. Return the offset of each member."""
     png = io.BytesIO()
     PIL.Image.fromarray(picture(0)).save(png, "png")
     starts = []
@@ -127,7 +127,7 @@ def test_tars_that_are_cut_or_damaged_are_refused(tmp_path: Path) -> None:
     cut = [whole[: starts[8]], whole[: starts[8] + 100], whole[: starts[8] + 600], whole[: starts[9]]]
     for data in (bytes(flipped), *cut, whole + whole):
         path.write_bytes(data)
-        with pytest.raises(codec.FormatError, match=r"damaged, cut short, or more than one|unexpected end"):
+        with pytest.raises(codec.FormatError, match=r"damaged, truncated, or more than one|unexpected end"):
             codec.data.pack(path, tmp_path / "other")
 
 
@@ -197,9 +197,9 @@ def test_going_on_with_something_else_is_refused(tmp_path: Path) -> None:
     limits = codec.Limits(max_pixels=99)
     with pytest.raises(codec.FormatError, match="max_pixels"):
         codec.data.pack(source, tmp_path / "set", quality=5, shard_rows=3, limits=limits)
-    (source / "cat").rename(source / "dog")  # the first shard has none of these
+    (source / "cat").rename(source / "dog")  # the first shard has no row of this class
     (tmp_path / "set" / "shard-00001.parquet").unlink()
-    with pytest.raises(codec.FormatError, match="other columns or classes than the source"):
+    with pytest.raises(codec.FormatError, match="different columns or classes than the source"):
         codec.data.pack(source, tmp_path / "set", quality=5, shard_rows=3)
 
 
@@ -212,14 +212,14 @@ def test_iterables_that_changed_are_noticed(tmp_path: Path) -> None:
     codec.data.pack(items(5), tmp_path / "set", shard_rows=2)
     with pytest.raises(codec.FormatError, match="shard_rows 2, not 4"):
         codec.data.pack(items(5), tmp_path / "set", shard_rows=4)
-    with pytest.raises(codec.FormatError, match=r"goes on after what shard-00002\.parquet"):
+    with pytest.raises(codec.FormatError, match=r"more items than when shard-00002\.parquet was made"):
         codec.data.pack(items(9), tmp_path / "set", shard_rows=2)
     (tmp_path / "set" / "shard-00002.parquet").unlink()
     codec.data.pack(items(9), tmp_path / "set", shard_rows=2)
     assert codec.Dataset(tmp_path / "set").column("n").to_pylist() == list(range(9))
     assert list(codec.data.verify(tmp_path / "set")) == []
     (tmp_path / "set" / "shard-00001.parquet").unlink()
-    with pytest.raises(codec.FormatError, match="1 of 5 shards are missing, number 1"):
+    with pytest.raises(codec.FormatError, match="1 of 5 shards are missing, the first is number 1"):
         codec.Dataset(tmp_path / "set")
 
 
@@ -244,7 +244,7 @@ def test_copied_and_renamed_shards(packed: Path, tmp_path: Path) -> None:
     (folder / "copy.parquet").unlink()
     table = pq.read_table(folder / "z.parquet")
     pq.write_table(table.set_column(1, "label", table["label"].cast(pa.int32())), folder / "z.parquet")
-    with pytest.raises(codec.FormatError, match="not of one dataset"):
+    with pytest.raises(codec.FormatError, match="belong to different datasets"):
         codec.Dataset(folder)
 
 
@@ -316,7 +316,10 @@ def test_features_that_are_none_do_no_harm(packed: Path, tmp_path: Path) -> None
 
 
 def test_rows_that_moved_are_found(packed: Path, tmp_path: Path) -> None:
-    """Uncompressed as we write them, with the footer's own part, but a page each, or in another order."""
+    """The shards are uncompressed and have our footer metadata, as when `pack` writes them.
+
+    However, each row is a page of its own, or the rows are in another order.
+    """
     path, original = tmp_path / "x.parquet", packed / "shard-00000.parquet"
     table = pq.read_table(original)
     own = {b"codec.shard": pq.read_metadata(original).metadata[b"codec.shard"]}
@@ -409,7 +412,7 @@ def test_unpacking_loses_nothing(tmp_path: Path) -> None:
         assert all((tmp_path / "out" / line["file_name"]).read_bytes() == data for line in lines)
         assert [line["raw"] for line in lines] == ["AA==", "AQ==", "Ag==", "Aw=="]
         assert all(line["file_name_"] == "mine" for line in lines)
-    with pytest.raises(FileExistsError, match="exists already"):
+    with pytest.raises(FileExistsError, match="already exists"):
         codec.data.unpack(dataset, tmp_path / "out", suffix=".png")
 
 
@@ -440,7 +443,7 @@ def test_rows_are_named_where_they_are_damaged(packed: Path, tmp_path: Path) -> 
     for read in (lambda: dataset[13], lambda: dataset[10:16], lambda: list(dataset)):
         with pytest.raises(codec.ChecksumMismatch, match=message):
             read()
-    # A damaged first row of a group does not keep the others from being read.
+    # The other rows of a group can be read even if its first row is damaged.
     place = dataset.shards[0]._place(0)
     assert place is not None
     with open(tmp_path / "set" / "shard-00000.parquet", "r+b") as file:

@@ -1,4 +1,4 @@
-"""Datasets as others read them: Hugging Face `datasets`, `webdataset`, pyarrow, DuckDB, PyTorch."""
+"""Other libraries read datasets: `datasets`, `webdataset`, pyarrow, DuckDB and PyTorch."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_hugging_face(packed: Path, tmp_path: Path) -> None:
         assert row["label"] == wanted["label"]
     raw = found.cast_column("image", datasets.Image(decode=False))[3]["image"]
     assert raw == {"bytes": ours.read(3), "path": ours.pathname(3)}
-    # The whole folder, as `load_dataset` sees it.
+    # `load_dataset` reads the whole folder.
     loaded = datasets.load_dataset(str(packed), cache_dir=str(tmp_path))["train"]
     assert len(loaded) == 24
 
@@ -68,7 +68,7 @@ def test_pyarrow_and_duckdb(packed: Path) -> None:
     import pyarrow.parquet as pq
 
     ours = codec.Dataset(packed)
-    table = pq.read_table(packed)  # the list of digests is no data
+    table = pq.read_table(packed)  # the list of digests is not read as data
     assert table.num_rows == 24
     assert table["image"][5].as_py() == {"bytes": ours.read(5), "path": ours.pathname(5)}
     assert table.schema.metadata[b"codec"].startswith(b"{")
@@ -109,7 +109,7 @@ def test_loader(packed: Path, context: str | None) -> None:
     assert len(loader) == 3
     labels: list[int] = []
     for batch in loader:
-        assert isinstance(batch["image"], list)  # of three sizes
+        assert isinstance(batch["image"], list)  # the pictures have three sizes
         labels += batch["label"].tolist()
     assert sorted(labels) == [0] * 12 + [1] * 12
     assert labels != sorted(labels)
@@ -144,7 +144,7 @@ def test_damage_in_a_worker_is_told(packed: Path, tmp_path: Path) -> None:
 
 
 def test_parquet_of_other_engines(tmp_path: Path) -> None:
-    """What `codec.integrations.ray.Compress` makes, written by pyarrow as Ray and Daft do."""
+    """pyarrow writes the result of `codec.integrations.ray.Compress` as Ray and Daft do."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,4 +1,4 @@
-"""Small files that want much: of pixels, of memory, of what a zstd frame inflates to."""
+"""Small files that demand many pixels, much memory or the decompression of huge zstd frames."""
 
 from __future__ import annotations
 
@@ -27,13 +27,16 @@ TILE = 128
 SIZE = 3 * TILE * TILE
 
 SINGLE = 0x20
-"""Of a frame's descriptor: there is no window but the content itself."""
+"""Flag of the descriptor of a frame: the content is one segment, without a separate window."""
 
 
 def frame(
     size: int, blocks: int, last: int = 0, *, window: int | None = None, dictionary: bool = False
 ) -> bytes:
-    """A zstd frame that states `size`: so many blocks of 128 KiB of one repeated byte, and a `last` one."""
+    """Return a zstd frame that declares a content of `size` bytes.
+
+    It has `blocks` blocks of 128 KiB of one repeated byte, and a last block of `last` bytes.
+    """
     descriptor = 0x80 | (SINGLE if window is None else 0) | dictionary
     front = b"\x28\xb5\x2f\xfd" + bytes([descriptor]) + (b"" if window is None else bytes([window]))
     front += (b"\x01" if dictionary else b"") + size.to_bytes(4, "little")
@@ -44,13 +47,13 @@ def frame(
 
 
 def forged(payload: bytes, content: bytes = bytes(SIZE)) -> bytes:
-    """A stored file of one tile with this payload."""
+    """Return a stored file of one tile with this payload."""
     fields = layout.Fields(layout.RGB | layout.STORED, TILE, TILE, [layout.entry(payload, content)])
     return layout.build(fields, [payload])
 
 
 def test_frames_made_by_hand_are_frames() -> None:
-    """Or the test below would be refused for another reason."""
+    """Control: frames of `frame` are valid, so the test below fails for no other reason."""
     content = b"\x07" * SIZE
     for payload in (frame(SIZE, 0, SIZE), frame(SIZE, 0, SIZE, window=0x50)):
         assert zstandard.ZstdDecompressor().decompress(payload) == content
@@ -87,7 +90,7 @@ FRAMES = {
 @pytest.mark.parametrize("name", FRAMES)
 def test_frames_in_stored_tiles(name: str) -> None:
     payload = FRAMES[name]
-    assert len(payload) < SIZE or name == "longer than the pixels"  # or it would be read as the pixels
+    assert len(payload) < SIZE or name == "longer than the pixels"  # else it is read as the pixels
     data = forged(payload)
     codec.verify(data)
     assert attempt(lambda: stored_read(data))[0] == "FormatError"
@@ -103,7 +106,7 @@ def test_frames_in_stored_tiles(name: str) -> None:
 
 
 def stored_read(data: bytes) -> None:
-    """The other reader refuses it too."""
+    """Decode with the second reader, and raise its error as an error of the package."""
     try:
         stored.read(data)
     except layout.Refused as refused:
@@ -125,7 +128,7 @@ def test_lack_of_memory_has_a_name_where_files_are_written(
 
 
 def largest(mode: int) -> bytes:
-    """What 200 bytes can declare at most: 18 tiles of 4,096 pixels, 302 million pixels."""
+    """Return the largest picture in 200 bytes: 18 tiles of side 4,096, or 302 million pixels."""
     entry = layout.entry(b"", b"")
     data = layout.build(layout.Fields(mode, 18 * 4096, 4096, [entry] * 18, side=64, model=bytes(6)))
     assert len(data) <= 200
@@ -155,7 +158,7 @@ def cpu_seconds(function: Callable[[], object]) -> float:
 
 
 def test_time_grows_with_pixels_and_no_faster(tiny: codec.Codec) -> None:
-    """Of the worst that few bytes can ask for: frames that inflate a lot, and no words for any latent."""
+    """Test the worst small files: highly compressed frames, and latents without payload words."""
     limits = codec.Limits(max_pixels=1 << 40)
 
     def flat(side: int) -> bytes:
@@ -206,7 +209,7 @@ for function in (
 def test_a_process_with_little_memory_says_so_by_name(
     tiny: codec.Codec, tiny_weights: Path, tmp_path: Path, mode: int
 ) -> None:
-    """A picture within the limits that takes more than the process may have."""
+    """A picture within the limits needs more memory than the process may use."""
     if mode & layout.STORED:
         payload, crc = zstandard.compress(bytes(3 << 24)), zlib.crc32(bytes(3 << 24))
         fields = layout.Fields(mode, 0, 0, [])
@@ -223,7 +226,7 @@ def test_a_process_with_little_memory_says_so_by_name(
     )
     lines = done.stdout.splitlines()
     assert len(lines) == 4, done.stderr
-    says = "the picture needs more memory than there is"
+    says = "the picture needs more memory than is available"
     if not mode & layout.STORED:
-        says = "tiles of 4096×4096 pixels are over the limit of 1048576"  # before any memory is taken
+        says = "tiles of 4096×4096 pixels are over the limit of 1048576"  # before any allocation
     assert set(lines) == {says}

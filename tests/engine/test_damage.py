@@ -1,4 +1,4 @@
-"""Damaged and hostile bytes: a named error, never a wrong picture, never anything else."""
+"""Damaged and hostile bytes raise a specific error. They never give a wrong picture."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_damage_is_named(small: bytes) -> None:
 
 
 def test_random_payloads(tiny: codec.Codec, small: bytes) -> None:
-    """Payloads of random words, CRCs right: the coder's errors come out by name."""
+    """Random payloads with correct CRCs raise `FormatError` for every error of the range coder."""
     rng = np.random.default_rng(1)
     header, _ = parse_header(small)
     for _ in range(200):
@@ -51,7 +51,7 @@ def test_trailing_bytes_and_two_files(tiny: codec.Codec, small: bytes) -> None:
 
 
 def _header(**changes: object) -> bytes:
-    """A sealed header of a 32×32 picture with one empty tile, fields overridden."""
+    """Return a header of a 32×32 picture with one empty tile, changed fields and a correct CRC."""
     fields: dict[str, bytes] = {
         "mode": b"\x01", "width": b"\x20", "height": b"\x20", "model": bytes(6), "level": b"\x05",
         "tile": b"\x10", "index": b"\x00" + bytes(8),
@@ -121,7 +121,7 @@ def test_a_header_that_is_too_long() -> None:
 
 
 def test_lack_of_memory_has_a_name(tiny: codec.Codec, small: bytes) -> None:
-    """A small file may declare a large picture; a process with little memory says so by name."""
+    """A small file may declare a large picture. Too little memory raises `LimitExceeded`."""
     header, payloads = unpack(small)
     tile = header.tiles[0]
     big = Header(**{**header.__dict__, "width": 16384, "height": 16384, "tile_size": 1024,

@@ -1,4 +1,4 @@
-"""The shipped model gives the same files and the same symbols however it is run."""
+"""The shipped model gives the same files and the same symbols in every configuration."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-# threads, oneDNN, extra environment
+# Threads, oneDNN, extra environment variables.
 CONFIGURATIONS: dict[str, tuple[int, bool, dict[str, str]]] = {
     "1 thread": (1, True, {}),
     "2 threads": (2, True, {}),
@@ -29,7 +29,7 @@ CONFIGURATIONS: dict[str, tuple[int, bool, dict[str, str]]] = {
 MORE: dict[str, tuple[int, bool, dict[str, str]]] = {
     "8 threads": (8, True, {}),
     "oneDNN with AVX2": (1, True, {"ONEDNN_MAX_CPU_ISA": "AVX2"}),
-    "oneDNN with AVX-512": (1, True, {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}),  # or what there is of it
+    "oneDNN with AVX-512": (1, True, {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}),  # or less
     "MKL without vector instructions, ATen as well": (
         1, False, {"MKL_CBWR": "COMPATIBLE", "ATEN_CPU_CAPABILITY": "default"},
     ),
@@ -40,7 +40,7 @@ if "avx512f" in Path("/proc/cpuinfo").read_text():
 
 def run(name: str, prepared: Path) -> dict[str, list[str]]:
     threads, mkldnn, extra = {**CONFIGURATIONS, **MORE}[name]
-    # Threads that wait for others actively keep them from running where cores are shared.
+    # Threads that wait actively would keep other threads from running where cores are shared.
     environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", **extra}
     worker = [sys.executable, "-m", "tests.support.determinism_worker"]
     command = [*worker, str(threads), str(int(mkldnn)), str(prepared)]
@@ -58,7 +58,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def reference(prepared: Path) -> dict[str, list[str]]:
     result = run("1 thread", prepared)
-    # Alone and as the first of a batch of three.
+    # A picture gives the same file alone and as the first of a batch of three.
     assert result["batch"][::3] == result["files"]
     return result
 

@@ -1,4 +1,4 @@
-"""Memory: what a call takes at most, beyond the picture or file that it is given."""
+"""Peak memory of a call, without the picture or file that is passed to it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import codec
 from tests.support import children
 from tests.support.pictures import textured
 
-# Height, width, and megabytes besides what grows with the picture: for encoding those of a batch of
-# windows; for decoding those of one window, and of the latents of three rows of tiles.
+# Height, width, and megabytes for encoding and decoding, without the memory that grows with the
+# picture. Encoding needs a batch of windows. Decoding needs one window, and the latents of three
+# rows of tiles.
 CASES = [
     (16_384, 256, 140, 40),
     (256, 16_384, 140, 70),
@@ -20,7 +21,7 @@ CASES = [
     pytest.param(16_384, 16_384, 230, 200, marks=pytest.mark.nightly),
 ]
 DECODING = 3
-"""Bytes a pixel: the picture itself."""
+"""Bytes per pixel of the decoded picture."""
 
 
 @pytest.mark.parametrize(("height", "width", "encoding", "decoding"), CASES)
@@ -53,7 +54,7 @@ def decoding_peak(model: str, path: Path) -> int:
 
 
 def start_of_peak() -> int:
-    Path("/proc/self/clear_refs").write_text("5")  # forget the highest so far
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     return high_water()
 
 

@@ -1,4 +1,4 @@
-"""Tiles side by side: the same bytes and pixels as one after the other, and an end that is an end."""
+"""Tiles in parallel give the same bytes and pixels as one after another, and calls end cleanly."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_an_error_starts_nothing_more(four_threads: None) -> None:
         begun.append(item)
         if item == 1:
             raise codec.FormatError("one")
-        # The others go on until they are told to stop.
+        # The other items are not finished until the workers are stopped.
         assert item == 0 or stopped.wait(10)
         return item
 
@@ -108,12 +108,12 @@ def test_damaged_tiles_are_found_by_all_threads(
 
 
 class Enough(Exception):
-    """What a caller's progress raises to give up."""
+    """Raised by the progress function of a caller to cancel the call."""
 
 
 @pytest.mark.parametrize("effort", [3, 5])
 def test_progress_can_end_a_call(tiny_weights: Path, never_stored: None, effort: int) -> None:
-    """The error that progress raises comes out, promptly, and the codec goes on working."""
+    """The error of the progress function is raised promptly, and the codec remains usable."""
     worker = codec.Codec(model=tiny_weights, threads=4)
     shares: list[float] = []
 
@@ -132,7 +132,7 @@ def test_progress_can_end_a_call(tiny_weights: Path, never_stored: None, effort:
 
 
 def test_progress_may_use_the_codec(tiny: codec.Codec, tiny_weights: Path, never_stored: None) -> None:
-    """It runs in the thread that called, which holds the codec already."""
+    """The progress function runs in the calling thread, which already holds the codec."""
     worker = codec.Codec(model=tiny_weights, threads=4)
     data, seen = tiny.compress(textured(40, 40)), []
 
@@ -144,7 +144,7 @@ def test_progress_may_use_the_codec(tiny: codec.Codec, tiny_weights: Path, never
 
 
 def test_others_may_call_between_two_bands(tmp_path: Path) -> None:
-    """A slow reader of a decoded file keeps nobody else from working."""
+    """A slow consumer of a decoded file does not block other callers."""
     from codec import convert
 
     shared = codec.Codec()

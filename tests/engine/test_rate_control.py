@@ -1,4 +1,4 @@
-"""Targets: reached within 2 %, on the right side, in eight encodes at most."""
+"""Targets are reached within 2 %, on the correct side, with at most eight encodes."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def photo() -> Pixels:
 
 @pytest.fixture(scope="module")
 def shipped() -> codec.Codec:
-    """The default model: the tiny one's PSNR does not rise with quality."""
+    """The default model, because the PSNR of the tiny model does not rise with quality."""
     return codec.Codec()
 
 
 @pytest.fixture
 def trials(tiny: codec.Codec, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """The levels that the tiny codec encodes at."""
+    """List of the levels at which the tiny codec encodes."""
     levels: list[int] = []
     encode = encoding.encode_pictures
 
@@ -82,19 +82,19 @@ def test_psnr(shipped: codec.Codec, photo: Pixels, share: float, effort: int, gr
 
 
 def test_out_of_reach(tiny: codec.Codec, photo: Pixels) -> None:
-    with pytest.raises(codec.TargetUnreachable, match=r"30 bytes is out of reach: .* at quality 0"):
+    with pytest.raises(codec.TargetUnreachable, match=r"cannot reach 30 bytes: .* at quality 0"):
         tiny.compress(photo, target_bytes=30)
-    with pytest.warns(codec.TargetMissed, match=r"0.001 bits per pixel is out of reach"):
+    with pytest.warns(codec.TargetMissed, match=r"cannot reach 0.001 bits per pixel"):
         data = tiny.compress(photo, target_bpp=0.001)
     assert codec.inspect(data).quality_limit == "lowest"
-    with pytest.warns(codec.TargetMissed, match=r"70 dB is out of reach: .* at quality 100"):
+    with pytest.warns(codec.TargetMissed, match=r"cannot reach 70 dB: .* at quality 100"):
         data = tiny.compress(photo, target_psnr=70)
     assert codec.inspect(data).quality_limit == "highest"
     assert codec.inspect(tiny.compress(photo, quality=50)).quality_limit is None
 
 
 def test_more_than_is_needed(tiny: codec.Codec, photo: Pixels) -> None:
-    """A file may be smaller than its limit, and a picture better than asked for, without a warning."""
+    """A file below its size limit or a picture above its target gives no warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         data = tiny.compress(photo, target_bytes=10**9)
@@ -104,14 +104,14 @@ def test_more_than_is_needed(tiny: codec.Codec, photo: Pixels) -> None:
 
 
 def test_stored_pictures(tiny: codec.Codec, trials: list[int]) -> None:
-    """Their size does not depend on the level, and their PSNR is infinite."""
+    """The size of stored pictures does not depend on the level, and their PSNR is infinite."""
     flat = np.full((64, 64, 3), 7, np.uint8)
     data = tiny.compress(flat, target_psnr=60)
     assert np.array_equal(tiny.decompress(data), flat)
     trials.clear()
     with pytest.warns(codec.TargetMissed, match="stored losslessly"):
         tiny.compress(flat, target_bpp=5)
-    assert len(trials) == 1  # nothing is better than exact
+    assert len(trials) == 1  # no other level can be better than lossless
     trials.clear()
     with pytest.raises(codec.TargetUnreachable):
         tiny.compress(noise(16, 16), target_bytes=40)
@@ -123,7 +123,7 @@ def test_stored_pictures(tiny: codec.Codec, trials: list[int]) -> None:
     {"target_psnr": 1e308}, {"target_bytes": 10**400},
 ])
 def test_wrong_values(tiny: codec.Codec, options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"target|give one of"):
+    with pytest.raises(ValueError, match=r"target|give only one of"):
         tiny.compress(np.zeros((4, 4), np.uint8), **options)
 
 
@@ -137,7 +137,7 @@ def test_wrong_types(tiny: codec.Codec, options: dict[str, Any]) -> None:
 @pytest.mark.parametrize("goal", [40, 900, 5000, 30000])
 @pytest.mark.parametrize("effort", [3, 9])
 def test_odd_curves(curve: str, goal: int, effort: int) -> None:
-    """Whatever the curve, no more trials than allowed and never a file that is too large."""
+    """With any curve, the trials are limited, and no file is too large if a small one exists."""
     shapes: dict[str, Callable[[int], int]] = {
         "steep": lambda n: 20 + n**2 // 30,
         "flat": lambda n: 1000 + n // 50,
@@ -159,7 +159,7 @@ def test_odd_curves(curve: str, goal: int, effort: int) -> None:
 
 
 def random_curve(rng: random.Random) -> Callable[[float], float]:
-    """Values near 0…1 over 0…1, rising, bent and a little noisy."""
+    """Return a rising curve from 0…1 to about 0…1 that is bent and slightly noisy."""
     bend, salt = rng.uniform(-0.3, 0.3), rng.random()
     return lambda t: t + bend * t * (1 - t) + 5e-4 * math.sin(1e4 * (t + salt))
 
@@ -167,7 +167,7 @@ def random_curve(rng: random.Random) -> Callable[[float], float]:
 @pytest.mark.parametrize("kind", ["bytes", "bpp", "psnr"])
 @pytest.mark.parametrize("effort", [3, 9])
 def test_random_curves(kind: Kind, effort: int) -> None:
-    """Targets that a level reaches are reached, also if a higher effort shifts the whole curve."""
+    """Targets within reach are reached, even if a higher effort shifts the whole curve."""
     rng = random.Random(0)
     pixels, missed = 100_000, 0
     for _ in range(300):
@@ -238,11 +238,11 @@ def test_command_line(tiny_weights: Path, photo: Pixels, tmp_path: Path) -> None
     assert 2940 <= path.with_suffix(".cae").stat().st_size <= 3000
     result = run("--target-bytes", "9")
     assert result.exit_code == 1
-    assert "out of reach" in result.stderr
-    assert path.with_suffix(".cae").stat().st_size > 2900  # the file that was there stays
+    assert "cannot reach" in result.stderr
+    assert path.with_suffix(".cae").stat().st_size > 2900  # the old file remains
     result = run("--target-psnr", "80")
     assert result.exit_code == 0
-    assert "80 dB is out of reach" in result.stderr
+    assert "cannot reach 80 dB" in result.stderr
     shown = CliRunner().invoke(main, ["info", str(path.with_suffix(".cae"))])
     assert "quality 100 (the highest)" in shown.stdout
     about = CliRunner().invoke(main, ["info", "--json", str(path.with_suffix(".cae"))])

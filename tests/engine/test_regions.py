@@ -1,4 +1,4 @@
-"""Parts of pictures, and what is left of damaged ones: exactly the pixels of the whole."""
+"""Regions and undamaged parts of pictures have exactly the pixels of the whole picture."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ Pixels = NDArray[np.uint8]
 
 
 def blocks(height: int, width: int) -> Pixels:
-    """Random squares of 13 pixels: flat graphics, which are stored losslessly."""
+    """Random squares with sides of 13 pixels. Such flat graphics are stored losslessly."""
     small = noise(height // 13 + 1, width // 13 + 1)
     return small.repeat(13, 0).repeat(13, 1)[:height, :width].copy()
 
 
 @pytest.fixture(scope="module", params=["RGB", "gray", "stored"])
 def tiled(tiny: codec.Codec, request: pytest.FixtureRequest) -> tuple[bytes, Pixels]:
-    """A file of twelve tiles and its picture."""
+    """A file of twelve tiles and its decoded picture."""
     image = blocks(*SIZE) if request.param == "stored" else textured(*SIZE)
     image = image[:, :, :1] if request.param == "gray" else image
     data = encode(tiny, image, 1024 if request.param == "stored" else 400, TILE)
@@ -66,7 +66,7 @@ def test_a_region_is_the_same_part_of_the_whole(tiny: codec.Codec, tiled: tuple[
 def test_only_the_tiles_that_are_needed_are_decoded(
     tiny: codec.Codec, tiled: tuple[bytes, Pixels], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A region is decoded from a file whose far tiles are garbage, and the payloads looked at are few."""
+    """Decoding a region reads few payloads and works if distant tiles are damaged."""
     data, picture = tiled
     file = container.read(data)
     damaged = bytearray(data)
@@ -85,7 +85,7 @@ def test_only_the_tiles_that_are_needed_are_decoded(
 
     monkeypatch.setattr(container.File, "payload", payload)
     tiny.decompress(data, region=(10, 10, 20, 20))
-    # With its halo the window of this tile reaches into three neighbours.
+    # The window of this tile, with its halo, overlaps three neighbours.
     assert looked_at <= {0, 1, 4, 5}
 
 
@@ -116,7 +116,10 @@ def test_an_undamaged_file_has_an_empty_mask(tiny: codec.Codec, tiled: tuple[byt
 
 @pytest.mark.parametrize("tile", range(12))
 def test_one_damaged_tile(tiny: codec.Codec, tiled: tuple[bytes, Pixels], tile: int) -> None:
-    """Named in the error; concealed, all pixels that its latents do not reach are exact."""
+    """The error names the damaged tile.
+
+    With concealment, all pixels outside the reach of its latents are exact.
+    """
     data, picture = tiled
     file = container.read(data)
     damaged = bytearray(data)
@@ -136,7 +139,7 @@ def test_one_damaged_tile(tiny: codec.Codec, tiled: tuple[bytes, Pixels], tile: 
     near[max(row * TILE - reach, 0) : (row + 1) * TILE + reach,
          max(column * TILE - reach, 0) : (column + 1) * TILE + reach] = True
     assert np.array_equal(mask, near)
-    # Of a region, the same picture and the same mask.
+    # A region has the same pixels and the same mask.
     part, part_mask = tiny.decompress(bytes(damaged), region=(50, 60, 200, 300), on_error="conceal")
     assert np.array_equal(part[~part_mask], picture[50:250, 60:360][~part_mask])
     assert np.array_equal(part_mask, mask[50:250, 60:360])
@@ -144,7 +147,10 @@ def test_one_damaged_tile(tiny: codec.Codec, tiled: tuple[bytes, Pixels], tile: 
 
 @pytest.mark.parametrize("level", [200, 1024])
 def test_each_of_64_tiles(tiny: codec.Codec, level: int) -> None:
-    """Damaged, it is named; the pixels of the others are exact, but where they saw it."""
+    """The error names the damaged tile.
+
+    The pixels of other tiles are exact outside the reach of its latents.
+    """
     image = blocks(512, 512) if level == 1024 else textured(512, 512)
     data = encode(tiny, image, level)
     file = container.read(data)
@@ -160,7 +166,7 @@ def test_each_of_64_tiles(tiny: codec.Codec, level: int) -> None:
             with pytest.raises(codec.ChecksumMismatch, match=f"tile {tile} of 64 is damaged"):
                 function(bytes(damaged))
         if reach and tile % 9:
-            continue  # to decode latents takes longer
+            continue  # decoding latents takes longer
         top, left = (64 * index for index in divmod(tile, 8))
         region = (max(top - 64, 0), max(left - 64, 0), min(192, 512 - max(top - 64, 0)), 64)
         again, mask = tiny.decompress(bytes(damaged), region=region, on_error="conceal")
@@ -176,7 +182,7 @@ def test_each_of_64_tiles(tiny: codec.Codec, level: int) -> None:
 
 
 def test_damage_that_crcs_do_not_show(tiny: codec.Codec, tiled: tuple[bytes, Pixels]) -> None:
-    """A payload replaced and sealed again: the checksum over what it decodes to names the tile."""
+    """If a payload and its CRC are replaced, the checksum of the decoded content finds the tile."""
     data, picture = tiled
     file = container.read(data)
     payloads = [bytes(file.payload(tile)) for tile in range(12)]
@@ -201,7 +207,7 @@ def test_a_file_that_ends_early(tiny: codec.Codec, tiled: tuple[bytes, Pixels]) 
     assert mask[2 * TILE :].all()
     assert np.array_equal(again[~mask], picture[~mask])
     assert not mask[: 2 * TILE - 16 * tiny._loaded.halo].any()
-    # What follows the end is no damage: it is another file.
+    # Bytes after the end are not concealed: they are not damage but another file.
     with pytest.raises(codec.FormatError, match="follow"):
         tiny.decompress(data + b"x", on_error="conceal")
     with pytest.raises(codec.ChecksumMismatch, match="header"):
@@ -211,7 +217,7 @@ def test_a_file_that_ends_early(tiny: codec.Codec, tiled: tuple[bytes, Pixels]) 
 def test_latents_of_three_rows_of_tiles_are_held(
     tiny: codec.Codec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each tile is decoded once, and forgotten when no window needs it any more."""
+    """Each tile is decoded once and released when no window needs it any more."""
     data = encode(tiny, textured(700, 200), 300, 64)
     rows, columns = -(-700 // 64), 4
     alive: dict[int, weakref.ref[Any]] = {}
@@ -222,7 +228,7 @@ def test_latents_of_three_rows_of_tiles_are_held(
         found = decode(engine, files, wanted, damaged, workers)
         for (_, tile), values in found.items():
             assert tile not in alive
-            assert values.untyped_storage().nbytes() == 4 * values.numel()  # it keeps no others alive
+            assert values.untyped_storage().nbytes() == 4 * values.numel()  # not a view
             alive[tile] = weakref.ref(values)
         return found
 

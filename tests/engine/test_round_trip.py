@@ -1,4 +1,4 @@
-"""Whatever the picture: the same shape comes back, close to what went in."""
+"""Every picture decodes to the same shape and to pixels close to the original."""
 
 from __future__ import annotations
 
@@ -46,12 +46,13 @@ def test_tile_edges(tiny: codec.Codec, height: int, width: int) -> None:
     assert codec.inspect(tiled).tiles == expected_tiles
     a, b = (decode_pictures(engine, [container.read(data)])[0] for data in (whole, tiled))
     assert b.shape == image.shape
-    # Only the entropy model's predictions stop at a tile's edge: rounding differs, pictures hardly.
+    # Only the predictions of the entropy model stop at the edge of a tile. This changes the
+    # rounding, but hardly the picture.
     assert abs(psnr(image, a) - psnr(image, b)) < 0.3
 
 
 def test_tiles_leave_no_seam(tiny: codec.Codec) -> None:
-    """Windows with a halo give the latents that the whole picture gives."""
+    """Windows with a halo give the same latents and pixels as the whole picture."""
     import torch
 
     from codec.format import tiling
@@ -72,7 +73,7 @@ def test_tiles_leave_no_seam(tiny: codec.Codec) -> None:
             window = tiling.window(box, engine.halo, 208, 272)
             part = engine.networks.synthesis(whole[None, *window.slices].float(), level)[0]
             inner = part[box.relative_to(window).scaled(16).slices]
-            # Less than a hundredth of a level.
+            # The tolerance is about a hundredth of an 8-bit level.
             assert torch.allclose(inner, pixels[box.scaled(16).slices], atol=4e-5, rtol=0)
 
 
@@ -101,12 +102,12 @@ def test_noise_never_grows_beyond_raw(tiny: codec.Codec, quality: float) -> None
 
 
 def test_stored_pictures_that_zstd_packs_to_their_own_length() -> None:
-    """Such a frame once was taken for the pixels themselves."""
+    """Regression test: such a frame was once read as the pixels themselves."""
     rng = np.random.default_rng(0)
     ties = 0
     for _ in range(600):
         image = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        # A repeated stretch that saves about as much as a frame costs.
+        # A repeated part that saves about as many bytes as the frame adds.
         flat = image.reshape(-1)
         length = int(rng.integers(8, 40))
         flat[100 : 100 + length] = flat[20 : 20 + length]
@@ -154,7 +155,7 @@ def test_batches_of_equal_sizes(tiny: codec.Codec, count: int) -> None:
         assert np.array_equal(tiny.decompress(data), picture)
 
 
-# What follows runs on the model that ships.
+# The following tests use the shipped model.
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +200,7 @@ def test_photographs_keep_their_quality(photograph: NDArray[np.uint8]) -> None:
 
 
 def test_one_pixel_does_not_change_the_model(tiny_weights: Path) -> None:
-    """One position once shared memory with a bias, and every call added to it."""
+    """Regression test: a single position shared memory with a bias, and every call added to it."""
     worker = codec.Codec(model=tiny_weights)
     image = np.full((1, 1, 3), 77, np.uint8)
     before = [p.clone() for p in worker._loaded.networks.parameters()]

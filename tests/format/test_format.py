@@ -1,4 +1,4 @@
-"""FORMAT.md against the package: the example there is a real file, and the limits are the same."""
+"""FORMAT.md agrees with the package: its example is a valid file, and the limits are the same."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import codec
 from tests.support import layout
 
-FORMAT = (Path(codec.__file__).parent / "FORMAT.md").read_text(encoding="utf-8")
+FORMAT = (Path(codec.__file__).parent / "format" / "FORMAT.md").read_text(encoding="utf-8")
 
 
 def test_the_example() -> None:

@@ -1,4 +1,4 @@
-"""Files that were refused once are refused for ever, and with the error that they are named after."""
+"""Every release refuses the invalid files, each with the error in its name."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ HEADER = [
     "UnsupportedVersion-mode-67", "FormatError-step-0", "FormatError-step-over-the-samples",
     "FormatError-residual-without-entries",
 ]
-"""`inspect` refuses them too."""
+"""Files that `inspect` also refuses."""
 
 PAYLOAD = [
     "FormatError-bytes-follow", "FormatError-two-files", "Truncated-in-the-payload", "Truncated-latents",
     "ChecksumMismatch-payload", "ChecksumMismatch-metadata", "Truncated-in-the-alpha",
     "Truncated-in-the-residual",
 ]
-"""`verify` refuses them too."""
+"""Files that `verify` also refuses."""
 
 RESIDUALS = [
     "FormatError-impossible-residual", "FormatError-part-of-a-word-of-a-residual",
@@ -53,10 +53,10 @@ CONTENT = [
     "FormatError-alpha-without-samples", "FormatError-more-than-the-alpha", "FormatError-sample-over-depth",
     "ChecksumMismatch-alpha", *RESIDUALS,
 ]
-"""Only decoding shows what is wrong."""
+"""Files whose error is found only by decoding."""
 
 METADATA = ["FormatError-metadata-of-another-size"]
-"""Only reading the metadata shows what is wrong."""
+"""Files whose error is found only by reading the metadata."""
 
 ALL = HEADER + PAYLOAD + CONTENT + METADATA
 
@@ -74,7 +74,7 @@ def read(name: str) -> bytes:
 
 
 def refused(name: str, function: Callable[[bytes], object]) -> None:
-    """With exactly the error that it is named after."""
+    """Check that `function` refuses the file with exactly the error in its name."""
     with pytest.raises(codec.CodecError) as caught:
         function(read(name))
     assert type(caught.value).__name__ == name.partition("-")[0]
@@ -83,7 +83,7 @@ def refused(name: str, function: Callable[[bytes], object]) -> None:
 @pytest.mark.parametrize("name", HEADER + PAYLOAD + CONTENT)
 def test_decoding(name: str) -> None:
     refused(name, codec.decompress)
-    # A small part of a large picture is within limits, and metadata are not looked at for a part.
+    # A small region of a large picture is within the limits, and metadata is not read for a region.
     if name not in ("LimitExceeded-pixels", "ChecksumMismatch-metadata"):
         refused(name, lambda data: codec.decompress(data, region=(0, 0, 1, 1)))
 
@@ -92,7 +92,7 @@ def test_decoding(name: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("suffix", [".png", ".npy"])
 def test_decoding_to_a_file(name: str, suffix: str, tmp_path: Path) -> None:
-    """No part of a picture is left behind."""
+    """No partial picture remains."""
     target = tmp_path / f"picture{suffix}"
     refused(name, lambda _: codec.decode(INVALID / f"{name}.cae", target))
     assert not list(tmp_path.iterdir())
@@ -126,12 +126,12 @@ NEED_MORE = [
     "FormatError-impossible-code", "FormatError-part-of-a-word", "FormatError-words-follow",
     "ChecksumMismatch-symbols", "LimitExceeded-pixels", "UnknownModel", *RESIDUALS,
 ]
-"""The other reader reads no latents, knows no models and sets no limits of its own."""
+"""Files that the second reader accepts, since it decodes no latents and has no models or limits."""
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if name not in NEED_MORE])
 def test_the_other_reader(name: str) -> None:
-    """Written from FORMAT.md 1.3, it refuses them for the same reason."""
+    """The second reader, written from FORMAT.md 1.3, refuses the files with the same error."""
     with pytest.raises(layout.Refused) as caught:
         stored.read(read(name))
     assert caught.value.error == name.partition("-")[0]
@@ -142,7 +142,7 @@ BEYOND_TILES = ["FormatError-bytes-follow", "FormatError-two-files", "LimitExcee
 
 @pytest.mark.parametrize("name", HEADER + PAYLOAD + CONTENT)
 def test_concealing(name: str) -> None:
-    """What is wrong with a tile is concealed, and nothing else is."""
+    """Concealment hides errors of tiles and of metadata, and no other errors."""
     if name in HEADER + BEYOND_TILES:
         refused(name, lambda data: codec.decompress(data, on_error="conceal"))
     else:

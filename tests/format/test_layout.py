@@ -1,4 +1,4 @@
-"""Two readers of the container agree: the package's, and one written from FORMAT.md 1.3 alone."""
+"""The container reader of the package agrees with one written only from FORMAT.md 1.3."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_both_read_goldens_of_later_versions(path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(stored.examples()))
 def test_what_is_written_is_read(name: str) -> None:
-    """All that 1.2 can say, from one module to the other; their sizes and CRCs are what differs."""
+    """The second reader and writer agree on every feature of format 1.2."""
     data = stored.examples()[name]
     fields, payloads = layout.parse(data)
     colour, alpha, metadata = stored.read(data)
@@ -112,11 +112,11 @@ def test_examples_have_everything() -> None:
 
 
 def test_filters() -> None:
-    """Against the table in FORMAT.md, one sample at a time."""
+    """Compare the filters with the table in FORMAT.md, computed for one sample at a time."""
     rng = np.random.default_rng(0)
     for kind, bits in ((np.uint8, 8), (np.uint16, 16)):
         samples: NDArray[Any] = rng.integers(0, 1 << bits, (5, 6)).astype(kind)
-        a = np.pad(samples.astype(int), ((1, 0), (1, 0)))  # beyond the edge 0; indexes are one more
+        a = np.pad(samples.astype(int), ((1, 0), (1, 0)))  # 0 beyond the edge; indexes grow by 1
         tables = [samples.copy() for _ in range(3)]
         for r, c in np.ndindex(samples.shape):
             tables[1][r, c] = (a[r + 1, c + 1] - a[r + 1, c]) % (1 << bits)
@@ -127,7 +127,7 @@ def test_filters() -> None:
 
 
 def test_content_as_long_as_its_frame_is_kept_as_it_is() -> None:
-    """Or the frame would be read as the content."""
+    """Otherwise the frame would be read as the content."""
     random = noise(4, 25).tobytes()
     contents = [random + bytes(zeros) for zeros in range(40)]
     assert any(len(zstandard.compress(content, 19)) == len(content) for content in contents)
@@ -136,7 +136,7 @@ def test_content_as_long_as_its_frame_is_kept_as_it_is() -> None:
 
 
 def test_resealing() -> None:
-    """Bytes with any one byte changed are sealed so that no CRC of header or payload is wrong."""
+    """`reseal` corrects all CRCs of header and payloads after a change of any single byte."""
     data = stored.examples()["RGB-8-alpha1"]
     header = layout.parse_header(data)[1]
     seen = set()
@@ -157,7 +157,7 @@ def test_resealing() -> None:
 
 
 def random_header(rng: np.random.Generator) -> bytes:
-    """Of random fields, its CRC right, without payloads."""
+    """Return a header of random fields with a correct CRC and without payloads."""
     mode = int(rng.choice([0, 1, 2, 3, int(rng.integers(128)), 255]))
     sides = [0, 1, 64, 65, 700, (1 << 20) + 1, (1 << 35) - 1]
     width, height = (int(rng.choice(sides, p=[0.02, 0.2, 0.3, 0.3, 0.14, 0.02, 0.02])) for _ in range(2))
@@ -175,7 +175,7 @@ def random_header(rng: np.random.Generator) -> bytes:
 
 
 def test_both_refuse_or_accept_any_header() -> None:
-    """They agree on the error too."""
+    """The readers also agree on the error."""
     rng = np.random.default_rng(5)
     accepted = 0
     for _ in range(3000):

@@ -1,4 +1,4 @@
-"""Headers that lie, with every CRC right: refused by name before anything is allocated for them."""
+"""Invalid headers with correct CRCs raise a specific error before memory is allocated."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.pictures import noise, textured
 from tests.support.tiles import encode
 
 MAX_BYTES = 16 << 20
-"""What a refusal may allocate at its peak; torch's own memory does not count here."""
+"""Maximum peak allocation of a refusal. Memory of torch is not counted."""
 
 EXTREMES = [0, 1, 2, 127, 128, 255, 256, (1 << 16) - 1, 1 << 16, (1 << 20) - 1, 1 << 20, (1 << 20) + 1,
             (1 << 24) + 1, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 32, (1 << 35) - 1]
@@ -29,7 +29,7 @@ SMALL = range(256)
 
 @pytest.fixture(scope="module")
 def files(tiny: codec.Codec) -> dict[str, bytes]:
-    """One with latents, one stored, one with everything that 1.2 has, and one with a residual."""
+    """Files with latents, stored pixels, all features of format 1.2, and a residual."""
     full = stored.examples()["RGB-12-alpha2"]
     fields, payloads = layout.parse(full)
     fields.mode, fields.source = fields.mode | layout.CONVERTED, 2
@@ -42,7 +42,7 @@ def files(tiny: codec.Codec) -> dict[str, bytes]:
 
 
 def numbers() -> list[tuple[str, str, int]]:
-    """File, field and value."""
+    """Cases of file, field and value."""
     varints = ["width", "height", "side", "level", "length", "index length"]
     made = [(which, name, value) for which in ("latents", "stored", "full") for name in varints
             for value in EXTREMES if which == "latents" or name != "level"]
@@ -56,7 +56,7 @@ def numbers() -> list[tuple[str, str, int]]:
 
 
 def lying(data: bytes, name: str, value: int) -> bytes:
-    """The file with one field of its header exchanged; of the indexes, that of the first entry."""
+    """Return the file with one header field replaced. For lists, the first entry is changed."""
     fields, payloads = layout.parse(data)
     where, _, inner = name.rpartition(" ")
     if where:
@@ -67,7 +67,7 @@ def lying(data: bytes, name: str, value: int) -> bytes:
 
 
 def peak(function: Callable[[], Any]) -> int:
-    """Bytes that `function` allocates at its peak."""
+    """Return the peak number of bytes that `function` allocates."""
     tracemalloc.start()
     try:
         function()
@@ -77,7 +77,7 @@ def peak(function: Callable[[], Any]) -> int:
 
 
 def ways(tiny: codec.Codec, data: bytes) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """All ways into a file."""
+    """Name and call of every function that reads a file."""
     yield "inspect", lambda: codec.inspect(data)
     yield "verify", lambda: codec.verify(data)
     yield "metadata", lambda: codec.read_metadata(data)
@@ -109,7 +109,7 @@ def test_every_number_in_a_header(tiny: codec.Codec, files: dict[str, bytes], wh
 
 
 def layouts(tiny: codec.Codec) -> dict[str, tuple[bytes, str]]:
-    """Files whose tiles are not where the index says, or not only: each with the error's name."""
+    """Files whose payloads do not match the index, each with the name of the error."""
     data = encode(tiny, noise(8, 8).repeat(16, 0).repeat(16, 1), 1024)
     fields, payloads = layout.parse(data)
     assert len(payloads) == 4
@@ -119,7 +119,7 @@ def layouts(tiny: codec.Codec) -> dict[str, tuple[bytes, str]]:
         return layout.build(dataclasses.replace(fields, index=entries), contents)
 
     def moved(by: int) -> bytes:
-        """The border between the first two tiles, CRCs as the bytes there are."""
+        """Move the border between the first two payloads and correct the CRCs."""
         lengths = [fields.index[0].length + by, fields.index[1].length - by]
         entries = [
             dataclasses.replace(entry, length=length)
@@ -162,7 +162,7 @@ def test_tiles_elsewhere(tiny: codec.Codec) -> None:
 
 
 def long_form(number: bytes) -> bytes:
-    """The same number in one byte more."""
+    """Return the same varint with one more byte."""
     return number[:-1] + bytes([number[-1] | 128, 0])
 
 
@@ -195,12 +195,12 @@ def test_payloads_have_no_surplus_words(tiny: codec.Codec, files: dict[str, byte
 def test_metadata_without_a_payload(size: int) -> None:
     fields, payloads = layout.parse(stored.write(noise(3, 3), metadata={3: b"<x/>"}))
     fields.metadata = [dataclasses.replace(fields.metadata[0], length=0, size=size, payload_crc=0)]
-    with pytest.raises(codec.FormatError, match="takes 0"):
+    with pytest.raises(codec.FormatError, match="payload of 0 bytes"):
         codec.inspect(layout.build(fields, payloads[1:]))
 
 
 def unknown(name: str, value: int | bytes) -> bytes:
-    """A file with something that no version knows."""
+    """Return a file with a value that no version of the format has."""
     fields, payloads = layout.parse(stored.write(noise(3, 3), metadata={3: b"<x/>"}, source=1))
     match name:
         case "kind":
@@ -238,6 +238,6 @@ def test_what_no_version_knows(
     with pytest.raises(error, match=message) as caught:
         tiny.decompress(data)
     assert type(caught.value) is error
-    if name != "model":  # which is not the header's fault
+    if name != "model":  # an unknown model does not make the header invalid
         with pytest.raises(error, match=message):
             codec.inspect(data)

@@ -1,4 +1,4 @@
-"""Rows of a dataset: small pictures that share a header (FORMAT.md, "Rows")."""
+"""Tests of dataset rows: small pictures that share a header (FORMAT.md, "Rows")."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_row_says_little_beside_its_payload(
     (row,) = tiny.compress_rows([picture], shared)
     data = shared.unpack(row)
     payload = bytes(container.read(data).payload(0))
-    # In the file the payload is filled up to whole words.
+    # In the file, the payload is padded to whole words.
     assert len(payload) - 4 < len(row) - overhead <= len(payload)
     assert data == tiny.compress(picture, quality=shared.level / 10.24)
     assert shared.pack(data) == row
@@ -85,7 +85,7 @@ def test_what_a_row_does_not_say_stays_a_file(tiny: codec.Codec) -> None:
 
 
 def test_rows_are_of_the_model_that_they_name(tiny: codec.Codec) -> None:
-    with pytest.raises(ValueError, match="rows of model 6cbc9781ae79"):
+    with pytest.raises(ValueError, match="rows are for model 6cbc9781ae79"):
         tiny.compress_rows([textured(32, 32)], SHARED)
 
 
@@ -114,11 +114,11 @@ def test_every_changed_byte_is_noticed(tiny: codec.Codec, never_stored: None) ->
             except codec.FormatError:
                 refused += 1
                 continue
-            # The size has no checksum of its own: another that needs as many latents shows another part.
+            # The size has no checksum. Another size with as many latents shows another part.
             if position < 2:
                 assert found.shape != expected.shape
                 continue
-            # The last bits of a payload may not decide anything.
+            # The last bits of a payload may have no effect.
             assert np.array_equal(found, expected)
             same += 1
     assert refused > 8 * (len(row) - 6)
@@ -146,12 +146,12 @@ def test_any_bytes_are_a_row_or_refused_by_name(data: bytes) -> None:
         (b"\xc0\0\0\0\0\1\0", "zeros"),
         (b"\xc0\0\0\0\0\1\0\0\0", "zeros"),
         (b"\xc0\0\0\0\0\1\1\1\1\0\0", "zeros"),
-        (b"\x0f\x9f\0\0\0\0\1", "size that it shares"),
+        (b"\x0f\x9f\0\0\0\0\1", "states the shared size"),
         (b"\xc2\x20\x20\0\0\0\0\1", "shortest form"),
         (b"\xc2\x21\x20\0\0\0\0\1", "shortest form"),
         (b"\xc6\x20\x20\0\0\0\0\1", "shortest form"),
-        (b"\xc2\x00\x20\0\0\0\0\1", "row of 0×32"),
-        (b"\xc2\x81\x08\x20\0\0\0\0\1", "row of 1025×32"),
+        (b"\xc2\x00\x20\0\0\0\0\1", "row size: 0×32"),
+        (b"\xc2\x81\x08\x20\0\0\0\0\1", "row size: 1025×32"),
         (b"\xc2\xa0", "inside a field"),
         (b"\x88\0\0\0\0\1", "kind 136"),
         (b"\xc8\0\0\0\0\1", "kind 200"),
@@ -175,7 +175,7 @@ def test_the_example_of_the_specification() -> None:
 
 @pytest.mark.parametrize("word", [0, 1, 1 << 24, 1 << 16, 0xFF, 0xFFFFFFFF], ids=hex)
 def test_rows_and_files_are_one_to_one(word: int) -> None:
-    """Whatever a payload ends in, even a word of zeros."""
+    """This holds for any last word of a payload, even for a word of zeros."""
     payload = (12345).to_bytes(4, "little") + word.to_bytes(4, "little")
     header = Header(
         32, 32, 3, False, SHARED.model_id, SHARED.level, 1024, (make_tile(payload, 7),)

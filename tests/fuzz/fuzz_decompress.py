@@ -1,4 +1,4 @@
-"""Coverage-guided search for files that `decompress` does not survive: as `fuzz_inspect`.
+"""Coverage-guided search for files that make `decompress` fail, in the same way as `fuzz_inspect`.
 
     python -m tests.fuzz.fuzz_decompress FOUND tests/fuzz/corpus -max_total_time=600 -timeout=10
 """
@@ -20,13 +20,16 @@ with atheris.instrument_imports(include=["codec"]):
 
 
 def usual(data: bytes, size: int) -> bytes:
-    """The fuzzer's own mutation; `Fuzz` exchanges the function, so that it cannot be handed on itself."""
+    """Mutate data as the fuzzer does by default.
+
+    `Fuzz` replaces `atheris.Mutate`, so the function itself cannot be passed on.
+    """
     changed: bytes = atheris.Mutate(data, size)
     return changed
 
 
 def main() -> None:
-    """Run until something fails or the time is up."""
+    """Run until an input fails or the time is over."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tiny.safetensors"
         path.write_bytes(make_tiny_weights())

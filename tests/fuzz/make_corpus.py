@@ -1,4 +1,4 @@
-"""Writes what the fuzzers begin with: python -m tests.fuzz.make_corpus"""
+"""Write the initial corpus of the fuzzers: python -m tests.fuzz.make_corpus"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support import hostile
 
 
 def main() -> None:
-    """Small files of every kind; what fuzzers have found stays."""
+    """Write small files of every kind. Files that fuzzers have found are kept."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tiny.safetensors"
         path.write_bytes(make_tiny_weights())

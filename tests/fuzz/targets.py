@@ -1,6 +1,7 @@
-"""What the fuzzers call, and `test_fuzz` with the corpus, without a fuzzer.
+"""Functions that the fuzzers call. `test_fuzz` calls them with the corpus, without a fuzzer.
 
-Checksums are as `hostile.any_crc` leaves them: whoever forges a file computes them.
+Callers replace `zlib.crc32` with `hostile.any_crc`, because the author of a forged file can compute
+correct checksums.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ CORPUS = Path(__file__).parent / "corpus"
 
 
 def inspect(data: bytes) -> None:
-    """What needs no model: `inspect`, `verify` and `read_metadata`, against the other reader of headers."""
+    """Call `inspect`, `verify` and `read_metadata`, and compare them with the other header reader.
+
+    These functions need no model.
+    """
     refused, info = hostile.attempt(lambda: codec.inspect(data))
     damaged, _ = hostile.attempt(lambda: codec.verify(data))
     unread, _ = hostile.attempt(lambda: codec.read_metadata(data))
@@ -32,7 +36,10 @@ def inspect(data: bytes) -> None:
 
 
 class _AnyModel(dict[bytes, Any]):
-    """Has the same pipeline for every id: a changed one ends no run, nor does a corpus made elsewhere."""
+    """A dictionary with the same pipeline for every model id.
+
+    With it, a changed id does not end a run, and neither does a corpus from another machine.
+    """
 
     def __contains__(self, key: object) -> bool:
         return True
@@ -42,7 +49,7 @@ class _AnyModel(dict[bytes, Any]):
 
 
 def decompressor(worker: codec.Codec) -> Callable[[bytes], None]:
-    """All ways to decode, and that they agree."""
+    """Return a function that decodes a file in all ways and checks that the results agree."""
     worker._others = _AnyModel(worker._others)
 
     def decompress(data: bytes) -> None:
@@ -52,7 +59,10 @@ def decompressor(worker: codec.Codec) -> Callable[[bytes], None]:
 
 
 def mutator(usual: Callable[[bytes, int], bytes]) -> Callable[[bytes, int, int], bytes]:
-    """Changes that keep lengths right, where there are any to keep, or the fuzzer's own."""
+    """Return a mutator for the fuzzer.
+
+    Half of its changes keep the lengths correct if the file can be parsed. The others are `usual`.
+    """
 
     def mutate(data: bytes, max_size: int, seed: int) -> bytes:
         rng = random.Random(seed)

@@ -1,4 +1,4 @@
-"""The fuzzers' targets over their corpus, without a fuzzer."""
+"""Run the targets of the fuzzers on their corpus, without a fuzzer."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_decompress(tiny_weights: Path) -> None:
 
 
 def test_targets_notice(tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What they are there to find is found."""
+    """Control: the targets report a function that fails."""
     data = (targets.CORPUS / "stored.cae").read_bytes()
     decompress = targets.decompressor(codec.Codec(model=tiny_weights))
     monkeypatch.setattr(codec, "verify", lambda data: {}[data])

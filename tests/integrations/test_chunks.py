@@ -1,4 +1,4 @@
-"""What the Zarr and the numcodecs codec have in common: settings, shapes and dtypes, bytes."""
+"""Common parts of the Zarr and numcodecs codecs: settings, shapes, dtypes and bytes."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def test_models_have_a_name_and_an_id(model: str) -> None:
         ({"weights_sha256": 4}, TypeError, "weights_sha256 must be a string, not int"),
         ({"weights_sha256": "4"}, ValueError, "weights_sha256 must be 64 hexadecimal digits"),
         ({"weights_sha256": DEFAULT.sha256 + "\n"}, ValueError, "must be 64 hexadecimal digits"),
-        ({"model": "medium-0.4", "weights_sha256": DEFAULT.sha256}, ValueError, "not that of model 3d449"),
-        ({"model": OLDER.id.hex(), "weights_sha256": DEFAULT.sha256}, ValueError, "not that of model 3d449"),
+        ({"model": "medium-0.4", "weights_sha256": DEFAULT.sha256}, ValueError, "the id of model 3d449"),
+        ({"model": OLDER.id.hex(), "weights_sha256": DEFAULT.sha256}, ValueError, "the id of model 3d449"),
         ({"qualty": 75}, TypeError, "unexpected keyword argument 'qualty'"),
     ],
 )
@@ -99,7 +99,7 @@ def test_settings_are_values(kind: type[Settings]) -> None:
 
 @pytest.mark.parametrize("sha256", [MISSING, DEFAULT.sha256[:12] + 52 * "0"])
 def test_a_missing_model_is_named(sha256: str) -> None:
-    """Also one whose id is that of another."""
+    """Includes a model that has the id of an installed model but another SHA-256."""
     settings = Settings(model=sha256[:12], weights_sha256=sha256)
     [data] = encode_chunks(Settings(), [STACK])
     for use in (
@@ -155,7 +155,7 @@ def test_no_chunks() -> None:
 WRONG: list[tuple[Any, str]] = [
     (np.zeros((8, 8, 2), np.uint8), "not 8×8×2: keep alpha in an array of its own"),
     (np.zeros((1, 8, 8, 4), np.uint8), "not 1×8×8×4: keep alpha in an array of its own"),
-    (np.zeros((4, 8, 8), np.uint8), "not 4×8×8: .*gray pictures in a stack have an axis for one"),
+    (np.zeros((4, 8, 8), np.uint8), "not 4×8×8: .*a stack of gray pictures needs a channel axis"),
     (np.zeros((1, 3, 8, 8), np.uint8), "not 1×3×8×8: channels come last"),
     (np.zeros(64, np.uint8), "not 64: reshape the array"),
     (np.zeros((), np.uint8), "not a scalar: reshape the array"),
@@ -167,7 +167,7 @@ WRONG: list[tuple[Any, str]] = [
     (np.zeros((8, 8), np.uint32), "not uint32: scale them to 16 bits"),
     (np.zeros((8, 8), bool), "not bool: make them 0 and 255"),
     (np.zeros((8, 8), "U3"), "not <U3: only pictures"),
-    (np.zeros((8, 8), SWAPPED), "in the other byte order, .*: convert them to uint16"),
+    (np.zeros((8, 8), SWAPPED), "not in native byte order, .*: convert them to uint16"),
     (np.ma.masked_array(np.zeros((8, 8), np.uint8)), "a masked array"),
 ]
 
@@ -191,7 +191,7 @@ def test_large_chunks() -> None:
 
 
 def test_many_small_files_do_not_become_a_large_chunk() -> None:
-    """Without a shape to hold them against, as in numcodecs."""
+    """As in numcodecs, there is no chunk shape to check the files against."""
     small = codec.compress(np.zeros((1 << 10, 1 << 10), np.uint8))
     assert len(small) < 1000
     data = 257 * small
@@ -209,9 +209,9 @@ ENCODED = encode_chunks(Settings(), [STACK])[0]
         (ENCODED + b"\0", STACK.shape, "uint8", codec.FormatError, "1 bytes follow the 3 pictures"),
         (ENCODED, (2, 24, 40, 3), "uint8", codec.FormatError, "follow the 2 pictures"),
         (ENCODED, (4, 24, 40, 3), "uint8", codec.Truncated, "ends after 3 of 4 pictures"),
-        (ENCODED, (3, 40, 24, 3), "uint8", codec.FormatError, "in 8 bits, where 40×24×3 of uint8 belongs"),
-        (ENCODED, (3, 24, 40, 1), "uint8", codec.FormatError, "picture 0 of the chunk is 24×40×3 in 8 bits"),
-        (ENCODED, STACK.shape, "uint16", codec.FormatError, "in 8 bits, where 24×40×3 of uint16 belongs"),
+        (ENCODED, (3, 40, 24, 3), "uint8", codec.FormatError, "with 8 bits, expected 40×24×3 of uint8"),
+        (ENCODED, (3, 24, 40, 1), "uint8", codec.FormatError, "picture 0 .*is 24×40×3 with 8 bits"),
+        (ENCODED, STACK.shape, "uint16", codec.FormatError, "with 8 bits, expected 24×40×3 of uint16"),
         (b"", (24, 40, 3), "uint8", codec.Truncated, "ends after 0 of 1 pictures"),
         (STACK.tobytes(), STACK.shape, "uint8", codec.FormatError, "signature is missing"),
     ],
@@ -227,7 +227,7 @@ def test_bytes_that_are_not_the_chunk(
 
 def test_a_picture_of_16_bits_where_8_belong() -> None:
     [data] = encode_chunks(Settings(), [CHUNKS["12 bits"]])
-    with pytest.raises(codec.FormatError, match="in 12 bits, where 24×40×3 of uint8 belongs"):
+    with pytest.raises(codec.FormatError, match="with 12 bits, expected 24×40×3 of uint8"):
         decode_chunks(Settings(), [(data, STACK.shape, STACK.dtype)])
 
 

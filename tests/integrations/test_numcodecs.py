@@ -1,4 +1,4 @@
-"""The codec in numcodecs, and with it in Zarr, format 2."""
+"""Tests of the numcodecs codec, alone and in Zarr format 2."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_out_that_does_not_fit() -> None:
     data = Cae().encode(STACK)
     with pytest.raises(codec.Truncated, match="after 5 of 6 pictures"):
         Cae().decode(data, np.empty((6, 64, 64, 3), np.uint8))
-    with pytest.raises(codec.FormatError, match="of uint16 belongs"):
+    with pytest.raises(codec.FormatError, match="expected 64×64×3 of uint16"):
         Cae().decode(data, np.empty(STACK.shape, np.uint16))
     with pytest.raises(TypeError, match="out must be an ndarray of the chunk's shape, not bytearray"):
         Cae().decode(data, bytearray(STACK.nbytes))
@@ -119,7 +119,7 @@ def test_zarr_format_2(chunks: tuple[int, ...], tmp_path: Path) -> None:
 
 
 def test_zarr_format_2_in_fortran_order() -> None:
-    """Zarr would give it back in another order: it is refused instead."""
+    """Zarr would return the data in another order, so writing is refused."""
     array = zarr.create_array(
         {}, shape=STACK.shape, chunks=(1, 64, 64, 3), dtype="uint8", zarr_format=2, compressors=Cae(),
         order="F",

@@ -1,4 +1,4 @@
-"""`.cae` files in Pillow."""
+"""Tests of `.cae` files in Pillow."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def exif(orientation: int = 1) -> Image.Exif:
 
 
 def picture(samples: int, depth: int = 8) -> NDArray[Any]:
-    """66×70 pixels of so many samples."""
+    """Return a picture of 66×70 pixels with this number of samples and bit depth."""
     rgb = textured(66, 70)
     array = np.dstack([rgb, rgb[:, ::-1, :1]])[:, :, {1: [0], 2: [0, 3], 3: [0, 1, 2]}.get(samples, ...)]
     array = array.squeeze()
@@ -51,7 +51,7 @@ def picture(samples: int, depth: int = 8) -> NDArray[Any]:
 
 @pytest.fixture(scope="module")
 def data() -> bytes:
-    """A file with everything in it."""
+    """A file with all kinds of metadata."""
     metadata = codec.Metadata(icc=ICC, exif=exif().tobytes(), xmp=XMP)
     return codec.compress(textured(66, 70), quality=60, metadata=metadata)
 
@@ -125,7 +125,7 @@ def test_deep_colour_is_cut(samples: int, mode: str, depth: int) -> None:
     data = codec.compress(array, bit_depth=depth)
     image = open_bytes(data)
     assert image.mode == mode
-    with pytest.warns(codec.NotKept, match=f"{depth} bits a sample") as caught:
+    with pytest.warns(codec.NotKept, match=f"samples of {depth} bits") as caught:
         image.load()
     assert caught[0].filename == __file__
     exact = codec.decompress(data) * (255 / ((1 << depth) - 1))
@@ -184,7 +184,7 @@ def test_importing_the_plugin_is_enough(path: Path) -> None:
     assert before == (Image.ID, Image.OPEN, Image.EXTENSION)
 
 
-# What Pillow does with images
+# Operations of Pillow on images
 
 
 def test_the_ways_of_pillow(path: Path, data: bytes) -> None:
@@ -212,7 +212,7 @@ def test_the_ways_of_pillow(path: Path, data: bytes) -> None:
 
 
 class Unseekable(io.RawIOBase):
-    """A pipe."""
+    """A file that cannot seek, like a pipe."""
 
     def __init__(self, data: bytes) -> None:
         self._data = io.BytesIO(data)
@@ -270,7 +270,7 @@ def test_pillows_limit_is_the_limit(data: bytes, monkeypatch: pytest.MonkeyPatch
 
 
 def test_pillow_has_no_second_limit(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What passed Pillow's is decoded, and what is in memory is saved, whatever the size."""
+    """Pictures that pass the limit of Pillow are decoded, and any picture in memory is saved."""
     asked: list[codec.Limits] = []
 
     def record(function: Any) -> Any:
@@ -313,7 +313,7 @@ def test_saving_again_keeps_the_quality(data: bytes, path: Path) -> None:
     stranger.info["quality"] = 10
     assert codec.inspect(saved(stranger)).quality == 75
     with Image.open(path) as image:
-        image.save(path)  # onto itself
+        image.save(path)  # overwrites its own file
     assert codec.inspect(path.read_bytes()).quality == 60
 
 
@@ -328,7 +328,7 @@ def test_metadata(data: bytes) -> None:
         kept = saved(image, exif=image.info["exif"])
         assert codec.read_metadata(kept).exif == codec.read_metadata(data).exif
         assert codec.read_metadata(saved(image, xmp=XMP.decode())).xmp == XMP
-        # And into files of other formats.
+        # Metadata is also saved in files of other formats.
         out = io.BytesIO()
         image.save(out, "JPEG", exif=image.info["exif"])
         with Image.open(out) as jpeg:
@@ -370,7 +370,7 @@ def test_truncated_files(data: bytes) -> None:
     for end in range(info.header_bytes, len(data), 7):
         image = open_bytes(data[:end])
         assert image.size == (70, 66)
-        for _ in range(2):  # the second time as the first
+        for _ in range(2):  # the second call fails in the same way
             with pytest.raises(OSError, match="file ends at byte"):
                 image.load()
     with pytest.raises(OSError, match="1 bytes follow"):
@@ -415,7 +415,7 @@ def test_what_is_left_of_damaged_files(data: bytes) -> None:
 
 
 def broken(data: bytes) -> Iterator[tuple[bytes, bool]]:
-    """Files of which one byte is not what it was, and whether its checksum is right nevertheless."""
+    """Copies with one changed byte, each with a flag for a corrected header checksum."""
     end = codec.inspect(data).header_bytes - 4
     for at in range(len(data)):
         for bit in (1, 128):
@@ -431,7 +431,7 @@ def broken(data: bytes) -> Iterator[tuple[bytes, bool]]:
 @pytest.mark.parametrize("shown", [False, True])
 @pytest.mark.parametrize("stored", [False, True])
 def test_damage_anywhere(stored: bool, shown: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the bytes, what comes out is a picture or an error that Pillow's users expect."""
+    """Any bytes give a picture or an error that users of Pillow expect."""
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", shown)
     image = np.zeros((40, 40), np.uint16) if stored else textured(24, 30)
     data = codec.compress(image, quality=1, metadata=codec.Metadata(xmp=XMP))
@@ -458,21 +458,21 @@ def test_a_fork_in_the_middle_of_a_call(path: Path) -> None:
     assert run_python("-m", "tests.support.pillow_worker", str(path), "locked").endswith("done\n")
 
 
-# The package's own commands are what they were
+# The package's own commands do not change
 
 
 def test_cae_files_are_no_pictures_to_compress(tmp_path: Path, path: Path, data: bytes) -> None:
-    with pytest.raises(codec.InvalidImage, match=r"a \.cae file already"):
+    with pytest.raises(codec.InvalidImage, match=r"already a \.cae file"):
         codec.encode(path, tmp_path / "y.cae")
-    with pytest.raises(codec.InvalidImage, match=r"a \.cae file already"):
+    with pytest.raises(codec.InvalidImage, match=r"already a \.cae file"):
         read_image(io.BytesIO(data))
     shutil.copy(path, tmp_path / "x.png")
     run = CliRunner().invoke(main, ["compress", str(tmp_path / "x.png"), str(tmp_path / "y.cae")])
     assert run.exit_code == 1
-    assert "a .cae file already" in run.stderr
+    assert "already a .cae file" in run.stderr
     for suffix in (".cae", ".CAE"):
-        with pytest.raises(ValueError, match="no picture format is written"):
+        with pytest.raises(ValueError, match="cannot write a picture"):
             check_suffix(suffix)
-        with pytest.raises(ValueError, match="no picture format is written"):
+        with pytest.raises(ValueError, match="cannot write a picture"):
             codec.decode(path, tmp_path / f"y{suffix}")
     assert not (tmp_path / "y.cae").exists()

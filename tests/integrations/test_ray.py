@@ -1,4 +1,4 @@
-"""Batches of pictures through `codec.integrations.ray`: in plain loops, and in real Ray."""
+"""Tests of `codec.integrations.ray` with batches in plain loops and in Ray itself."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def png(pixels: Any, **options: Any) -> bytes:
 
 @pytest.fixture
 def stacked() -> Any:
-    """As Ray hands them out: N×H×W×C, read-only."""
+    """Stacked pictures as Ray passes them: N×H×W×C, read-only."""
     pictures = np.stack([textured(48, 64, seed) for seed in range(3)])
     pictures.flags.writeable = False
     return pictures
@@ -55,7 +55,7 @@ def test_stacked_pictures_come_back_stacked(stacked: Any) -> None:
 
 
 def test_any_kind_of_picture(tmp_path: Path) -> None:
-    """Arrays, an image of PIL, and files: their bytes, their names and structs of both."""
+    """Pictures may be arrays, PIL images, bytes of files, names of files, or structs of both."""
     name = tmp_path / "a.png"
     name.write_bytes(png(textured(20, 30)))
     data = name.read_bytes()
@@ -75,7 +75,7 @@ def test_any_kind_of_picture(tmp_path: Path) -> None:
 
 
 def test_gray_and_sizes_and_depths() -> None:
-    """The arrays of a column have three dimensions, whatever is in them."""
+    """The arrays of a column always have three dimensions."""
     column = np.empty(4, object)
     gray, deep = textured(9, 8)[:, :, 0], textured(5, 5).astype(np.uint16) << 8
     for row, picture in enumerate([gray, gray[:, :, None], textured(8, 9), deep]):
@@ -143,7 +143,7 @@ def test_wrong_arguments_show_at_once() -> None:
         Compress(effort=10)
     with pytest.raises(ValueError, match="on_error must be 'raise' or 'record', not 'ignore'"):
         Decompress(on_error="ignore")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="there is no column 'image'; there are: a, b"):
+    with pytest.raises(ValueError, match="no column 'image' in the batch, only: a, b"):
         Compress()({"a": [], "b": []})
     with pytest.raises(codec.UnknownModel):
         Compress(model="no such model")({"image": [textured(8, 8)]})
@@ -176,7 +176,7 @@ def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_datasets_map(stacked: Any) -> None:
-    """Hugging Face's `map` hands out lists, and takes what `Compress` returns for its own feature `Image`."""
+    """`map` of Hugging Face passes lists. It accepts results of `Compress` as feature `Image`."""
     import datasets
 
     files = [{"bytes": png(picture), "path": f"{row}.png"} for row, picture in enumerate(stacked)]
@@ -187,7 +187,10 @@ def test_datasets_map(stacked: Any) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Two labels of twelve pictures of two sizes, one file that is no picture, and one to pass over."""
+    """Make two label folders of twelve pictures each in two sizes.
+
+    Also make a file that is not a picture and a file to ignore.
+    """
     for row in range(24):
         place = folder / ("cats" if row < 12 else "dogs/big")
         place.mkdir(parents=True, exist_ok=True)
@@ -198,19 +201,19 @@ def make_folder(folder: Path) -> None:
 
 @pytest.fixture
 def ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Ray on this machine. It is there in `make test-all`, and must be."""
+    """Ray on this machine. It must be installed for `make test-all`."""
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     import ray.data
 
-    # Names of sockets must be short, so not in pytest's folder. The GPU is one in name only.
+    # Names of sockets must be short, so the folder of pytest cannot be used. The GPU is not real.
     with tempfile.TemporaryDirectory(prefix="ray") as folder:
         ray.init(
             num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False,
             object_store_memory=150 << 20, _temp_dir=folder,
         )
         try:
-            with warnings.catch_warnings(action="ignore"):  # Ray warns of its own defaults
+            with warnings.catch_warnings(action="ignore"):  # Ray warns about its own defaults
                 ray.data.DataContext.get_current()
             yield ray
         finally:
@@ -219,7 +222,7 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.mark.nightly
 def test_ray_data(ray: Any, tmp_path: Path) -> None:
-    """Files through a pool of two actors into Parquet, and back through another."""
+    """Compress files to Parquet with a pool of two actors, and decompress them with another."""
     make_folder(tmp_path / "in")
     files = ray.data.read_binary_files(
         str(tmp_path / "in"), include_paths=True, file_extensions=["png", "jpg"], override_num_blocks=8
@@ -260,15 +263,15 @@ def test_ray_data(ray: Any, tmp_path: Path) -> None:
 
     with pytest.raises(Exception, match=r"row \d+ \(.*99.jpg\): not a picture that Pillow can read"):
         compress(files, "bytes").materialize()
-    with pytest.raises(Exception, match="device 'cuda' was asked for, but torch does not see it"):
+    with pytest.raises(Exception, match="device 'cuda' is not available: torch does not find it"):
         compress(files, "bytes", device="cuda", actors=1).materialize()
 
 
 @pytest.mark.nightly
 def test_the_example(tmp_path: Path) -> None:
-    """Nothing is left in the home folder; `datasets` and we find what is in the files."""
+    """The example leaves nothing in the home folder. `datasets` and this package read its files."""
     import datasets
-    import ray  # noqa: F401 - to fail here and say so
+    import ray  # noqa: F401 - fails here with a clear error
 
     make_folder(tmp_path / "in")
     (tmp_path / "home").mkdir()
@@ -286,7 +289,7 @@ def test_the_example(tmp_path: Path) -> None:
         )
     assert done.returncode == 0, done.stderr
     assert again.returncode == 2
-    assert "is there already" in again.stderr
+    assert "already exists" in again.stderr
     assert list((tmp_path / "home").iterdir()) == []
     assert "25 rows, 1 of them errors" in done.stdout
     assert "cats/99.jpg: not a picture that Pillow can read" in done.stdout

@@ -1,4 +1,4 @@
-"""The codec in Zarr, format 3: found by its name, configured by the array's metadata, in shards too."""
+"""Tests of the codec in Zarr format 3: lookup by name, configuration from metadata, and shards."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ STACK = np.stack([textured(64, 64, seed) for seed in range(6)])
 
 
 def expected(pictures: Pixels, quality: float = 75) -> Pixels:
-    """What comes back of a stack."""
+    """Return the decoded pictures of a stack."""
     decoded = [codec.decompress(codec.compress(picture, quality=quality)) for picture in pictures]
     return np.stack(decoded).astype(np.uint8)
 
 
 def create(store: Any, data: Any = STACK, **options: Any) -> Any:
-    """An array of `data`, with a picture in each chunk."""
+    """Create an array of `data` with one picture in each chunk."""
     given = {
         "shape": data.shape, "dtype": data.dtype, "chunks": (1, *data.shape[1:]), "serializer": Cae(),
         "compressors": None,
@@ -66,7 +66,7 @@ def test_round_trip(tmp_path: Path) -> None:
 
 
 def test_a_new_process_needs_no_import(tmp_path: Path) -> None:
-    """The entry point of the installed package is enough, and opening loads no weights."""
+    """The entry point of the installed package is sufficient. Opening an array loads no weights."""
     create(tmp_path / "shards", shards=(3, 64, 64, 3))
     code = (
         "import sys, zarr, numpy\n"
@@ -104,7 +104,7 @@ def test_made_by_name() -> None:
 )
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_shapes(data: Any, chunks: tuple[int, ...], batch_size: int) -> None:
-    """With chunks that reach over the edge too."""
+    """Includes chunks that extend beyond the edge of the array."""
     with zarr.config.set({"codec_pipeline.batch_size": batch_size}):
         array = create({}, data, chunks=chunks, serializer=Cae(quality=85))
         found = array[...]
@@ -120,7 +120,7 @@ def test_alpha_as_four_gray_pictures() -> None:
 
 
 def test_a_filter_may_make_the_shape(tmp_path: Path) -> None:
-    """N×C×H×W, as PyTorch has it."""
+    """A filter transposes N×C×H×W, the order of PyTorch."""
     create(tmp_path, STACK.transpose(0, 3, 1, 2), filters=[TransposeCodec(order=(0, 2, 3, 1))])
     np.testing.assert_array_equal(read(tmp_path).transpose(0, 2, 3, 1), expected(STACK))
     gray = create({}, STACK[:, None, :, :, 1], filters=[TransposeCodec(order=(0, 2, 3, 1))])[...]
@@ -159,7 +159,7 @@ def test_writing_a_part_of_a_chunk_codes_it_anew() -> None:
 
 @pytest.fixture
 def batches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, bool]]:
-    """What is coded, how many chunks at a time, and whether that blocks an event loop."""
+    """List of calls: the direction, the number of chunks, and whether an event loop is blocked."""
     found: list[tuple[str, int, bool]] = []
     for name in ("encode_chunks", "decode_chunks"):
         real = getattr(integration, name)
@@ -210,7 +210,7 @@ def test_none_stays_none(batches: list[Any]) -> None:
 
 
 def test_one_chunk_at_a_time(batches: list[Any]) -> None:
-    """As pipelines without an event loop, and those of single chunks, do it."""
+    """Pipelines without an event loop and pipelines of single chunks use these methods."""
     chunk = SPEC.prototype.nd_buffer.from_numpy_array(STACK[0])
     data = Cae()._encode_sync(chunk, SPEC)
     assert data.to_bytes() == codec.compress(STACK[0])
@@ -241,8 +241,8 @@ def test_many_threads_load_the_weights_once(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("shape", "chunks", "message"),
     [
-        ((6, 64, 64), (1, 64, 64), "gray pictures in a stack have an axis for one"),
-        ((6, 64, 64), (2, 64, 64), "gray pictures in a stack have an axis for one"),
+        ((6, 64, 64), (1, 64, 64), "a stack of gray pictures needs a channel axis"),
+        ((6, 64, 64), (2, 64, 64), "a stack of gray pictures needs a channel axis"),
         ((6, 64, 64, 4), (1, 64, 64, 4), "keep alpha in an array of its own"),
         ((6, 64, 64, 2), (2, 64, 64, 2), "keep alpha in an array of its own"),
         ((6, 5, 64, 64), (1, 5, 64, 64), "channels come last"),
@@ -266,7 +266,7 @@ def test_dtypes_are_refused_when_the_array_is_made(dtype: Any, shards: Any) -> N
 
 
 def test_shapes_are_refused_when_the_array_is_written() -> None:
-    """Where Zarr, or the filters that there might be, leave it open."""
+    """When the array is created, Zarr or a possible filter leaves the shape undetermined."""
     with pytest.raises(codec.InvalidImage, match="channels come last"):
         create({}, STACK.transpose(0, 3, 1, 2))
     with pytest.raises(codec.InvalidImage, match="keep alpha"):
@@ -296,7 +296,7 @@ def test_wrong_configurations(
 
 
 def test_a_store_whose_model_is_missing(tmp_path: Path) -> None:
-    """It can be opened, but neither read nor written."""
+    """The array can be opened, but it cannot be read or written."""
     create(tmp_path, STACK[:2])
     changed = metadata(tmp_path)
     configuration = changed["codecs"][0]["configuration"]

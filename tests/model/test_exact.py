@@ -1,4 +1,4 @@
-"""Exact arithmetic: the bound, and results that do not depend on how they are computed."""
+"""Exact arithmetic: its bound, and results that do not depend on the order of computation."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def layers() -> list[tuple[ExactLayer, Tensor]]:
 
 
 def reference(layer: ExactLayer, x: Tensor) -> np.ndarray:
-    """The layer in numpy's int64: no float takes part."""
+    """Compute the layer with numpy in int64, without floating-point numbers."""
     unit = WEIGHT_BITS + ACTIVATION_BITS
     w = (layer.weight * 2.0**WEIGHT_BITS).long().numpy()
     b = (layer.bias * 2.0**unit).long().numpy()

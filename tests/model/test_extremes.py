@@ -1,4 +1,4 @@
-"""Symbols and hyper-latents that no picture gives."""
+"""Extreme symbols and hyper-latents that no picture produces."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SIZE = (5, 7)
 
 
 def tiles_of(fill: str, count: int, rng: np.random.Generator) -> Tensor:
-    """Hyper-latents of `count` tiles, N×2×2×C, within what a file can hold."""
+    """Return hyper-latents of `count` tiles, N×2×2×C, within the range of the format."""
     shape = (count, 2, 2, TINY.hyper_latents)
     limit = SYMBOL_LIMIT
     values: Any
@@ -50,7 +50,10 @@ def tiles_of(fill: str, count: int, rng: np.random.Generator) -> Tensor:
     "fill", ["lowest", "highest", "alternating", "one of three", "around the clamp", "random"]
 )
 def test_any_hyper_latents(tiny: codec.Codec, fill: str) -> None:
-    """Of 1,000 tiles, with symbols as extreme: exact sums, and every scale index is one of the 64."""
+    """Extreme hyper-latents and symbols give exact sums and one of the 64 scale indexes.
+
+    All fills together have about 1,000 tiles.
+    """
     rng = np.random.default_rng(0)
     entropy = tiny._loaded.networks.entropy_model
     count = 4 if fill in ("lowest", "highest", "alternating") else 332
@@ -58,20 +61,20 @@ def test_any_hyper_latents(tiny: codec.Codec, fill: str) -> None:
     grid = 2**ACTIVATION_BITS
 
     def quantizer(step: int, mean: Tensor, index: Tensor) -> Tensor:
-        # Between two quality anchors, scale indexes are so much finer.
+        # Between two quality anchors, scale indexes are finer by this factor.
         for values in (mean * grid, index * grid * STEPS_PER_ANCHOR):
             assert bool(torch.isfinite(values).all())
             assert bool((values == torch.round(values)).all())
             assert float(values.abs().max()) < 2**53
         tables = latents._to_indexes(index)
         assert tables.max() < SCALES
-        # As without the detour over eight bits.
+        # The result is the same as without the conversion to eight bits.
         assert np.array_equal(tables, np.clip(np.round(index.numpy()), 0, SCALES - 1))
         extreme = rng.choice([-SYMBOL_LIMIT, -1, 0, 1, SYMBOL_LIMIT], tuple(mean.shape))
         return torch.from_numpy(extreme.astype(np.float64))
 
     def check_inputs(layer: torch.nn.Module, inputs: tuple[Tensor]) -> None:
-        """What the proof in `freeze` assumes."""
+        """Check the assumption of the proof in `freeze`."""
         values = inputs[0] * grid
         assert float(values.abs().max()) <= LIMIT * grid
         assert bool((values == torch.round(values)).all())
@@ -85,7 +88,7 @@ def test_any_hyper_latents(tiny: codec.Codec, fill: str) -> None:
 
 
 def edges(tables: list[Any]) -> np.ndarray:
-    """The ends of every table and what lies beyond; the format's largest symbols and more."""
+    """Return the values around the ends of every table and of the symbol range of the format."""
     ends = {end for table in tables for end in (table.lowest, table.lowest + table.escape - 1)}
     near = {end + step for end in ends for step in (-1, 0, 1)}
     far = [SYMBOL_LIMIT - 1, SYMBOL_LIMIT, SYMBOL_LIMIT + 1, 2**31 - 1, 2**31, 2**40]
@@ -96,7 +99,10 @@ def edges(tables: list[Any]) -> np.ndarray:
 def test_symbols_at_and_beyond_the_ends_of_tables(
     tiny: codec.Codec, level: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They come back exactly, up to ±2^20; beyond, the encoder takes the nearest that the format has."""
+    """Symbols up to ±2^20 come back exactly.
+
+    Beyond that range, the encoder uses the nearest symbol of the format.
+    """
     model, tables = tiny._loaded.networks, tiny._loaded.tables
     values = edges(list(tables.tables))
     rng = np.random.default_rng(level)
@@ -114,7 +120,7 @@ def test_symbols_at_and_beyond_the_ends_of_tables(
     found = np.concatenate([array for tile in symbols for array in tile])
     assert max(abs(int(found.min())), int(found.max())) == SYMBOL_LIMIT
     assert all(int(np.abs(tile[0]).max()) == LIMIT for tile in symbols)  # hyper-latents
-    # A latent is as far from its symbol and mean as rounding takes it, unless it is out of reach.
+    # A latent differs from its symbol plus mean by at most the rounding, unless it is out of range.
     near = y.abs() < SYMBOL_LIMIT // 2
     assert float((y_hat - y)[near].abs().max()) <= 0.5
     assert int(near.sum()) > 200
@@ -124,12 +130,12 @@ def test_symbols_at_and_beyond_the_ends_of_tables(
 def test_symbols_out_of_range_are_refused(
     tiny: codec.Codec, symbol: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of an encoder that does not clamp them, with every checksum right."""
+    """The symbols come from an encoder that does not clamp them, and all checksums are correct."""
     model, tables = tiny._loaded.networks, tiny._loaded.tables
     level = torch.tensor([512])
     monkeypatch.setattr(latents, "quantize", torch.round)
     y = torch.zeros(1, *SIZE, TINY.latents, dtype=torch.float64)
-    y[0, 0, 0, 0] = symbol + np.sign(symbol) * 2 * LIMIT  # beyond any mean
+    y[0, 0, 0, 0] = symbol + np.sign(symbol) * 2 * LIMIT  # farther than any mean
     (payload,), _ = encode_latents(model, tables, y, level, 0.0)
     encoder = Encoder(tables)
     indexes = latents.hyper_indexes(512, 4, TINY.hyper_latents)
@@ -140,7 +146,7 @@ def test_symbols_out_of_range_are_refused(
 
 
 def test_pixels_of_the_largest_symbols(tiny: codec.Codec) -> None:
-    """Whatever the synthesis makes of them, it is a picture."""
+    """Any output of the synthesis transform becomes a valid picture."""
     engine = tiny._loaded
     y = torch.full((1, 2, 2, TINY.latents), 2.0**20, dtype=torch.float64)
     y[..., ::2] *= -1

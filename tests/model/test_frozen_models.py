@@ -1,4 +1,4 @@
-"""What ships never changes: its tables, the bytes that they code, and the proof that its sums are exact."""
+"""Shipped models never change: their tables, the coded bytes, and the proof of exact sums."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from codec.model import registry
 from codec.model.exact import ACTIVATION_BITS, LIMIT
 from codec.model.weights import deserialise
 
-# Of each model: SHA-256 of its tables, and of 300,000 symbols that are coded with them. Added to with every
-# model, by hand; a new constriction, numpy or libm must not change one.
+# For each model, the SHA-256 of its tables, and of 300,000 symbols that are coded with them. Every
+# new model is added by hand. A new version of constriction, numpy or libm must not change a digest.
 DIGESTS = {
     "6cbc9781ae79": (
         "0b02a09457d4aeea81fa765f947f010213629030e77d96996bc2696813d1aec4",
@@ -44,7 +44,10 @@ def tables_digest(tables: TableSet) -> str:
 
 
 def sample(tables: TableSet, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Symbols around each table's range, some beyond it; numpy's random numbers may change one day."""
+    """Return symbols in and around the range of each table.
+
+    They do not use the random generators of numpy, which may change.
+    """
     numbers = np.arange(1, 2 * size + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     numbers = (numbers ^ numbers >> np.uint64(31)) * np.uint64(0xBF58476D1CE4E5B9) >> np.uint64(33)
     first, second = numbers.astype(np.int64).reshape(2, size)
@@ -75,14 +78,17 @@ def test_tables_and_bytes_never_change(entry: registry.ModelEntry) -> None:
 
 @pytest.mark.parametrize("entry", registry.entries(), ids=lambda entry: entry.name)
 def test_sums_are_exact_in_float64(entry: registry.ModelEntry) -> None:
-    """From the integers of the file, without `freeze`: Σ|w|·|a| + |b| < 2^53, and what the slope adds."""
+    """Check Σ|w|·|a| + |b| < 2^53, with the bits that the leaky slope adds.
+
+    The sums are computed from the integers of the weights file, without `freeze`.
+    """
     tensors = {name: value for name, value in load(entry.read()).items() if name.startswith("entropy_model.")}
     layers = [name.removesuffix(".weight") for name in tensors if name.endswith(".weight")]
     assert len(layers) >= 16
     activation = int(LIMIT) << ACTIVATION_BITS
     for name in layers:
         weight, bias = (tensors[f"{name}.{part}"].astype(np.int64) for part in ("weight", "bias"))
-        # Summed over: both sides of a 3×3, else the inputs, which are the second axis.
+        # Sum over both sides of a 3×3 kernel, or over the inputs, which are the second axis.
         sums = np.abs(weight).sum((0, 1) if weight.shape[:2] == (3, 3) else 1) * activation
-        # Rounding after a leaky slope of 1/8 needs three bits more.
+        # Rounding after a leaky slope of 1/8 needs three more bits.
         assert int((sums + np.abs(bias).reshape(sums.shape)).max()) << 3 < 1 << 53

@@ -1,4 +1,4 @@
-"""Two decoders that share nothing read the same symbols from the same files."""
+"""Two decoders without common code read the same symbols from the same files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ def oracle(model_id: bytes) -> Oracle:
 
 
 def check(data: bytes, reader: Oracle) -> int:
-    """The oracle's symbols have the CRC that the encoder wrote, which the decoder checks; their number."""
+    """Check the CRC of the oracle's symbols and return the number of symbols.
+
+    The encoder wrote the CRC, and the decoder of the package checks it.
+    """
     header, payloads = unpack(data)
     assert not header.stored
     boxes = tiling.tiles(header.height, header.width, header.tile_size)
@@ -50,14 +53,14 @@ def test_goldens(path: Path) -> None:
 
 @pytest.mark.usefixtures("never_stored")
 def test_odd_sizes_tiles_and_escapes(tiny: codec.Codec, tiny_weights: Path) -> None:
-    """What goldens of photographs do not hold: many tiles, odd sizes, symbols beyond the tables."""
+    """Cases that the golden files of photographs do not have."""
     reader = Oracle(tiny_weights)
     images = [textured(h, w, h) for h in (1, 15, 17, 40) for w in (1, 33, 130)]
     for image in [*images, noise(70, 90), np.indices((64, 64)).sum(0).astype(np.uint8) % 2 * 255]:
         for level in (0, 700, 1024):
             pixels = image.reshape(*image.shape[:2], -1)
             check(encode(tiny, pixels, level, 64), reader)
-    # Escapes: latents far beyond what the tables hold.
+    # Escapes: latents far outside the range of the tables.
     import torch
 
     from codec.coding.latents import encode_latents
@@ -72,7 +75,7 @@ def test_odd_sizes_tiles_and_escapes(tiny: codec.Codec, tiny_weights: Path) -> N
         assert crc == payloads[0].symbols_crc
 
 
-# But for the one of several tiles: a million samples would take half a minute.
+# The file with several tiles is left out, because its million samples would take half a minute.
 RESIDUALS = sorted(path for path in GOLDEN.glob("v1.3-*/*.cae") if not path.stem.startswith("tiles"))
 
 
@@ -84,7 +87,7 @@ def test_residuals_of_goldens(path: Path) -> None:
 
 
 def check_residual(file: container.File, shape: tuple[int, int, int], reader: Oracle) -> None:
-    """As `check`, of the residual of the first tile."""
+    """Like `check`, for the residual of the only tile."""
     assert len(file.header.residual) == 1
     crc = 0
     for values in reader.residual(bytes(file.residual_payload(0)), shape):
@@ -104,7 +107,7 @@ def test_residuals(tiny: codec.Codec, tiny_weights: Path, quality: float) -> Non
 
 
 def test_it_can_disagree(tiny: codec.Codec, tiny_weights: Path) -> None:
-    """A weight that is off by one grid step changes what is read: the comparison means something."""
+    """Control: the comparison detects a bias that differs by one grid step."""
     data = encode(tiny, textured(100, 120), 700, 1024)
     reader = Oracle(tiny_weights)
     check(data, reader)

@@ -1,4 +1,4 @@
-"""Rounding with a dead zone: what it does, and that decoders need not know."""
+"""Rounding with a dead zone: its effect, and its independence from the decoder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_the_dead_zone_widens_the_interval_of_zero(index: float, zone: float) ->
     shrunk = shrink(x, torch.full_like(x, index), 0.1)
     assert torch.equal(shrunk, -shrink(-x, torch.full_like(x, index), 0.1))
     symbols = shrunk.round()
-    away = (x.abs() - zone - 0.5).remainder(1.0).sub(0.5).abs() < 0.499  # from ties
+    away = (x.abs() - zone - 0.5).remainder(1.0).sub(0.5).abs() < 0.499  # not near ties
     expected = x.sign() * (x.abs() + 0.5 - zone).floor().clamp_min(0)
     assert torch.equal(symbols[away], expected[away])
 
@@ -47,14 +47,14 @@ def test_decoders_need_not_know(tiny_weights: Path, never_stored: None) -> None:
     worker._loaded.objective = dataclasses.replace(worker._loaded.objective, dead_zone=0.0)
     plain = worker.compress(image, quality=40)
     assert plain != wide
-    # Each file decodes (its symbols' CRC is checked) by a codec that knows of the other rounding only.
+    # Each file is decoded by a codec with the other rounding. The CRC of the symbols is checked.
     other = codec.Codec(model=tiny_weights)
     assert np.array_equal(other.decompress(wide), worker.decompress(wide))
     assert not np.array_equal(other.decompress(plain), worker.decompress(wide))
 
 
 def test_a_search_starts_behind_the_dead_zone(tiny: codec.Codec) -> None:
-    """Without a step, rounding its start to the nearest gives the symbols of the dead zone."""
+    """With no search step, rounding the start to nearest gives the symbols of the dead zone."""
     model, soft = tiny._loaded.networks, tiny._loaded.soft
     level = torch.tensor([300])
     pixels = torch.from_numpy(textured(64, 96))[None] / 255
@@ -68,4 +68,4 @@ def test_a_search_starts_behind_the_dead_zone(tiny: codec.Codec) -> None:
     )
     moved = (plain != wide).sum()
     assert moved > 10
-    assert (nearest != wide).sum() <= moved / 10  # float32 may turn a few over
+    assert (nearest != wide).sum() <= moved / 10  # a few may differ in float32

@@ -1,4 +1,4 @@
-"""Weights files: what is written is what is loaded, and bad ones are refused by name."""
+"""Weights files load as they were written, and invalid files raise a specific error."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def test_shipped_models_load_and_are_registered() -> None:
         assert len(data) <= 10_000_000
         assert model_id(data) == entry.id
         assert registry.by_id(entry.id) is entry
-        model, _ = deserialise(data)  # proves every bound
+        model, _ = deserialise(data)  # checks all bounds
         assert model.entropy_model.frozen
         metadata = read_metadata(data)["metadata"]
-        # Of the last run alone: `--init` does not add up what came before.
+        # Minutes of the last run only: `--init` does not add the minutes of earlier runs.
         assert metadata["training"]["minutes"] >= 20
         assert [row["quality"] for row in metadata["validation"]] == [0, 25, 50, 75, 100]
         for row in metadata["validation"]:
@@ -115,7 +115,7 @@ def test_tables_fit_the_model_and_their_frequencies(tiny_weights: Path) -> None:
     data = tiny_weights.read_bytes()
     tensors = load(data)
     sizes, frequencies = tensors["tables.size"], tensors["tables.frequencies"]
-    with pytest.raises(InvalidWeights, match="cover"):
+    with pytest.raises(InvalidWeights, match="add up"):
         deserialise(rebuilt(data, "tables.frequencies", torch.cat([frequencies, frequencies[:1]])))
     fewer = rebuilt(data, "tables.size", sizes[:-1].contiguous())
     fewer = rebuilt(fewer, "tables.lowest", tensors["tables.lowest"][:-1].contiguous())
@@ -133,7 +133,7 @@ def test_only_what_can_be_read_again_is_written(tiny_weights: Path) -> None:
 
 
 def described(data: bytes, path: str, value: object) -> bytes:
-    """The file with one value of its description exchanged."""
+    """Return the file with one value of its description replaced."""
     length = int.from_bytes(data[:8], "little")
     header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["codec"])
     *above, last = path.split()
@@ -171,11 +171,11 @@ def test_descriptions_that_lie_are_refused(
 def test_configurations_of_a_larger_model_take_no_memory(
     tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    largest = {"width_8": 192, "width_16": 64, "latents": 64}.get(name, 4096)  # that is a model at all
+    largest = {"width_8": 192, "width_16": 64, "latents": 64}.get(name, 4096)  # still a valid configuration
     data = described(tiny_weights.read_bytes(), f"config {name}", largest)
     unseen = name in ("width_16", "latents", "hyper_latents")
     if not unseen:
-        monkeypatch.setattr(weights, "Model", None)  # not even begun
+        monkeypatch.setattr(weights, "Model", None)  # no model may be created
     with pytest.raises(InvalidWeights, match="weights" if unseen else "of this configuration"):
         deserialise(data)
 

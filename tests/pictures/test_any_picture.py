@@ -1,4 +1,4 @@
-"""Pictures of every kind, shape and content that the codec takes: what comes back, and what it costs."""
+"""Pictures of every kind, shape and content: the decoded pictures and the file sizes."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ KINDS: list[tuple[str, Any, tuple[int, ...]]] = [
     for name, pixel in (("gray", ()), ("gray and alpha", (2,)), ("RGB", (3,)), ("RGB and alpha", (4,)))
     for dtype in (np.uint8, np.uint16)
 ]
-"""Name, dtype and the shape of a pixel of every kind of array that the codec takes."""
+"""Name, dtype and pixel shape of every kind of array that the codec accepts."""
 
 HEADER = 52
 
 
 def check(worker: codec.Codec, image: NDArray[Any], quality: float) -> bytes:
-    """The file of a picture; everything that holds for every picture is checked."""
+    """Return the file of a picture, after all checks that apply to every picture."""
     before = image.copy()
     data = worker.compress(image, quality=quality)
     assert worker.compress(image, quality=quality) == data
@@ -57,7 +57,7 @@ def check(worker: codec.Codec, image: NDArray[Any], quality: float) -> bytes:
 
 @strategies.composite
 def pictures(draw: strategies.DrawFn) -> NDArray[Any]:
-    """Up to 96×96, of any kind: a small array with anything in it, repeated or stretched."""
+    """Pictures of any kind up to 96×96: a small array with any content, repeated or stretched."""
     _, dtype, pixel = draw(strategies.sampled_from(KINDS))
     size = draw(arrays.array_shapes(min_dims=2, max_dims=2, max_side=12))
     small = draw(arrays.arrays(dtype, (*size, *pixel)))
@@ -92,12 +92,12 @@ def test_any_content(tiny: codec.Codec, count: int) -> None:
 def test_any_content_through_the_transforms(
     tiny: codec.Codec, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.pictures.test_any_picture.HEADER", 10_000)  # not bounded by the pixels here
+    monkeypatch.setattr("tests.pictures.test_any_picture.HEADER", 10_000)  # no bound by the raw size
     examine(tiny, count)
 
 
 def layouts(image: NDArray[Any]) -> list[NDArray[Any]]:
-    """The same picture, laid out otherwise in memory."""
+    """The same picture with other memory layouts."""
     read_only = image.copy()
     read_only.flags.writeable = False
     return [
@@ -106,7 +106,7 @@ def layouts(image: NDArray[Any]) -> list[NDArray[Any]]:
         np.repeat(image, 2, axis=1)[:, ::2],
         np.ascontiguousarray(image.swapaxes(0, 1)).swapaxes(0, 1),
         np.pad(image, [(3, 5), (1, 2), *[(0, 0)] * (image.ndim - 2)])[3:-5, 1:-2],
-        image.astype(image.dtype.newbyteorder()),  # of samples of more than one byte
+        image.astype(image.dtype.newbyteorder()),  # differs for 16-bit samples
         read_only,
     ]
 
@@ -165,7 +165,7 @@ SIDES = [1, 2, 63, 64, 65, 1000, 16_384, 65_535]
 @pytest.mark.usefixtures("never_stored")
 @pytest.mark.parametrize(
     ("side", "kind"),
-    # The longest take seconds: the simplest kind and the largest.
+    # The longest pictures take seconds, so only the simplest and the largest kind are tested.
     [(side, kind) for side in SIDES for kind in (KINDS if side < 10_000 else (KINDS[0], KINDS[-1]))],
     ids=lambda value: value[0] if isinstance(value, tuple) else str(value),
 )
@@ -188,11 +188,11 @@ def test_sides_of_the_tile_that_is_written(tiny: codec.Codec, height: int) -> No
         assert psnr(image, decoded) > 12
 
 
-# What a quality means, on the model that ships.
+# The effect of quality, with the shipped model.
 
 
 def crops(count: int) -> list[NDArray[np.uint8]]:
-    """Parts of the photographs, 160×224."""
+    """Crops of the photographs, 160×224."""
     photographs = [read_rgb(path) for path in sorted(SAMPLES.glob("*.jpg"))]
     corners = itertools.product(range(0, 300, 80), range(0, 400, 100), photographs)
     return [
@@ -215,7 +215,7 @@ def test_more_quality_is_more_bytes_and_a_better_picture(image: NDArray[np.uint8
 @pytest.mark.nightly
 @pytest.mark.parametrize("image", crops(24), ids=range(24))
 def test_files_take_what_the_model_says(image: NDArray[np.uint8]) -> None:
-    """A file is as long as the information in its symbols, within 0.5 % and 64 bytes."""
+    """The file size is the information content of the symbols, within 0.5 % plus 64 bytes."""
     engine = codec.Codec()._loaded
     for level in (0, 512, 1024):
         data = encode_pictures(engine, [to_picture(image)], level)[0]

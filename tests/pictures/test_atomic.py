@@ -1,4 +1,4 @@
-"""`encode`, `decode` and atomic writing."""
+"""Tests of `encode`, `decode` and atomic writing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_encode_and_decode(tmp_path: Path) -> None:
 
 
 class SlowFile(io.FileIO):
-    """Lets other threads in between finding a place and reading there."""
+    """A file that lets other threads run between a seek and the read that follows it."""
 
     def seek(self, *args: int) -> int:
         place = super().seek(*args)
@@ -41,7 +41,7 @@ class SlowFile(io.FileIO):
 
 
 def test_an_open_file_is_read_by_many_threads(tmp_path: Path) -> None:
-    """Tiles are decoded side by side: none may move the place where another reads."""
+    """Tiles are decoded in parallel, so no thread may move the file position of another thread."""
     path = tmp_path / "bytes"
     path.write_bytes(bytes(range(100)))
     with SlowFile(path) as file, ThreadPoolExecutor(4) as executor:

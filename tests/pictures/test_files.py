@@ -1,4 +1,4 @@
-"""Picture files: metadata, 16 bits, uncompressed files that are read row by row, and what is not kept."""
+"""Picture files: metadata, 16 bits, uncompressed files read by rows, and data that is not kept."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_metadata_goes_through(tmp_path: Path, source: str, target: str) -> None
 
 
 def test_tiff_metadata_goes_through(tmp_path: Path) -> None:
-    """Of a TIFF file's tags those that say how its pixels lie are left behind."""
+    """The tags of a TIFF file that describe its pixel layout are not copied."""
     save(tmp_path / "in.tiff", Image.fromarray(textured(40, 50)), icc_profile=ICC, exif=exif())
     codec.encode(tmp_path / "in.tiff", tmp_path / "x.cae")
     codec.decode(tmp_path / "x.cae", tmp_path / "out.tiff")
@@ -97,7 +97,7 @@ def test_strip(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".avif", ".tiff", ".ppm"])
 @pytest.mark.parametrize("strange", [b"garbage", b"II*\0", b"MM\0*\0\0\0\x08\xff\xff", bytes(70_000)])
 def test_strange_metadata_never_keep_a_picture(tmp_path: Path, suffix: str, strange: bytes) -> None:
-    """What a format does not take is left out, and said; the picture comes all the same."""
+    """Metadata that a format rejects is left out with a warning. The picture is still written."""
     metadata = codec.Metadata(icc=strange, exif=strange, xmp=b"\xff" + strange)
     (tmp_path / "x.cae").write_bytes(codec.compress(textured(20, 30), metadata=metadata))
     with warnings.catch_warnings():
@@ -141,7 +141,7 @@ def test_tiff_files_are_upright(tmp_path: Path, orientation: int, samples: int, 
 
 
 def with_orientation(tiff: bytes, orientation: int) -> bytes:
-    """A little-endian TIFF file with one more tag, its directory moved to the end."""
+    """Return a little-endian TIFF file with one more tag and its directory moved to the end."""
     at = int.from_bytes(tiff[4:8], "little")
     count = int.from_bytes(tiff[at : at + 2], "little")
     entries = [tiff[at + 2 + 12 * k : at + 14 + 12 * k] for k in range(count)]
@@ -158,7 +158,7 @@ def with_orientation(tiff: bytes, orientation: int) -> bytes:
 
 @pytest.mark.parametrize(("largest", "depth"), [(256, 9), (300, 9), (511, 9), (1000, 10), (4095, 12)])
 def test_every_largest_sample_of_pgm(tmp_path: Path, largest: int, depth: int) -> None:
-    """White stays white: a range that is no power of two less one is stretched to one."""
+    """White stays white: the range of samples is stretched to the next power of two minus one."""
     array = np.linspace(0, largest, 400).round().astype(">u2").reshape(20, 20)
     path = tmp_path / "x.pgm"
     path.write_bytes(f"P5 20 20 {largest}\n".encode() + array.tobytes())
@@ -172,7 +172,7 @@ def test_every_largest_sample_of_pgm(tmp_path: Path, largest: int, depth: int) -
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("deep", [False, True])
 def test_pictures_are_upright(tmp_path: Path, orientation: int, deep: bool) -> None:
-    """Decoded pixels stand as a viewer shows the source, and no EXIF turns them again."""
+    """Decoded pixels have the orientation that a viewer shows. EXIF does not rotate them again."""
     flat = np.zeros((40, 60, 3), np.uint8)
     flat[:10, :20] = 255
     path = save(tmp_path / "in.png", Image.fromarray(flat), exif=exif(orientation))
@@ -220,7 +220,7 @@ def test_metadata_in_the_place_of_the_files_own(tmp_path: Path) -> None:
 
 
 def test_metadata_larger_than_the_target(tiny: codec.Codec) -> None:
-    """Said at once, with the reason, not after eight encodes."""
+    """The error with the reason is raised at once, not after eight encodes."""
     calls: list[float] = []
     with pytest.raises(codec.TargetUnreachable, match="metadata alone takes"):
         tiny.compress(
@@ -250,7 +250,7 @@ def test_damaged_metadata_is_named(tiny: codec.Codec) -> None:
 def test_deep_colour_in_formats_of_the_web(
     tmp_path: Path, suffix: str, depth: int, options: dict[str, Any]
 ) -> None:
-    """Pillow would cut these to eight bits without a word."""
+    """Pillow would reduce these pictures to eight bits without a warning."""
     array = picture(40, 50, 3, depth)
     array[0, 0] = (1 << depth) - 1
     name = {".jp2": "jpeg2k", ".avif": "avif"}[suffix]
@@ -322,7 +322,7 @@ def test_what_formats_cannot_hold(
 ) -> None:
     (tmp_path / "x.cae").write_bytes(codec.compress(picture(80, 90, samples, depth)))
 
-    def decode(*args: Any) -> Any:  # is not reached
+    def decode(*args: Any) -> Any:  # must not be called
         raise AssertionError
 
     monkeypatch.setattr(decoding, "_rows_of_tiles", decode)
@@ -386,7 +386,10 @@ def test_a_file_that_is_cut_short_while_it_is_read(tmp_path: Path) -> None:
 
 
 def test_rows_go_from_file_to_file(tiny: codec.Codec, tmp_path: Path) -> None:
-    """Neither way holds the picture: a tall one takes no more than its file and a few rows of tiles."""
+    """Neither direction holds the whole picture in memory.
+
+    A tall picture needs the memory of its file and of a few rows of tiles.
+    """
     height, width = 24_000, 600
     shape = (height, width, 3)
     band = textured(600, width)
@@ -400,7 +403,8 @@ def test_rows_go_from_file_to_file(tiny: codec.Codec, tmp_path: Path) -> None:
     compressing = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert codec.inspect(data).tiles == 24
-    # Windows as float64, twice, and what comes of them; the picture itself would be 43 MB.
+    # Memory for two copies of the windows as float64 and for their results. The picture itself
+    # would be 43 MB.
     assert size == 43_200_000
     assert compressing < 150e6
     with open(path, "rb") as file:
@@ -409,7 +413,7 @@ def test_rows_go_from_file_to_file(tiny: codec.Codec, tmp_path: Path) -> None:
 
 
 def test_writing_rows_holds_no_picture() -> None:
-    """Bands are written as they come, and let go."""
+    """Each band is written at once and then released."""
     tracemalloc.start()
     band = np.zeros((100, 1000, 3), np.uint8)
     bands = (band.copy() for _ in range(500))
@@ -443,14 +447,14 @@ def test_limits_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     opened, _ = read_image(path)
     with pytest.raises(codec.LimitExceeded, match="limit of 1999"):
         codec.compress(opened, limits=codec.Limits(max_pixels=1999))
-    monkeypatch.setattr(ImageFile.ImageFile, "load", None)  # no pixel is read before
+    monkeypatch.setattr(ImageFile.ImageFile, "load", None)  # the check reads no pixel
     for source in (path, tmp_path / "in.npy"):
         with pytest.raises(codec.LimitExceeded, match="limit of 1999"):
             read_image(source, codec.Limits(max_pixels=1999))
 
 
 def test_the_command_line_has_one_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pillow's own limit, which belongs to the process, holds for the library only."""
+    """The limit of Pillow, which belongs to the process, applies only to the library."""
     path = save(tmp_path / "in.png", Image.fromarray(textured(40, 50)))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
     with pytest.raises(codec.LimitExceeded, match=r"PIL\.Image\.MAX_IMAGE_PIXELS"):
@@ -462,7 +466,7 @@ def test_the_command_line_has_one_limit(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("suffix", [".png", ".tiff"])
 @pytest.mark.parametrize("colour", [False, True])
 def test_twelve_bits_in_a_file_of_sixteen(tmp_path: Path, suffix: str, colour: bool) -> None:
-    """Little of them would be kept: that is said, and what to do."""
+    """Little of the precision would be kept, so a warning says this and names the remedy."""
     source, target = tmp_path / f"x{suffix}", tmp_path / "x.cae"
     array = textured(60, 80).astype(np.uint16) << 4
     array[0] = 4095
@@ -483,7 +487,7 @@ def test_twelve_bits_in_a_file_of_sixteen(tmp_path: Path, suffix: str, colour: b
 
 
 def test_a_mixed_folder(tmp_path: Path) -> None:
-    """Each file of `bench.studies.mixed` goes there and back, or is refused with a reason."""
+    """Each file of `bench.studies.mixed` makes a round trip or is refused with a reason."""
     from bench.studies import mixed
 
     mixed.make_folder(tmp_path / "in")
@@ -496,7 +500,7 @@ def test_a_mixed_folder(tmp_path: Path) -> None:
     }
     assert all(outcome.result.startswith("refused: ") for outcome in outcomes if outcome.name in refused)
     assert len(outcomes) - len(refused) >= 25
-    # What was read is what was written, by arrays that our reader has not seen.
+    # The reader returns the arrays that were written. They do not come from the reader itself.
     rgb = mixed.photograph_of_samples()
     deep = mixed.deepened(rgb)
     written: dict[str, NDArray[Any]] = {

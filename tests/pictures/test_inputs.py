@@ -1,4 +1,4 @@
-"""Wrong arguments and pictures that cannot be taken: named errors that say what is wrong."""
+"""Invalid arguments and unsupported pictures raise errors that describe the problem."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ from codec.pictures.picture import to_picture
         (torch.full((3, 4, 4), 1.01), "[0,1]"),
         (torch.full((3, 4, 4), -math.inf), "[0,1]"),
         (torch.zeros(3, 0, 4), "empty"),
-        (Image.new("CMYK", (4, 4)), "CMYK are not taken: ink"),
+        (Image.new("CMYK", (4, 4)), "CMYK are not supported: convert"),
         (Image.new("YCbCr", (4, 4)), "YCbCr"),
         (Image.new("LAB", (4, 4)), "LAB"),
         (Image.new("HSV", (4, 4)), "HSV"),
-        (Image.new("I", (4, 4)), "mode I are not taken: 32-bit"),
+        (Image.new("I", (4, 4)), "mode I are not supported: 32-bit"),
         (Image.new("F", (4, 4)), "mode F"),
         (Image.new("La", (4, 4)), "La"),
         (Image.new("RGBa", (4, 4)), "RGBa"),
@@ -78,7 +78,7 @@ def test_too_large_is_refused_before_anything_is_done(tiny: codec.Codec) -> None
 
 
 def test_more_tiles_than_a_file_may_have(tiny: codec.Codec) -> None:
-    """Found before the first is coded, not when the file is written."""
+    """The error is raised before the first tile is coded, not when the file is written."""
     image = np.broadcast_to(np.zeros((1, 1), np.uint8), (65 * 64, 1024 * 64))
     picture = to_picture(image, limits.Limits(max_pixels=2**40))
     with pytest.raises(codec.LimitExceeded, match="66560 tiles"):

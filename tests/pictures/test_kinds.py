@@ -1,4 +1,4 @@
-"""Every kind of picture: gray and RGB, with and without alpha, 8 and 16 bits, and what is converted."""
+"""Every kind of picture: gray and RGB, with and without alpha, 8 to 16 bits, and conversions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ RGBA_KINDS = [(samples, depth) for samples in (1, 2, 3, 4) for depth in (8, 10, 
 
 
 def picture(height: int, width: int, samples: int, depth: int, seed: int = 0) -> NDArray[Any]:
-    """H×W×C or, of one sample, H×W; alpha has transparent, half transparent and opaque parts."""
+    """Return a picture of shape H×W×C, or H×W if it has one sample.
+
+    Its alpha has transparent, partly transparent and opaque parts.
+    """
     colour = textured(height, width, seed)[:, :, : 3 if samples > 2 else 1].astype(np.uint16)
     full = (1 << depth) - 1
     if depth > 8:
@@ -105,7 +108,7 @@ def test_lost_alpha_is_opaque_and_masked(tiny: codec.Codec) -> None:
 
 
 def test_hidden_colour_costs_nothing(tiny: codec.Codec) -> None:
-    """What lies under alpha 0 changes no byte of the file, and less is coded than if it were shown."""
+    """Colour under alpha 0 does not change the file, and it costs less than visible colour."""
     rng = np.random.default_rng(0)
     image = picture(160, 200, 4, 8)
     image[:, :140, 3] = 0
@@ -136,13 +139,13 @@ def test_filling_is_smooth_and_leaves_what_shows() -> None:
 
 @pytest.mark.usefixtures("never_stored")
 def test_more_than_eight_bits_survive() -> None:
-    """At quality 100 a smooth 16-bit picture comes back with less error than rounding to 8 bits makes."""
+    """At quality 100, the error of a smooth 16-bit picture is less than that of 8-bit rounding."""
     rows, columns = np.mgrid[:256, :256]
     image = np.round(20000 + 60 * rows + 45 * columns).astype(np.uint16)
     decoded = codec.decompress(codec.compress(np.stack([image] * 3, -1), quality=100)).astype(np.float64)
     error = np.mean(np.square(decoded - image[:, :, None]))
     assert error < 257**2 / 12
-    # More levels than 8 bits have between the darkest and the brightest pixel.
+    # There are more levels than 8 bits have between the darkest and the brightest pixel.
     assert len(np.unique(decoded)) > 4 * (int(image.max()) - int(image.min())) / 257
 
 
@@ -245,7 +248,7 @@ def test_target_psnr_counts_what_shows(samples: int, depth: int) -> None:
 
 
 def test_mixed_batches(tiny: codec.Codec) -> None:
-    """Pictures of one size and of every kind in one call: files are those of calls of their own."""
+    """A batch of same-sized pictures of every kind gives the same files as single calls."""
     images: list[Samples] = [picture(64, 80, samples, depth) for samples, depth in RGBA_KINDS]
     files = tiny.compress_batch(images)
     assert files == [tiny.compress(image) for image in images]

@@ -1,7 +1,8 @@
-"""Child processes that tests interrupt, kill and starve, and the command line in them.
+"""Run functions and the command line in child processes that tests can interrupt, kill or limit.
 
-They fork from one clean process that has loaded torch: milliseconds each, where a new one takes seconds.
-(Not from the process of the tests, whose threads do not survive a fork.)
+The children fork from one clean process that has loaded torch. A fork takes milliseconds, while a
+new process takes seconds. They do not fork from the process that runs the tests, because its
+threads do not survive a fork.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ TIMEOUT = 120
 
 
 class Finished(NamedTuple):
-    """How a child ended: its exit code, or minus the signal that killed it."""
+    """Result of a child. `code` is its exit code, or minus the signal that killed it."""
 
     code: int
     out: bytes
@@ -29,14 +30,17 @@ class Finished(NamedTuple):
 
 
 def start(function: Callable[..., None], *arguments: Any) -> Any:
-    """A process that runs a function of a module, and ends with its `SystemExit` or 0."""
+    """Start a process that runs a module-level function.
+
+    It ends with the code of the function's `SystemExit`, or with 0.
+    """
     process = _CONTEXT.Process(target=function, args=arguments, daemon=True)
     process.start()
     return process
 
 
 def finish(process: Any) -> int:
-    """Wait for a process; its exit code."""
+    """Wait for a process and return its exit code."""
     process.join(TIMEOUT)
     code = process.exitcode
     if code is None:
@@ -48,7 +52,7 @@ def finish(process: Any) -> int:
 
 
 def call(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function of a module returns in a child, or its exception."""
+    """Call a module-level function in a child. Return its result or raise its exception."""
     receiver, sender = _CONTEXT.Pipe(duplex=False)
     process = start(_send_result, sender, function, arguments)
     sender.close()
@@ -79,10 +83,10 @@ def command_line(
     stdin: bytes | None = b"",
     stdout: int | None = -1,
 ) -> Finished:
-    """`codec` with `arguments`, after calling `before` there.
+    """Run `codec` with `arguments` in a child, after calling `before` in the child.
 
-    `stdin` is what it reads; `stdout` a descriptor to write to, -1 to return what is written. With None
-    they are closed, as `<&-` and `>&-` do. What is written must fit into a pipe.
+    `stdin` is the input of the command. `stdout` is a descriptor to write to, or -1 to return the
+    output. With None, the stream is closed, as `<&-` and `>&-` do. The output must fit into a pipe.
     """
     ends = [_CONTEXT.Pipe(duplex=False) for _ in range(3)]
     (source, to_child), (from_out, out), (from_err, err) = ends
@@ -125,7 +129,7 @@ def _run(
     try:
         main([os.fsdecode(word) for word in arguments], prog_name="codec")
     except SystemExit as done:
-        # As the interpreter ends: without a word about what stdout no longer takes.
+        # Like the interpreter, end without a message if stdout no longer accepts output.
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, AttributeError):
                 stream.flush()
@@ -133,7 +137,7 @@ def _run(
 
 
 def _open(number: int, connection: Connection | None, mode: str) -> Any:
-    """The standard stream of a descriptor as Python makes it: None where it is closed."""
+    """Open the standard stream of a descriptor as Python does. Return None if it is closed."""
     if connection is None:
         os.close(number)
         return None

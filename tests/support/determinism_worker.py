@@ -1,4 +1,4 @@
-"""Run in a process of its own by `test_determinism`: digests of files and of decoded symbols.
+"""Print digests of files and of decoded symbols. `test_determinism` runs this as a process.
 
     python -m tests.support.determinism_worker THREADS MKLDNN(0|1) PREPARED.json
 """
@@ -25,7 +25,7 @@ QUALITIES = (10, 80)
 
 
 def symbols_digest(worker: Codec, data: bytes) -> str:
-    """SHA-256 of all symbols of a file, tile by tile, as little-endian int32."""
+    """Return the SHA-256 of all symbols of a file, tile by tile, as little-endian int32."""
     header, payloads = unpack(data)
     model = worker.loaded_model(header.model_id)
     digest = hashlib.sha256()
@@ -42,7 +42,7 @@ def symbols_digest(worker: Codec, data: bytes) -> str:
 
 
 def batch_digests(worker: Codec, files: list[bytes]) -> list[str]:
-    """`symbols_digest` of files of one tile each and one size, decoded as one batch."""
+    """Return `symbols_digest` of one-tile files of the same size, decoded as one batch."""
     parsed = [unpack(data) for data in files]
     header = parsed[0][0]
     _, symbols = decode_latents(
@@ -57,7 +57,10 @@ def batch_digests(worker: Codec, files: list[bytes]) -> list[str]:
 
 
 def check_residual(worker: Codec, path: Path) -> None:
-    """A file of 16 bits, of whatever process, keeps its promise but for what synthesis may differ."""
+    """Check the error bound of a 16-bit file, whichever process wrote it.
+
+    The error may exceed the bound by 1, because synthesis may differ between processes.
+    """
     image = np.round(textured(97, 130).astype(np.float64) * 65535 / 255).astype(np.uint16)
     if not path.exists():
         path.write_bytes(worker.compress(image, quality=100, bit_depth=16))
@@ -84,7 +87,7 @@ def main() -> None:
             result["batch"] += [hashlib.sha256(data).hexdigest() for data in batch]
             result["symbols"].append(symbols_digest(worker, single))
     if prepared.exists():
-        # Files written by another process decode to the symbols that they hold.
+        # Files that another process wrote decode to the same symbols.
         for text in json.loads(prepared.read_text()):
             result["prepared"].append(symbols_digest(worker, bytes.fromhex(text)))
     else:
@@ -93,7 +96,7 @@ def main() -> None:
         prepared.write_text(json.dumps([data.hex() for data in files]))
         result["prepared"] = [symbols_digest(worker, data) for data in files]
     check_residual(worker, prepared.with_suffix(".cae"))
-    # Three files in one batch through the networks of the decoder.
+    # Decode three files as one batch.
     files = worker.compress_batch([textured(200, 130, seed) for seed in range(3)], quality=30)
     together = batch_digests(worker, files)
     assert together == [symbols_digest(worker, data) for data in files]

@@ -1,4 +1,6 @@
-"""Run by `test_training` under torchrun: do processes with other crops end with the same parameters?
+"""Check that processes that train on different crops end with the same parameters.
+
+`test_training` runs this under torchrun.
 
     torchrun --nproc-per-node 2 -m tests.support.distributed_worker CONFIG.toml [TABLE.KEY=VALUE …]
 """
@@ -19,7 +21,7 @@ from codec.training.loop import Trainer
 def main() -> None:
     device = distributed.start(torch.device("cpu"))
     config = load_config(sys.argv[1], sys.argv[2:])
-    torch.manual_seed(distributed.rank())  # other parameters and other crops in each
+    torch.manual_seed(distributed.rank())  # different parameters and crops in each process
     trainer = Trainer(config, device)
     trainer.replica = distributed.replicate(trainer.model, device)
     for _ in range(2):

@@ -2,22 +2,23 @@
 
     PYTHONPATH=CHECKOUT python tests/support/file_digests.py SAMPLES > digests.txt
 
-SAMPLES is the folder of the sample photographs (bench/samples). The program uses public names only, so that it
-runs unchanged with other releases: run it once with each checkout and compare the two outputs with diff. Files of
-effort 4 and above, and decoded pixels, depend on the machine and on its number of threads.
+SAMPLES is the folder of the sample photographs, bench/samples. The program uses public names only,
+so that it runs unchanged with other releases. Run it once with each checkout and compare the two
+outputs with diff. Files of effort 4 and above, and decoded pixels, depend on the machine and on its
+number of threads. The Parquet files contain the version of the package.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -106,10 +107,12 @@ def outcomes(samples: Path) -> Iterator[tuple[str, bytes]]:
                 yield f"{path.name} bare={bare}", path.read_bytes()
 
 
-def main() -> None:
-    """Print a line for every result."""
+@click.command()
+@click.argument("samples", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def main(samples: Path) -> None:
+    """Print the SHA-256, length and name of every result."""
     warnings.simplefilter("ignore")
-    for label, content in outcomes(Path(sys.argv[1])):
+    for label, content in outcomes(samples):
         print(hashlib.sha256(content).hexdigest(), len(content), label)
 
 

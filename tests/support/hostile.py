@@ -1,17 +1,18 @@
-"""Hostile files by the thousand, in a process of limited memory and time that may die of them.
+"""Decode thousands of hostile files in a process with limited memory and time.
 
     python -m tests.support.hostile WEIGHTS KIND [--count N] [--seed S]
 
-prints as JSON how many cases were refused, by error, gave the original picture, or another one of
-the shape that the header declares. Anything else is listed with its bytes, and must not happen.
-Every case goes through `inspect`, `verify`, `read_metadata` and `decompress`, and all or some in turn
-through a region, through concealment and through both. `run` starts the process; only its exit tells
-of a crash or a hang.
+The program prints a report as JSON. The report counts the cases that were refused (for each error),
+the cases that gave the original picture, and the cases that gave another picture of the shape that
+the header declares. Any other outcome is an error and is listed with the bytes of the case.
+
+Every case is passed to `inspect`, `verify`, `read_metadata` and `decompress`. All or some cases are
+also decoded, in turn, with concealment, as a region, and as a region with concealment. `run` starts
+the process. A crash or a hang is visible only in the exit code of the process.
 """
 
 from __future__ import annotations
 
-import argparse
 import collections
 import dataclasses
 import itertools
@@ -30,6 +31,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 
 import codec
@@ -39,48 +41,57 @@ from tests.support.pictures import noise, textured
 from tests.support.tiles import encode
 
 MEMORY = 1 << 29
-"""Address space beyond what the process has with torch and a model: 0.7 GiB without CUDA, more with it."""
+"""Bytes of address space that cases may use beyond that of a process with torch and a model.
+
+Such a process takes 0.7 GiB without CUDA, and more with it.
+"""
 
 CPU_SECONDS = 10
-"""Of one case; then the kernel ends the process."""
+"""Limit for one case. After that, the kernel ends the process."""
 
 COUNTS: dict[str, int | None] = {
     "prefixes": None, "large": 1000, "flips": None, "mutants": 2000, "sealed": 2500, "unchecked": 2500,
     "junk": 10_000,
 }
-"""Cases of each kind, unless told otherwise; None: all that there are."""
+"""Default number of cases of each kind. None means all cases of the kind."""
 
 PROGRAM = ("-m", "tests.support.hostile")
 
 EVERY = {"prefixes": 4, "flips": 23, "large": 20, "sealed": 2, "unchecked": 2}
-"""Only each of so many cases is decoded in part and concealed too: that takes longer than to be refused."""
+"""The value n means that only every n-th case is also decoded as a region or with concealment.
+
+This takes longer than refusing a file.
+"""
 
 LIMITS = codec.Limits(max_pixels=1 << 17)
-"""What a careful caller allows, so that no case is slow for being large: `test_bombs` has those."""
+"""Limits of a careful caller, so that no case is slow because its picture is large.
+
+Large pictures are tested in `test_bombs`.
+"""
 
 
 @dataclasses.dataclass
 class Report:
-    """How the cases of one run ended."""
+    """Outcomes of the cases of one run."""
 
     kind: str
     outcomes: dict[str, int]
     wrong: list[str]
-    """What must not happen, each with the bytes in hexadecimal."""
+    """Cases with an outcome that must not happen, each with its bytes in hexadecimal."""
     seconds: float
-    """Of the process's CPU time."""
+    """CPU time of the process."""
     slowest_ms: float
     growth_mib: float
-    """Of the process's largest resident size, after one case of each seed."""
+    """Growth of the peak resident size of the process, measured after one case of each seed."""
 
     @property
     def cases(self) -> int:
-        """Their number."""
+        """Number of cases."""
         return sum(self.outcomes.values())
 
 
 class Wrong(Exception):
-    """What must not happen."""
+    """A case had an outcome that must not happen."""
 
 
 class _AnyCrc(int):
@@ -94,12 +105,15 @@ class _AnyCrc(int):
 
 
 def any_crc(data: object, value: int = 0, /) -> int:
-    """In the place of `zlib.crc32` it equals every other: hostile files are of those who compute them."""
+    """Replacement for `zlib.crc32` whose result equals any checksum.
+
+    The author of a hostile file can compute correct checksums.
+    """
     return _AnyCrc()
 
 
 def small_files(worker: codec.Codec) -> dict[str, bytes]:
-    """Files of one tile and of several, latents and stored, gray and RGB, 2 kB at most."""
+    """Files of at most 2 kB: one tile and several, latents and stored pixels, gray and RGB."""
     blocks = noise(9, 9, 3).repeat(13, 0).repeat(13, 1)
     return {
         "latents": encode(worker, textured(40, 40), 300),
@@ -110,7 +124,7 @@ def small_files(worker: codec.Codec) -> dict[str, bytes]:
 
 
 def seeds(worker: codec.Codec) -> dict[str, bytes]:
-    """What mutants are made of: `small_files`, and others with alpha, 16 bits, metadata, a residual."""
+    """Files to mutate: `small_files`, and files with alpha, 16 bits, metadata or a residual."""
     examples = stored.examples()
     names = ("gray-8-alpha1", "RGB-8-alpha2", "gray-12", "RGB-16-alpha0")
     ramp = np.arange(50 * 40, dtype=np.uint16).reshape(50, 40)
@@ -124,7 +138,7 @@ def seeds(worker: codec.Codec) -> dict[str, bytes]:
 
 
 def large_files(worker: codec.Codec) -> dict[str, bytes]:
-    """Ten files of some tens of kilobytes."""
+    """Ten files of several tens of kilobytes each."""
     sizes = [(200 + 20 * number, 300, 50 * number + 500) for number in range(10)]
     files = [encode(worker, textured(h, w, level), level) for h, w, level in sizes]
     return {f"large {number}": data for number, data in enumerate(files)}
@@ -134,14 +148,17 @@ Outcome = tuple[str, Any]
 
 
 def attempt(function: Callable[[], Any]) -> Outcome:
-    """The name of the error and nothing, or no name and what is returned; raises `Wrong`."""
+    """Call `function`. Return the name of its `CodecError` and None, or "" and its result.
+
+    Raises `Wrong` for any other exception.
+    """
     try:
         return "", function()
     except codec.CodecError as error:
         return type(error).__name__, None
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # constriction's panics are no `Exception`
+    except BaseException as error:  # panics of constriction are not `Exception`s
         raise Wrong(f"{type(error).__name__}: {error}") from error
 
 
@@ -151,7 +168,10 @@ def _check(good: bool, message: str) -> None:
 
 
 def judge(worker: codec.Codec, data: bytes, variant: int | None) -> tuple[str, bytes]:
-    """How one case ended, "" or the name of an error, and the picture; raises `Wrong`."""
+    """Decode one case. Return "" or the name of its error, and the picture as bytes.
+
+    Raises `Wrong` if the outcome must not happen.
+    """
     error, picture, info = judge_whole(worker, data)
     unread, metadata = attempt(lambda: codec.read_metadata(data))
     _check(bool(unread) != isinstance(metadata, codec.Metadata), f"metadata is {metadata}")
@@ -162,7 +182,7 @@ def judge(worker: codec.Codec, data: bytes, variant: int | None) -> tuple[str, b
 
 
 def judge_whole(worker: codec.Codec, data: bytes) -> tuple[str, Any, codec.Info | None]:
-    """Name of the error, picture, and what `inspect` says."""
+    """Decode the whole file. Return the name of the error, the picture and the `Info`."""
     refused, info = attempt(lambda: codec.inspect(data))
     damaged, _ = attempt(lambda: codec.verify(data))
     error, picture = attempt(lambda: worker.decompress(data, limits=LIMITS))
@@ -179,7 +199,11 @@ def judge_variant(
     worker: codec.Codec, data: bytes, variant: int, error: str, picture: Any, info: codec.Info | None, *,
     whole: bool,
 ) -> None:
-    """Concealed (variant 0), a region (1), or both (2) against all of it; `whole` if its metadata are."""
+    """Compare another way to decode with the result for the whole file.
+
+    Variant 0 conceals errors, variant 1 decodes a region, and variant 2 does both. `whole` tells
+    whether the metadata can be read.
+    """
     region, conceal = variant != 0, variant != 1
     height, width = (info.height, info.width) if info else (1, 1)
     top, left = height // 2, width // 3
@@ -205,7 +229,7 @@ def judge_variant(
 
 
 def child(weights: Path, kind: str, count: int | None, seed: int, scratch: Path | None) -> Report:
-    """All cases, one after another; the one at work is in `scratch`."""
+    """Run all cases one after another. The file `scratch` holds the current case."""
     worker = codec.Codec(model=weights)
     files = {"prefixes": small_files, "flips": small_files, "large": large_files}.get(kind, seeds)(worker)
     warnings.simplefilter("error")
@@ -250,7 +274,10 @@ def child(weights: Path, kind: str, count: int | None, seed: int, scratch: Path 
 def run(
     weights: Path, kind: str, count: int | None = None, seed: int = 0, *, program: tuple[str, ...] = PROGRAM
 ) -> Report:
-    """The report of a process of its own; `AssertionError` with the bytes if it died."""
+    """Run the cases in a new process and return its report.
+
+    Raises `AssertionError` with the bytes of the current case if the process died.
+    """
     count = COUNTS[kind] if count is None else count
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder) / "case"
@@ -265,17 +292,15 @@ def run(
     return Report(**json.loads(done.stdout))
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description="Hostile files by the thousand.")
-    parser.add_argument("weights", type=Path)
-    parser.add_argument("kind", choices=sorted(CASES))
-    parser.add_argument("--count", type=int, help="of cases; where there are only so many, at most")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--scratch", type=Path, help="where the case at work is kept")
-    given = parser.parse_args()
-    count = given.count or COUNTS[given.kind]
-    report = child(given.weights, given.kind, count, given.seed, given.scratch)
+@click.command()
+@click.argument("weights", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("kind", type=click.Choice(sorted(CASES)))
+@click.option("--count", type=int, help="Number of cases; kinds with fewer cases run all of them.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--scratch", type=click.Path(path_type=Path), help="File that holds the current case.")
+def main(weights: Path, kind: str, count: int | None, seed: int, scratch: Path | None) -> None:
+    """Decode hostile files of one KIND with the model in WEIGHTS and print a report."""
+    report = child(weights, kind, count or COUNTS[kind], seed, scratch)
     print(json.dumps(dataclasses.asdict(report), indent=1))
 
 

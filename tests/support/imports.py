@@ -28,9 +28,9 @@ def modules(root: Path) -> dict[str, Path]:
 
 
 def imported(path: Path, module: str) -> set[str]:
-    """The full names of everything that a file imports, at its top, in functions and for type checking.
+    """The full names of everything that a file imports, in functions and for type checking too.
 
-    `from a import b` counts as `a.b`, and as `a` too where `b` may be a function of `a`.
+    `from a import b` counts as `a.b`.
     """
     names: set[str] = set()
     package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
@@ -70,7 +70,7 @@ def unit(module: str) -> str:
 
 
 def unit_graph(root: Path) -> Graph:
-    """The units of a package, each with those that it imports; the package's own `__init__` is left out."""
+    """The units of a package, each with those that it imports, without its own `__init__`."""
     graph: Graph = {}
     for module, names in module_graph(root).items():
         if unit(module) != "__init__":

@@ -1,7 +1,7 @@
-"""A second reader and writer of files, written from FORMAT.md 1.3 alone: no code of the package.
+"""A second reader and writer of files, written from FORMAT.md 1.3 without code of the package.
 
-`parse` is strict, `build` writes what it is told, lies too, and `reseal` repairs the CRCs of bytes
-that were changed. Only here to disagree with `codec.container`, and to forge files for it.
+`parse` is strict. `build` writes any fields, even invalid ones. `reseal` repairs the CRCs of
+changed bytes. Tests compare this module with `codec.format.container` and forge files for it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Sequence
 
 SIGNATURE = b"\x89CAE\r\n\x1a\n"
 RGB, STORED, ALPHA, DEEP, METADATA, CONVERTED, RESIDUAL = 1, 2, 4, 8, 16, 32, 64
-"""Bits of the mode."""
+"""Bits of the mode field."""
 
 
 class Refused(Exception):
-    """The bytes are no file; `error` is the word for it in FORMAT.md."""
+    """The bytes are not a valid file. `error` is the name of the error in FORMAT.md."""
 
     def __init__(self, error: str, message: str) -> None:
         super().__init__(f"{error}: {message}")
@@ -26,7 +26,7 @@ class Refused(Exception):
 
 @dataclasses.dataclass
 class Entry:
-    """Of the tile index."""
+    """An entry of the tile index."""
 
     length: int
     payload_crc: int
@@ -45,14 +45,14 @@ class Metadata:
 
 @dataclasses.dataclass
 class Fields:
-    """The header, field by field; those that the mode lacks are not written."""
+    """The fields of a header. Fields that the mode does not have are not written."""
 
     mode: int
     width: int
     height: int
     index: list[Entry]
     side: int = 16
-    """In units of 64 pixels."""
+    """Side of a tile in units of 64 pixels."""
     depth: int = 8
     source: int = 0
     model: bytes = bytes(6)
@@ -61,13 +61,13 @@ class Fields:
     metadata: list[Metadata] = dataclasses.field(default_factory=list)
     version: int = 1
     count: int | None = None
-    """Entries of the metadata, where they are to be other than there are."""
+    """Number of metadata entries to write, if it differs from the true number."""
     length: int | None = None
-    """Bytes of the header body, where they are to be other than there are."""
+    """Length of the header body to write, if it differs from the true length."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the decoded picture: H×W, and channels where there are several."""
+        """Shape of the decoded picture: H×W, or H×W×C if there are several channels."""
         channels = (3 if self.mode & RGB else 1) + bool(self.mode & ALPHA)
         return (self.height, self.width, channels)[: 2 if channels == 1 else 3]
 
@@ -80,22 +80,22 @@ class Fields:
 
     @property
     def planes(self) -> int:
-        """Entries of the index, and payloads, of a tile."""
+        """Number of index entries, and of payloads, of a tile."""
         return 1 + bool(self.mode & RESIDUAL) + bool(self.mode & ALPHA)
 
     @property
     def lengths(self) -> list[int]:
-        """Of all payloads, in their order."""
+        """Lengths of all payloads, in file order."""
         return [entry.length for entry in self.entries]
 
     @property
     def entries(self) -> list[Metadata | Entry]:
-        """Of all payloads, in their order."""
+        """Entries of all payloads, in file order."""
         return [*self.metadata, *self.index]
 
 
 class _Body:
-    """Reads the header body and notes where the CRCs of payloads stand."""
+    """Reader of the header body. It records the positions of the payload CRCs."""
 
     def __init__(self, data: bytes, start: int, end: int) -> None:
         self.data, self.at, self.end = data, start, end
@@ -183,7 +183,7 @@ def _body(data: bytes) -> _Body:
 
 
 def parse_header(data: bytes) -> tuple[Fields, int]:
-    """The header and the number of its bytes."""
+    """Return the header and its length in bytes."""
     body = _body(data)
     start = body.end + 4
     _need(len(data) >= start, "Truncated", "in the header")
@@ -193,7 +193,7 @@ def parse_header(data: bytes) -> tuple[Fields, int]:
 
 
 def parse(data: bytes) -> tuple[Fields, list[bytes]]:
-    """The header and all payloads; what payloads decode to is not looked at."""
+    """Return the header and all payloads. The payloads are not decoded."""
     fields, start = parse_header(data)
     *starts, end = itertools.accumulate(fields.lengths, initial=start)
     _need(len(data) >= end, "Truncated", "in the payloads")
@@ -205,7 +205,7 @@ def parse(data: bytes) -> tuple[Fields, list[bytes]]:
 
 
 def varint(value: int) -> bytes:
-    """Unsigned LEB128."""
+    """Encode an integer as unsigned LEB128."""
     out = bytearray()
     while value > 127:
         out.append(value & 127 | 128)
@@ -218,7 +218,7 @@ def _u32(value: int) -> bytes:
 
 
 def build_parts(fields: Fields) -> dict[str, bytes]:
-    """The bytes of each field of the header body, in order."""
+    """Return the bytes of each field of the header body, in order."""
     mode = fields.mode
     parts = {"mode": bytes([mode]), "width": varint(fields.width), "height": varint(fields.height)}
     if mode & DEEP:
@@ -245,26 +245,29 @@ def build_parts(fields: Fields) -> dict[str, bytes]:
 def seal(
     body: bytes, payloads: Sequence[bytes] = (), *, version: int = 1, length: int | None = None
 ) -> bytes:
-    """A file of any header body, its CRC right."""
+    """Return a file with any header body and a correct header CRC."""
     front = SIGNATURE + bytes([version]) + varint(len(body) if length is None else length) + body
     return front + _u32(zlib.crc32(front)) + b"".join(payloads)
 
 
 def build(fields: Fields, payloads: Sequence[bytes] = ()) -> bytes:
-    """The file that `fields` describe, however wrongly; only the header's CRC is made here."""
+    """Return the file that `fields` describe, even if they are wrong.
+
+    Only the header CRC is computed.
+    """
     body = b"".join(build_parts(fields).values())
     return seal(body, payloads, version=fields.version, length=fields.length)
 
 
 def entry(payload: bytes, content: bytes) -> Entry:
-    """The entry of the index of a payload that decodes to `content`."""
+    """Return the index entry of a payload that decodes to `content`."""
     return Entry(len(payload), zlib.crc32(payload), zlib.crc32(content))
 
 
 def reseal(data: bytes) -> bytes:
-    """The same bytes with the CRCs of header and payloads right, as far as they can be found.
+    """Return the same bytes with correct CRCs of header and payloads, as far as they can be found.
 
-    The content's CRC stays: who changes a payload has to decode it to know that one.
+    The CRCs of the contents do not change, because they are known only after decoding the payloads.
     """
     try:
         body = _body(data)

@@ -1,9 +1,11 @@
-"""The oldest libraries that pyproject.toml allows, and new ones: goldens decode to the same symbols.
+"""Check that golden files decode to the same symbols with old and new versions of libraries.
 
     python -m tests.support.library_matrix --folder FOLDER
 
-makes an environment for each pair of torch and numpy in FOLDER (gigabytes, where the index has no CPU build),
-and runs the tests of what must not depend on libraries. Exit code 1 if any fails.
+The old versions are the oldest that pyproject.toml allows. The program makes an environment in
+FOLDER for each pair of torch and numpy versions. An environment takes gigabytes if the package
+index has no CPU build. In each environment, the program runs the tests of results that must not
+depend on libraries. The exit code is 1 if any test fails.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ TESTS = (
 
 
 def environment(folder: Path, libraries: tuple[str, ...]) -> Path:
-    """The interpreter of an environment with these libraries, made if it is not there."""
+    """Return the interpreter of an environment with these libraries. Make it if it is missing."""
     python = folder / "bin" / "python"
     if not python.exists():
         venv.create(folder, with_pip=True)
@@ -36,7 +38,7 @@ def environment(folder: Path, libraries: tuple[str, ...]) -> Path:
 
 
 def run(python: Path) -> str:
-    """The last line of the tests' output."""
+    """Run the tests. Return the exit code and the last line of their output as text."""
     command = [str(python), "-m", "pytest", "-p", "no:cacheprovider", "-W", "default"]
     done = subprocess.run(
         [*command, *(f"tests/{name}" for name in TESTS)], cwd=ROOT,

@@ -1,10 +1,10 @@
-"""Writes golden files of the current format version; existing ones are never touched.
+"""Write the golden files of the current format version. Existing files are never changed.
 
     python -m tests.support.make_goldens --new-version
 
-Goldens are immortal: every later release must decode them to the same symbols, or refuse them by
-name if their model is no longer shipped. Run this only when the format version or the default model
-changes.
+Golden files are permanent. Every later release must decode them to the same symbols. If their model
+is no longer shipped, it must refuse them with a specific error. Run this program only when the
+format version or the default model changes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def pictures() -> dict[str, tuple[Pixels, float]]:
-    """Name, picture and quality of every golden."""
+    """Name, picture and quality of the golden files of 8-bit gray and RGB pictures."""
     photographs = {path.stem: read_rgb(path) for path in sorted(SAMPLES.glob("*.jpg"))}
     made: dict[str, tuple[Pixels, float]] = {
         f"{name}-q{quality}": (image[100:292, 200:456], quality)
@@ -49,7 +49,7 @@ def pictures() -> dict[str, tuple[Pixels, float]]:
 
 
 def kinds() -> dict[str, tuple[Any, dict[str, Any]]]:
-    """Name, picture and options of the goldens of what format 1.2 added, and of several tiles."""
+    """Name, picture and options of the golden files with format 1.2 features or several tiles."""
     photographs = {path.stem: read_rgb(path) for path in sorted(SAMPLES.glob("*.jpg"))}
     rgb = photographs["mountains"][:100, :130]
     deep = rgb.astype(np.uint16) * 257
@@ -77,7 +77,7 @@ def kinds() -> dict[str, tuple[Any, dict[str, Any]]]:
 
 
 def residuals() -> dict[str, tuple[Any, dict[str, Any]]]:
-    """Name, picture and options of the goldens of what format 1.3 added."""
+    """Name, picture and options of the golden files with features of format 1.3."""
     photographs = {path.stem: read_rgb(path) for path in sorted(SAMPLES.glob("*.jpg"))}
     deep = photographs["brushes"][:90, :110].astype(np.uint16) * 257
     ramp = np.broadcast_to(np.clip(np.linspace(-9000, 80000, 110), 0, 65535), (90, 110)).astype(np.uint16)
@@ -94,12 +94,12 @@ def residuals() -> dict[str, tuple[Any, dict[str, Any]]]:
 
 
 def picture_digest(pixels: Samples) -> str:
-    """SHA-256 of shape and pixels."""
+    """Return the SHA-256 of shape and pixels."""
     return hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()
 
 
 def residual_digest(worker: codec.Codec, data: bytes) -> str:
-    """SHA-256 of the residuals of all tiles as little-endian int32."""
+    """Return the SHA-256 of the residuals of all tiles as little-endian int32."""
     file = container.read(data)
     header = file.header
     tables = worker.loaded_model(header.model_id).tables
@@ -115,7 +115,7 @@ def residual_digest(worker: codec.Codec, data: bytes) -> str:
 
 
 def metadata_digest(data: bytes) -> str:
-    """SHA-256 of ICC profile, EXIF and XMP."""
+    """Return the SHA-256 of ICC profile, EXIF and XMP."""
     metadata = codec.read_metadata(data)
     return hashlib.sha256(repr((metadata.icc, metadata.exif, metadata.xmp)).encode()).hexdigest()
 
@@ -123,7 +123,7 @@ def metadata_digest(data: bytes) -> str:
 @click.command()
 @click.option("--new-version", is_flag=True, required=True, help="Yes, this release changes the bytes.")
 def main(new_version: bool) -> None:
-    """Write the goldens of the current default model into a folder of their own."""
+    """Write the golden files of the current default model into new folders."""
     worker = codec.Codec()
     made: dict[str, tuple[Any, dict[str, Any]]] = {
         name: (image, {"quality": quality}) for name, (image, quality) in pictures().items()
@@ -136,7 +136,7 @@ def main(new_version: bool) -> None:
 def write_folder(
     worker: codec.Codec, folder: Path, made: dict[str, tuple[Any, dict[str, Any]]]
 ) -> None:
-    """The goldens and what they decode to; a folder that is there is left as it is."""
+    """Write golden files and the expected results of decoding them. Skip an existing folder."""
     if folder.exists():
         return
     folder.mkdir()

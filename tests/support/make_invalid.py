@@ -1,7 +1,7 @@
-"""Forges the files of `tests/golden/invalid`: python -m tests.support.make_invalid
+"""Forge the invalid files of `tests/golden/invalid`: python -m tests.support.make_invalid
 
-Each is named after the error that refuses it. Files that are there stay as they are: they were refused
-once, and must be for ever. What fuzzing finds is put there by hand.
+The name of each file begins with the error that refuses it. Existing files are never changed,
+because every later release must refuse them too. Files that fuzzing finds are added by hand.
 """
 
 from __future__ import annotations
@@ -32,26 +32,29 @@ PIXELS = bytes(3 * 64 * 64)
 
 
 def header(data: bytes, **fields: Any) -> bytes:
-    """With fields exchanged."""
+    """Return the file with some header fields replaced."""
     parsed, payloads = layout.parse(data)
     return layout.build(dataclasses.replace(parsed, **fields), payloads)
 
 
 def part(data: bytes, name: str, value: bytes) -> bytes:
-    """With the bytes of a field exchanged."""
+    """Return the file with the bytes of one header field replaced."""
     fields, payloads = layout.parse(data)
     return layout.seal(b"".join((layout.build_parts(fields) | {name: value}).values()), payloads)
 
 
 def metadata(*entries: Callable[[Metadata, Metadata], Metadata]) -> bytes:
-    """Of FULL, with these entries made of the two that it has."""
+    """Return FULL with metadata entries that `entries` make from its two entries."""
     fields, payloads = layout.parse(FULL)
     made = [entry(*fields.metadata) for entry in entries]
     return layout.build(dataclasses.replace(fields, metadata=made), payloads)
 
 
 def payload(data: bytes, index: int, value: bytes, content: bytes | None = None) -> bytes:
-    """With a tile's payload exchanged, and its CRC, and that of the content if it is given."""
+    """Return the file with one payload and its CRC replaced.
+
+    The CRC of the content is replaced too if `content` is given.
+    """
     fields, payloads = layout.parse(data)
     entry = fields.index[index]
     crc = entry.content_crc if content is None else zlib.crc32(content)
@@ -61,7 +64,7 @@ def payload(data: bytes, index: int, value: bytes, content: bytes | None = None)
 
 
 def frames() -> Iterator[tuple[str, bytes]]:
-    """Payloads of a stored tile."""
+    """Names and contents of invalid payloads of a stored tile."""
     good = zstandard.compress(PIXELS)
     yield "frame-of-another-size", zstandard.compress(PIXELS + b"\0")
     yield "frame-without-size", zstandard.ZstdCompressor(write_content_size=False).compress(PIXELS)
@@ -76,7 +79,7 @@ def frames() -> Iterator[tuple[str, bytes]]:
 
 
 def of_version_1_0() -> dict[str, bytes]:
-    """Refused since the first version of the format."""
+    """Files that are invalid since the first version of the format."""
     words = layout.parse(LATENTS)[1][0]
     index = layout.build_parts(layout.parse(PLAIN)[0])["index"]
     limit = Fields(2, 18 * 4096, 4096, [layout.entry(b"", b"")] * 18, side=64)
@@ -127,7 +130,10 @@ def of_version_1_0() -> dict[str, bytes]:
 
 
 def of_version_1_2() -> dict[str, bytes]:
-    """About alpha, depth, source and metadata; before 1.2 all of their modes were `UnsupportedVersion`."""
+    """Files with invalid alpha, depth, source or metadata.
+
+    Before format 1.2, all of their modes were refused with `UnsupportedVersion`.
+    """
     change = dataclasses.replace
     _, payloads = layout.parse(FULL)
     over = np.full((6, 7), 1 << 12, np.uint16)
@@ -174,7 +180,10 @@ def of_version_1_2() -> dict[str, bytes]:
 
 
 def of_version_1_3() -> dict[str, bytes]:
-    """About the residual layer; before 1.3 its mode was `UnsupportedVersion`."""
+    """Files with an invalid residual layer.
+
+    Before format 1.3, its mode was refused with `UnsupportedVersion`.
+    """
     words = layout.parse(RESIDUAL)[1][1]
     return {
         "UnsupportedVersion-mode-67": header(PLAIN, mode=64 + 3, step=1),

@@ -1,4 +1,4 @@
-"""Files with something wrong: every prefix, every flipped bit, and random changes without end."""
+"""Generators of damaged files: every prefix, every flipped bit, and endless random changes."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _NUMBERS = (
 
 
 def prefixes(files: Files, rng: random.Random) -> Iterator[bytes]:
-    """Every one of every file, but nothing at all, which is no file rather than a short one."""
+    """Every prefix of every file, except the empty one: it is not a truncated file but no file."""
     for data in files.values():
         yield from (data[:length] for length in range(1, len(data)))
 
 
 def some_prefixes(files: Files, rng: random.Random) -> Iterator[bytes]:
-    """Random ones."""
+    """Random prefixes."""
     names = list(files.values())
     while True:
         data = rng.choice(names)
@@ -34,7 +34,7 @@ def some_prefixes(files: Files, rng: random.Random) -> Iterator[bytes]:
 
 
 def flips(files: Files, rng: random.Random) -> Iterator[bytes]:
-    """Every bit of every file."""
+    """Every file with each of its bits flipped in turn."""
     for data in files.values():
         for bit in range(8 * len(data)):
             changed = bytearray(data)
@@ -43,10 +43,10 @@ def flips(files: Files, rng: random.Random) -> Iterator[bytes]:
 
 
 def mutate(data: bytes, other: bytes, rng: random.Random) -> bytes:
-    """Some bytes flipped, set, inserted, deleted or doubled, or the end of `other` instead."""
+    """Flip, set, insert, delete or repeat some bytes, or replace the end with that of `other`."""
     changed = bytearray(data)
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
-        # The header is short, and most of what can be wrong is in it.
+        # Half of the changes are in the header: it is short, but most errors are possible there.
         at = rng.randrange(max(len(changed), 1) if rng.random() < 0.5 else min(max(len(changed), 1), 50))
         some = rng.randrange(1, 9)
         what = rng.randrange(6)
@@ -66,14 +66,14 @@ def mutate(data: bytes, other: bytes, rng: random.Random) -> bytes:
 
 
 def mutants(files: Files, rng: random.Random) -> Iterator[bytes]:
-    """Random changes that leave the CRCs alone."""
+    """Random changes without repaired CRCs."""
     pool = list(files.values())
     while True:
         yield mutate(rng.choice(pool), rng.choice(pool), rng)
 
 
 def _lie(fields: layout.Fields, rng: random.Random) -> bytes:
-    """The header body with one of its fields exchanged."""
+    """Return the header body with one of its fields replaced."""
     parts = layout.build_parts(fields)
     name = rng.choice([name for name in parts if name != "index"])
     if name in ("mode", "depth", "source"):
@@ -86,7 +86,7 @@ def _lie(fields: layout.Fields, rng: random.Random) -> bytes:
 
 
 def forge(data: bytes, other: bytes, rng: random.Random) -> bytes:
-    """A change to the header's fields or bytes, to a payload, or anywhere, with CRCs as they should be."""
+    """Change header fields, header bytes, a payload or any bytes, and repair the CRCs."""
     fields, payloads = layout.parse(data)
     what = rng.choice((0, 1, 2, 3, 3))
     if what == 0:
@@ -99,7 +99,7 @@ def forge(data: bytes, other: bytes, rng: random.Random) -> bytes:
     index = rng.randrange(len(payloads))
     payload = mutate(payloads[index], rng.choice((other, rng.randbytes(400), bytes(400))), rng)
     payloads[index] = payload
-    # Replaced, for a parsed header may have been handed out before.
+    # A new entry, since other callers may hold the parsed one.
     changed = dataclasses.replace(fields.entries[index], length=len(payload), payload_crc=zlib.crc32(payload))
     if isinstance(changed, layout.Metadata):
         fields.metadata[index] = changed
@@ -109,14 +109,14 @@ def forge(data: bytes, other: bytes, rng: random.Random) -> bytes:
 
 
 def forged(files: Files, rng: random.Random) -> Iterator[bytes]:
-    """Random changes by someone who repairs the CRCs of header and payloads."""
+    """Random changes with repaired CRCs of header and payloads."""
     pool = list(files.values())
     while True:
         yield forge(rng.choice(pool), rng.choice(pool), rng)
 
 
 def junk(files: Files, rng: random.Random) -> Iterator[bytes]:
-    """Random bytes, alone and after what a file begins with."""
+    """Random bytes, alone or after the first bytes of a file."""
     for front in itertools.cycle((b"", layout.SIGNATURE, layout.SIGNATURE + b"\1")):
         yield front + rng.randbytes(rng.choice((rng.randrange(64), rng.randrange(4097))))
 

@@ -1,14 +1,14 @@
-"""Checks, limits and bounds of the package, each taken away in turn: a test must notice.
+"""Mutation check: remove each check, limit and bound of the package in turn. A test must fail.
 
     python -m tests.support.mutation_check [--only NAME] [--list]
 
-works on a copy in a temporary folder and prints for every mutation whether its tests failed (killed), passed
-(SURVIVED) or whether its text is no longer in the source (stale). Exit code 1 if any survived or is stale.
+The program works on a copy in a temporary folder. For every mutation, it prints "killed" if a test
+failed, "SURVIVED" if all tests passed, and "stale" if the text to replace is no longer in the
+source. The exit code is 1 if any mutation survived or is stale.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import subprocess
@@ -18,24 +18,27 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
+
 from tests.support.mutations import MUTATIONS, Mutation
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 300
-"""Seconds for the tests of one mutation; one that hangs is killed too."""
+"""Seconds for the tests of one mutation. A mutation whose tests hang counts as killed."""
 
 COPIED = ("codec", "tests", "bench", "pyproject.toml")
 
 
 def occurrences(mutation: Mutation, root: Path = ROOT) -> int:
-    """How often the text to exchange is in the source; anything but once is stale."""
+    """Count the text to replace in the source. A mutation is stale unless the count is 1."""
     return (root / "codec" / mutation.file).read_text(encoding="utf-8").count(mutation.old)
 
 
 def run_tests(root: Path, targets: Sequence[str], timeout: int = TIMEOUT) -> tuple[bool, str]:
-    """Whether all pass, and what pytest has to say."""
+    """Run tests. Return whether all passed, and a message of pytest."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=line"]
-    # Bytecode is told from stale by its source's size and second: too coarse for what happens here.
+    # Python compares only size and modification time in seconds of a source with its bytecode. That
+    # is too coarse here, so no bytecode is written.
     env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(root)}
     try:
         done = subprocess.run(
@@ -44,14 +47,14 @@ def run_tests(root: Path, targets: Sequence[str], timeout: int = TIMEOUT) -> tup
         )
     except subprocess.TimeoutExpired:
         return False, f"took more than {timeout} s"
-    if done.returncode not in (0, 1, 2):  # 2: not even imported; beyond, no test was run
+    if done.returncode not in (0, 1, 2):  # 2: the import failed; larger: no test was run
         raise RuntimeError(f"pytest {' '.join(targets)}: {done.stdout}{done.stderr}")
     last = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
     return done.returncode == 0, last[0] if last else done.stdout[-2000:]
 
 
 def check(mutation: Mutation, root: Path) -> tuple[str, str]:
-    """killed, SURVIVED or stale, and by which test."""
+    """Return "killed", "SURVIVED" or "stale", and the test that failed."""
     path = root / "codec" / mutation.file
     if occurrences(mutation, root) != 1:
         return "stale", ""
@@ -65,7 +68,7 @@ def check(mutation: Mutation, root: Path) -> tuple[str, str]:
 
 
 def copy(root: Path) -> None:
-    """What the tests need, without what they have left behind."""
+    """Copy the files that the tests need to `root`, without compiled files."""
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
@@ -74,20 +77,19 @@ def copy(root: Path) -> None:
             shutil.copy(source, root / name)
 
 
-def main() -> int:
-    """The command line; the exit code."""
-    parser = argparse.ArgumentParser(description="Each check taken away in turn: a test must notice.")
-    parser.add_argument(
-        "--only", metavar="NAME", action="append", help="mutations whose name or file has this in it; repeat"
-    )
-    parser.add_argument("--list", action="store_true", help="show what there is and run nothing")
-    given = parser.parse_args()
-    only = given.only or [""]
+@click.command()
+@click.option(
+    "--only", multiple=True, metavar="NAME", default=("",),
+    help="Only mutations with NAME in their name or file; may be repeated.",
+)
+@click.option("--list", "only_list", is_flag=True, help="List the mutations and run nothing.")
+def main(only: tuple[str, ...], only_list: bool) -> None:
+    """Remove each check of the package in turn and run its tests. At least one test must fail."""
     chosen = [one for one in MUTATIONS if any(part in f"{one.file}: {one.name}" for part in only)]
-    if given.list:
+    if only_list:
         for one in chosen:
             print(f"{one.file}: {one.name}  ({' '.join(one.targets)})")
-        return 0
+        return
     begin, outcomes = time.monotonic(), []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -95,8 +97,7 @@ def main() -> int:
         union = sorted({target for one in chosen for target in one.targets})
         passed, said = run_tests(root, union, 4 * TIMEOUT)
         if not passed:
-            print(f"tests fail without any mutation: {said}")
-            return 1
+            raise click.ClickException(f"tests fail without any mutation: {said}")
         for one in chosen:
             start = time.monotonic()
             outcome, said = check(one, root)
@@ -105,8 +106,8 @@ def main() -> int:
             print(f"{outcome:8} {seconds:5.1f} s  {one.file}: {one.name}  {said}", flush=True)
     counts = ", ".join(f"{outcomes.count(name)} {name}" for name in ("killed", "SURVIVED", "stale"))
     print(f"{len(chosen)} mutations: {counts}; {time.monotonic() - begin:.0f} s")
-    return 0 if chosen and set(outcomes) == {"killed"} else 1
+    sys.exit(0 if set(outcomes) == {"killed"} else 1)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

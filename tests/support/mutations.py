@@ -1,8 +1,8 @@
-"""The mutations that `tests.support.mutation_check` makes: checks, limits and bounds, each taken away.
+"""The mutations of `tests.support.mutation_check`. Each removes a check, a limit or a bound.
 
-`os.fsync` is in the list because it is called; no test can see that data reaches the disk. `nan_to_num` in
-`codec.engine.decoding` is not in the list: C++ leaves open which integer a NaN becomes, and common
-processors make it 0 too.
+The list contains `os.fsync`, because a test can check that it is called. No test can check that the
+data reaches the disk. The list does not contain `nan_to_num` in `codec.engine.decoding`: C++ does
+not define which integer a NaN becomes, and common processors also make it 0.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ class Mutation:
 
     name: str
     file: str
-    """Below `codec/`."""
+    """Path below `codec/`."""
     old: str
-    """Occurs exactly once."""
+    """Text to replace. It occurs exactly once in the file."""
     new: str
     targets: tuple[str, ...]
-    """Tests that ought to notice, below `tests/`."""
+    """Tests below `tests/`, one of which must fail."""
 
 
 ALPHA = "pictures/test_kinds.py::test_lost_alpha_is_opaque_and_masked"
@@ -56,7 +56,7 @@ WEIGHTS = "model/test_weights.py"
 
 
 def _of(file: str, *rows: tuple[str, str, str, str]) -> list[Mutation]:
-    """Rows of name, old and new text, and targets separated by spaces."""
+    """Mutations of one file, from rows of name, old text, new text and targets with spaces."""
     return [Mutation(name, file, old, new, tuple(targets.split())) for name, old, new, targets in rows]
 
 
@@ -349,7 +349,8 @@ MUTATIONS = [
     ),
     *_of(
         "engine/goal.py",
-        ("quality", "if not 0 <= quality <= 100:  # NaN too", "if quality < 0 or quality > 100:", INPUTS),
+        ("quality", "if not 0 <= quality <= 100:  # also true for NaN", "if quality < 0 or quality > 100:",
+         INPUTS),
     ),
     *_of(
         "api.py",

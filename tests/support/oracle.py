@@ -1,8 +1,8 @@
-"""A second decoder of symbols, written from FORMAT.md: plain numpy and Python integers.
+"""A second decoder of symbols, written from FORMAT.md with plain numpy and Python integers.
 
-Shares no code with the package, torch or constriction, and no arithmetic either: where the package
-carries integers in float64, this has int64; its range decoder is the textbook loop. Slow, and only
-here to disagree: `test_oracle` compares the two on files of every model that ships.
+It shares no code with the package, torch or constriction. It also uses different arithmetic: the
+package stores integers as float64, while this module uses int64 and a textbook range decoder. It is
+slow. `test_oracle` compares it with the package on files of every shipped model.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _SCALES = 64
 
 
 class Refused(ValueError):
-    """The payload does not decode."""
+    """The payload cannot be decoded."""
 
 
 def divide(x: Ints, bits: int) -> Ints:
-    """x / 2^bits, rounded to the nearest, ties to even."""
+    """Return x / 2^bits, rounded to the nearest integer, with ties to even."""
     half = 1 << (bits - 1)
     low = x & ((1 << bits) - 1)
     quotient = x >> bits
@@ -39,14 +39,14 @@ def divide(x: Ints, bits: int) -> Ints:
 
 
 def activation(total: Ints, leaky: bool) -> Ints:
-    """A layer's sum, in units of 2^-20, back to units of 2^-8."""
-    if leaky:  # the slope of 1/8 takes three more bits
+    """Convert the sum of a layer from units of 2^-20 to units of 2^-8, and clamp it."""
+    if leaky:  # the slope of 1/8 needs three more bits
         return np.clip(divide(np.where(total < 0, total, 8 * total), 15), -_LIMIT, _LIMIT)
     return np.clip(divide(total, 12), -_LIMIT, _LIMIT)
 
 
 def depth_to_space(x: Ints) -> Ints:
-    """h×w×4C to 2h×2w×C, channels in (row, column, channel) order."""
+    """Rearrange h×w×4C to 2h×2w×C. The channels are in (row, column, channel) order."""
     h, w, c = x.shape
     return x.reshape(h, w, 2, 2, c // 4).transpose(0, 2, 1, 3, 4).reshape(2 * h, 2 * w, c // 4)
 
@@ -68,7 +68,7 @@ class RangeDecoder:
         return self.words[self.position - 1] if self.position <= len(self.words) else 0
 
     def symbol(self, cumulative: list[int]) -> int:
-        """The next position in a table whose frequencies add up to `cumulative`, from 0 to 2^24."""
+        """Decode the next position in a table with these cumulative frequencies, from 0 to 2^24."""
         unit = self.range >> 24
         quantile = ((self.point - self.lower) % 2**64) // unit
         if quantile >= 1 << 24:
@@ -84,7 +84,7 @@ class RangeDecoder:
 
 
 class Oracle:
-    """A weights file, read without safetensors or torch."""
+    """Decoder with the model of a weights file, which is read without safetensors or torch."""
 
     def __init__(self, path: Path) -> None:
         data = path.read_bytes()
@@ -121,7 +121,7 @@ class Oracle:
         return activation(total, leaky)
 
     def _quality(self, name: str, level: int) -> Ints:
-        """A row of a quality table, interpolated: units of 2^-15."""
+        """Return an interpolated row of a quality table, in units of 2^-15."""
         table = self.tensors[f"{name}.table"]
         low = min(level // 128, 7)
         share = level - 128 * low
@@ -129,7 +129,10 @@ class Oracle:
         return row
 
     def symbols(self, payload: bytes, level: int, size: tuple[int, int]) -> list[Ints]:
-        """The values of a payload of a tile of `size` latents, in coding order: one array a group call."""
+        """Decode the payload of a tile of `size` latents.
+
+        Returns the values in coding order, one array for each group call.
+        """
         rows, columns = (-(-edge // 4) for edge in size)
         channels, latents = self.config["hyper_latents"], self.config["latents"]
         coder = RangeDecoder(payload)
@@ -182,7 +185,10 @@ class Oracle:
         return decoded
 
     def residual(self, payload: bytes, shape: tuple[int, int, int]) -> list[Ints]:
-        """The values of a residual of a tile of `shape` H×W×C: differences of scales, and the residual."""
+        """Decode the residual of a tile of `shape` H×W×C.
+
+        Returns the differences of the scales, and the residual.
+        """
         height, width, channels = shape
         coder = RangeDecoder(payload)
         rows, columns = -(-height // 8), -(-width // 8)

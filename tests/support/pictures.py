@@ -1,4 +1,4 @@
-"""Pictures for tests, computed from integers so that every machine makes the same ones."""
+"""Pictures for tests. They are computed with integers, so they are the same on every machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Pixels = NDArray[np.uint8]
 
 
 def textured(height: int, width: int, seed: int = 0) -> Pixels:
-    """Smooth colours with edges and some noise, H×W×3: a stand-in for a photograph."""
+    """Smooth colours with edges and some noise, H×W×3, as a substitute for a photograph."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:height, :width]
     red = (rows * 3 + columns * 2 + 40 * seed) % 256
@@ -24,5 +24,5 @@ def textured(height: int, width: int, seed: int = 0) -> Pixels:
 
 
 def noise(height: int, width: int, seed: int = 0) -> Pixels:
-    """White noise, H×W×3: nothing compresses it."""
+    """Incompressible white noise, H×W×3."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)

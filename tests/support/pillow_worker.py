@@ -1,4 +1,4 @@
-"""What `test_pillow` does in processes of their own.
+"""Tests that `test_pillow` runs in separate processes.
 
     python -m tests.support.pillow_worker FILE fork|spawn|forkserver|locked
 """
@@ -21,7 +21,7 @@ from codec.pictures.picture import Samples
 
 
 class Pictures(torch.utils.data.Dataset[torch.Tensor]):
-    """The same picture four times."""
+    """A dataset of four copies of the same picture."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -35,7 +35,7 @@ class Pictures(torch.utils.data.Dataset[torch.Tensor]):
 
 
 def load(path: str, context: str) -> None:
-    """Workers of a `DataLoader` read the picture, and those that were not told how do not."""
+    """Read the picture in workers of a `DataLoader`. Without `worker_init`, they must fail."""
     expected = torch.from_numpy(codec.decompress(Path(path).read_bytes()))
 
     def pictures(**options: object) -> list[torch.Tensor]:
@@ -65,7 +65,7 @@ def decode_in_child(path: str, worker: codec.Codec, expected: Samples, data: byt
 
 
 def fork_while_locked(path: str) -> None:
-    """A child decodes although its parent was in the middle of a call, and had used threads of OpenMP."""
+    """Decode in a child that forks while its parent is in a call and has used OpenMP threads."""
     codec.register_pillow()
     torch.set_num_threads(3)
     worker = codec.Codec(threads=2)

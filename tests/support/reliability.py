@@ -1,8 +1,9 @@
-"""The counts of `docs/reliability.md`: bitstreams tried, by what became of them.
+"""Measure the counts of `docs/reliability.md`: the number of bitstreams for each outcome.
 
     python -m tests.support.reliability [--scale 0.1]
 
-prints a table in Markdown. The full numbers, 720,000 bitstreams, take about an hour of a core.
+The program prints a table in Markdown. The full number of 720,000 bitstreams takes about an hour on
+one core.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ FULL = {
     "prefixes": None, "large": 1000, "flips": None, "mutants": 200_000, "sealed": 250_000,
     "unchecked": 250_000, "junk": 10_000,
 }
-"""Cases of each kind; None: all that there are."""
+"""Number of cases of each kind. None means all cases of the kind."""
 
 WHAT = {
     "prefixes": "every prefix of four small files",

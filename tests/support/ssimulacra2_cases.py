@@ -1,10 +1,10 @@
-"""Pairs of pictures with a known SSIMULACRA2: `bench/reference/ssimulacra2.json` holds the scores.
+"""Pairs of pictures whose SSIMULACRA2 scores are in `bench/reference/ssimulacra2.json`.
 
     python -m tests.support.ssimulacra2_cases PROGRAM
 
-scores them afresh with libjxl's `ssimulacra2` and writes that file. The pictures are integer
-arithmetic, so no encoder's version moves them; only the crops of the sample photographs depend on
-the JPEG decoder, by a level here and there.
+The program scores the pairs again with the `ssimulacra2` of libjxl and writes that file. The
+pictures are computed with integers, so they do not depend on the version of an encoder. Only the
+crops of the sample photographs depend on the JPEG decoder. They may differ by one level in places.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Integers = NDArray[np.int64]
 
 
 def _hashed(rows: Integers, columns: Integers, seed: int) -> Integers:
-    """0…255 from the coordinates; no random generator, whose stream might change."""
+    """Hash the coordinates to 0…255. The stream of a random generator could change."""
     value = (rows * 73856093) ^ (columns * 19349663) ^ (seed * 83492791)
     for shift, factor in ((15, 0x2C1B3C6D), (12, 0x297A2D39)):
         value = (value ^ (value >> shift)) * factor & 0xFFFFFFFF
@@ -48,7 +48,7 @@ def _pixels(levels: Integers) -> Pixels:
 
 
 def drawn(height: int, width: int) -> Pixels:
-    """Gradients with patches of several sizes and grain that grows to the right."""
+    """Gradients with patches of several sizes, and grain that increases to the right."""
     rows, columns = np.mgrid[:height, :width].astype(np.int64)
     planes = []
     for channel, (across, down) in enumerate(((90, 60), (70, 100), (110, 40))):
@@ -63,18 +63,18 @@ def drawn(height: int, width: int) -> Pixels:
 
 
 def quantised(image: Pixels, step: int) -> Pixels:
-    """The middle of the pixel's step."""
+    """Replace each sample with the middle of its quantization step."""
     return _pixels(image.astype(np.int64) // step * step + step // 2)
 
 
 def patterned(image: Pixels, depth: int) -> Pixels:
-    """A checkerboard of ±depth on top."""
+    """Add a checkerboard of ±depth."""
     places: Integers = np.indices((*image.shape[:2], 1), np.int64).sum(0)
     return _pixels(image + depth * (places % 2 * 2 - 1))
 
 
 def box_blurred(image: Pixels, radius: int) -> Pixels:
-    """Rounded mean of a square window, borders repeated."""
+    """Rounded mean of a square window, with repeated borders."""
     side = 2 * radius + 1
     padded = np.pad(image.astype(np.int64), ((radius, radius), (radius, radius), (0, 0)), "edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (side, side), (0, 1))
@@ -82,7 +82,7 @@ def box_blurred(image: Pixels, radius: int) -> Pixels:
 
 
 def averaged(image: Pixels, side: int) -> Pixels:
-    """Rounded mean of each block, shown as a block."""
+    """Replace each block with its rounded mean."""
     height, width = image.shape[:2]
     padded = np.pad(image.astype(np.int64), ((0, -height % side), (0, -width % side), (0, 0)), "edge")
     blocks = padded.reshape(padded.shape[0] // side, side, padded.shape[1] // side, side, 3)
@@ -91,7 +91,10 @@ def averaged(image: Pixels, side: int) -> Pixels:
 
 
 def coarse_colour(image: Pixels, side: int) -> Pixels:
-    """Red and blue less green in blocks, as chroma subsampling does; green stays."""
+    """Average red minus green and blue minus green in blocks, as chroma subsampling does.
+
+    Green does not change.
+    """
     green = image[..., 1:2].astype(np.int64)
     halved = averaged(_pixels((image.astype(np.int64) - green) // 2 + 128), side)
     return _pixels(green + (halved.astype(np.int64) - 128) * 2)
@@ -118,7 +121,8 @@ PAIRS = (
     ("drawn 256×320", "colour in blocks of 4"),
     ("drawn 256×320", "blocks of 2"),
     ("drawn 256×320", "box blur of 3"),
-    # The last of six scales has fewer than 8 pixels here, and every halving has a remainder.
+    # With this size, the last of the six scales has fewer than 8 pixels, and every side that is
+    # halved is odd.
     ("drawn 131×199", "quantised by 16"),
     ("drawn 131×199", "blocks of 2"),
     ("mountains 256×320 at row 100, column 200", "quantised by 32"),
@@ -129,7 +133,7 @@ PAIRS = (
 
 
 def picture(name: str) -> Pixels:
-    """The undistorted picture of that name."""
+    """Return the undistorted picture with this name."""
     source, _, rest = name.partition(" ")
     height, width = (int(side) for side in rest.split(" ")[0].split("×"))
     if source == "drawn":
@@ -139,13 +143,13 @@ def picture(name: str) -> Pixels:
 
 
 def distorted(image: Pixels, name: str) -> Pixels:
-    """The picture with the distortion of that name."""
+    """Return the picture with the distortion that has this name."""
     distort, amount = DISTORTIONS[name]
     return distort(image, amount)
 
 
 def digest(*images: Pixels) -> str:
-    """Tells whether this machine drew the same pictures."""
+    """Return a digest that shows whether this machine drew the same pictures."""
     return hashlib.sha256(b"".join(image.tobytes() for image in images)).hexdigest()
 
 
@@ -160,7 +164,7 @@ def _score(program: str, folder: Path, images: tuple[Pixels, Pixels]) -> float:
 @click.command()
 @click.argument("program")
 def main(program: str) -> None:
-    """Score the pairs with PROGRAM and write the reference."""
+    """Score the pairs with PROGRAM and write the reference file."""
     cases: list[dict[str, str | float]] = []
     with tempfile.TemporaryDirectory() as folder:
         for name, distortion in PAIRS:

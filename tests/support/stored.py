@@ -1,4 +1,7 @@
-"""Stored tiles, alpha and metadata in both directions, from FORMAT.md 1.3; the rest is not looked at."""
+"""A second reader and writer of stored tiles, alpha and metadata, written from FORMAT.md 1.3.
+
+Latents and residuals are not decoded.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ Samples = NDArray[Any]
 
 
 def _planes(samples: Samples) -> bytes:
-    """Eight bits as they are; of sixteen all upper bytes, then all lower ones."""
+    """Return 8-bit samples as they are, and 16-bit samples as all upper, then all lower bytes."""
     if samples.dtype == np.uint8:
         return samples.tobytes()
     return (samples >> 8).astype(np.uint8).tobytes() + samples.astype(np.uint8).tobytes()
@@ -50,7 +53,7 @@ def _pack(content: bytes) -> bytes:
 
 
 def unpack(payload: bytes, size: int) -> bytes:
-    """The `size` bytes that a payload stands for."""
+    """Return the `size` bytes that a payload represents."""
     if len(payload) == size:
         return payload
     if len(payload) > size:
@@ -64,7 +67,7 @@ def unpack(payload: bytes, size: int) -> bytes:
 
 
 def filtered(alpha: Samples, number: int) -> Samples:
-    """Alpha before it is packed; integers wrap around."""
+    """Apply alpha filter `number`. Integers wrap around."""
     left, above, corner = (np.zeros_like(alpha) for _ in range(3))
     left[:, 1:], above[1:], corner[1:, 1:] = alpha[:, :-1], alpha[:-1], alpha[:-1, :-1]
     values: Samples = alpha - left * (number > 0) - (above - corner) * (number > 1)
@@ -72,7 +75,7 @@ def filtered(alpha: Samples, number: int) -> Samples:
 
 
 def unfiltered(values: Samples, number: int) -> Samples:
-    """The inverse of `filtered`."""
+    """Invert `filtered`."""
     for axis in (1, 0)[:number]:
         values = np.cumsum(values, axis, dtype=values.dtype)
     return values
@@ -87,7 +90,10 @@ def _check(content: bytes, crc: int, samples: Samples, depth: int) -> Samples:
 
 
 def read(data: bytes) -> tuple[Samples | None, Samples | None, dict[int, bytes]]:
-    """Colour (None where it is latents) as H×W×C, alpha as H×W if there is any, and the metadata."""
+    """Return colour as H×W×C, alpha as H×W, and the metadata.
+
+    Colour is None if the file has latents. Alpha is None if the file has no alpha.
+    """
     fields, payloads = parse(data)
     found = {
         item.kind: unpack(payload, item.size)
@@ -134,7 +140,10 @@ def write(
     side: int = 16,
     alpha_filter: int = 0,
 ) -> bytes:
-    """A stored file of colour H×W×C and alpha H×W, uint8 or uint16, with anything that 1.2 has."""
+    """Return a stored file of colour H×W×C and alpha H×W, uint8 or uint16.
+
+    It may use all features of format 1.2.
+    """
     height, width, channels = colour.shape
     mode = STORED | RGB * (channels == 3) | ALPHA * (alpha is not None) | DEEP * (depth > 8)
     fields = Fields(mode, width, height, [], side, depth, source)
@@ -157,7 +166,7 @@ def write(
 
 
 def examples() -> dict[str, bytes]:
-    """A stored file of every kind that 1.2 allows: all modes, depths, filters and sources."""
+    """Stored files of every kind of format 1.2: all modes, depths, filters and sources."""
     made: dict[str, bytes] = {}
     rng = np.random.default_rng(12)
     for channels, depth, alpha in itertools.product((1, 3), (8, 9, 12, 16), (None, 0, 1, 2)):

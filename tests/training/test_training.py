@@ -1,4 +1,4 @@
-"""Training on the sample photographs: the loss falls, a killed run goes on, export works."""
+"""Training on the sample photographs: the loss falls, a killed run resumes, and export works."""
 
 from __future__ import annotations
 
@@ -86,18 +86,20 @@ def test_train_resume_export(tmp_path: Path, config_file: Path) -> None:
     train(SAMPLES, out, config, minutes=0.4, log_every=10, report=entries.append, save_minutes=0.05)
     assert len(losses(out)) >= 4
     rows = entries[-1]["validation"]
-    # Held-out loss, for that of single batches is mostly the luck of the drawn qualities.
+    # The test uses the held-out loss. The loss of single batches depends mostly on the random
+    # qualities.
     untrained = open_run(config, tmp_path / "no", 1, False, None, torch.device("cpu"), crops).average
     before = validate(untrained, split(list_images(SAMPLES))[1], config.objective)
-    # Twenty seconds improve the low qualities; the high ones lie near the linear codec's optimum. By how much
-    # depends on what else the machine does: 3 % where three processes shared two cores, over 4 alone.
+    # Twenty seconds improve the low qualities. The high qualities are near the optimum of the
+    # linear codec. The gain depends on the load of the machine: 3 % where three processes shared
+    # two cores, and more than 4 % alone.
     assert sum(row["loss"] for row in rows[:3]) < 0.985 * sum(row["loss"] for row in before[:3])
     assert [row["level"] for row in rows] == [0, 256, 512, 768, 1024]
     assert all(math.isfinite(value) for row in rows for value in row.values())
     assert all(a["psnr"] < b["psnr"] for a, b in itertools.pairwise(rows))
     assert (out / TRUNK).exists()
 
-    # More minutes: training goes on from the trunk.
+    # With more minutes, training resumes from the trunk.
     steps = torch.load(out / TRUNK, weights_only=True)["step"]
     with pytest.raises(ValueError, match="already holds a run"):
         train(SAMPLES, out, config, minutes=0.5)
@@ -111,7 +113,7 @@ def test_train_resume_export(tmp_path: Path, config_file: Path) -> None:
     arguments = ["export", str(out), str(weights), "--data", str(SAMPLES), "--batches", "8"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
-    # Training can go on from the exported file.
+    # Training can start from the exported file.
     again = train(SAMPLES, tmp_path / "again", config, minutes=0.01, init=read_start(weights.read_bytes()))
     assert psnr_at_512(again) == pytest.approx(psnr_at_512(trainer.average), abs=0.5)
     worker = codec.Codec(model=weights)
@@ -149,10 +151,10 @@ def test_a_killed_run_goes_on(tmp_path: Path, config_file: Path) -> None:
     ("checkpoint", "trunk", "budget", "resumed_at"),
     [
         ((50, None), None, 120, 50),  # killed in the trunk
-        ((50, None), 39, 120, 50),  # … of a longer run that went on from an older trunk
-        ((90, 120), 78, 120, 90),  # killed in the decay: the decay goes on
-        ((120, 120), 78, 240, 78),  # finished, now more minutes: the decay is left behind
-        ((90, 120), 78, 100, 78),  # another budget, another decay
+        ((50, None), 39, 120, 50),  # killed in the trunk of a longer run, after resuming from an older trunk
+        ((90, 120), 78, 120, 90),  # killed in the decay: the decay continues
+        ((120, 120), 78, 240, 78),  # finished, now with more minutes: the decay is discarded
+        ((90, 120), 78, 100, 78),  # another budget: another decay
     ],
 )
 def test_where_a_run_resumes(
@@ -384,7 +386,7 @@ def test_a_deeper_model_starts_where_the_trained_one_is(tiny_weights: Path) -> N
         outputs = [model(x, level, noise=False) for model in models]
     assert torch.allclose(outputs[0].x_hat, outputs[1].x_hat, atol=1e-5)
     assert torch.allclose(outputs[0].latent_bits, outputs[1].latent_bits, rtol=1e-4)
-    # Shallower or wider is refused by name.
+    # A shallower or a wider model is refused with a specific error.
     with pytest.raises(ValueError, match="lacks"):
         initialise_from(Model(TINY), TrainedStart(models[1].state_dict(), LAMBDAS), LAMBDAS)
     with pytest.raises(ValueError, match="other widths"):
@@ -396,7 +398,7 @@ def test_other_lambdas_start_from_the_same_gains() -> None:
     assert remap_table(table, (1e-3, 1e-1), (1e-3, 1e-1)) is table
     wider = remap_table(table, (1e-3, 1e-1), (1e-3, 1e1))
     assert torch.allclose(wider[:5], table[::2])  # twice the range: every other row
-    assert torch.allclose(wider[8], table[8] + 8 * (table[8] - table[7]))  # and beyond in a line
+    assert torch.allclose(wider[8], table[8] + 8 * (table[8] - table[7]))  # and linear beyond
     assert torch.allclose(remap_table(wider, (1e-3, 1e1), (1e-3, 1e-1))[::2], wider[:5])
 
 
@@ -414,12 +416,12 @@ def test_the_last_phase_trains_what_a_decoder_runs(config_file: Path) -> None:
     after = trainer.model.state_dict()
     moved = [name for name, value in after.items() if not torch.equal(value, before[name])]
     assert {name.split(".")[0] for name in moved} == {"synthesis", "entropy_model", "hyper_prior"}
-    # The average must not remember how it came to be: that would cost memory with every step.
+    # The average must not keep its autograd history, which would take memory with every step.
     assert not any(parameter.requires_grad for parameter in trainer.average.parameters())
 
 
 def test_real_symbols_have_real_rates() -> None:
-    """Without noise, training sees the values that evaluation reports, and gradients besides."""
+    """Without noise, training has the same values as evaluation, and also gradients."""
     model, sampler = tiny_model()
     x, level = sampler.batch(2) / 255, torch.tensor([200, 900])
     with torch.no_grad():
@@ -429,7 +431,7 @@ def test_real_symbols_have_real_rates() -> None:
     assert torch.allclose(output.latent_bits, reported.latent_bits, rtol=1e-5)
     plain = model(x, level, noise=False)
     assert output.latent_bits.sum() < plain.latent_bits.sum()
-    # The means learn from the rate too, although rounding has no gradient.
+    # The means also get a gradient from the rate, although rounding has no gradient.
     heads = model.get_parameter("entropy_model.heads.0.weight")
     (gradient,) = torch.autograd.grad(output.latent_bits.sum(), heads)
     assert bool((gradient[..., : gradient.shape[-1] // 2] != 0).any())
@@ -469,7 +471,7 @@ def test_ms_ssim_loss(config_file: Path, tmp_path: Path) -> None:
         ).total)
 
     assert loss(x, "ms-ssim") == pytest.approx(0, abs=1e-3)
-    # A shift of brightness hardly touches structure; blur does. MSE sees it the other way.
+    # A shift of brightness hardly changes the structure, but blur does. MSE ranks them in reverse.
     shifted = x + 0.15
     blurred = F.avg_pool2d(x.permute(0, 3, 1, 2), 3, 1, 1).permute(0, 2, 3, 1)
     assert loss(shifted, "ms-ssim") < loss(blurred, "ms-ssim")

@@ -1,4 +1,5 @@
-// The data, small helpers, and what the reader chose: shared by all parts. The parts are one module, joined in order.
+// Data, small helpers and the choices of the reader, shared by all parts. The parts are joined in
+// order into one module.
 
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const summary = read("summary");
@@ -15,7 +16,7 @@ const find = (id) => document.getElementById(id);
 const isNumber = Number.isFinite;
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-/** An element; strings become text and never markup, so that a file name cannot be a program. */
+/** Create an element. Strings become text, never markup, so that a file name cannot run code. */
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
@@ -25,7 +26,7 @@ function make(tag, attributes = {}, ...children) {
 
 const shortened = (text, length) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
 
-/** plotly reads some HTML in names and hover texts. */
+/** Escape HTML, because plotly interprets some HTML in names and hover texts. */
 const escaped = (text) => String(text).replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]);
 
 function fixed(value, digits) {
@@ -34,7 +35,7 @@ function fixed(value, digits) {
   return value.toLocaleString("en", options).replace("-", "−");
 }
 
-/** Three digits at least, and all of those before the point. */
+/** Format with at least three digits and with all digits before the point. */
 const significant = (value) => fixed(value, value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2);
 const unitOf = (metric) => (metric.unit ? ` ${metric.unit}` : "");
 const quality = (value, metric) => fixed(value, 2) + (isNumber(value) ? unitOf(metric) : "");
@@ -42,10 +43,10 @@ const axisTitle = (metric) => metric.label + (metric.unit ? ` (${metric.unit})` 
 const nameOf = (codec) => codec.label + (codec.kind === "published" ? ", published" : "");
 const extent = (values) => [Math.min(...values), Math.max(...values)];
 
-/** The figures of a point: of one picture, or the means. */
+/** Figures of a point for one picture, or the means. */
 const figuresOf = (point, picture) => (picture ? point.pictures?.[picture] : point.mean) ?? {};
 
-/** The points of a codec that have a rate and this metric, by rate. */
+/** Points of a codec that have a rate and this metric, sorted by rate. */
 function curveOf(codec, metric, picture) {
   return codec.points
     .map((point) => ({ point, figures: figuresOf(point, picture) }))
@@ -79,7 +80,7 @@ function fill(select, options, value) {
   select.closest(".choice").hidden = !options.length;
 }
 
-/** Selectors of one name show and set one choice, wherever in the page they are. */
+/** Selectors with the same name show and set the same choice, wherever they are on the page. */
 function setUpChoices() {
   for (const [name, options] of Object.entries(choices)) {
     state[name] = (options.find(([key]) => key === "decode_mps_1") ?? options[0])?.[0] ?? null;

@@ -1,11 +1,11 @@
-// Two versions of a picture with a slider between them, and what each lost.
+// Comparison of two versions of a picture with a slider, and the residual of each version.
 
 const viewer = { comparison: null, left: 0, right: 1 };
 
 function pickPicture(index) {
   const comparison = comparisons[index];
   const labels = comparison.images.map((image, i) => [String(i), image.label]);
-  // The same codecs stay chosen from picture to picture, where they are there.
+  // Keep the chosen codecs for the next picture if it has them.
   viewer.left = Math.min(viewer.left, labels.length - 1);
   viewer.right = Math.min(viewer.right, labels.length - 1);
   viewer.comparison = comparison;
@@ -51,7 +51,7 @@ async function drawResidual(canvas, image, original) {
   const wanted = `${comparison.picture} ${image.label} ${find("compare-gain").value}`;
   canvas.dataset.wanted = wanted;
   const [a, b] = await Promise.all([pixelsOf(image, comparison), pixelsOf(original, comparison)]);
-  if (canvas.dataset.wanted !== wanted) return;  // the reader has moved on
+  if (canvas.dataset.wanted !== wanted) return;  // the reader has changed the selection
   const gain = Number(find("compare-gain").value);
   for (let i = 0; i < a.data.length; i++) {
     if (i % 4 < 3) a.data[i] = gain * Math.abs(a.data[i] - b.data[i]);  // clamps at 255
@@ -68,7 +68,7 @@ function zoom() {
   frame.style.width = factor ? `${factor * width}px` : "auto";
   frame.style.aspectRatio = `${width} / ${height}`;
   frame.classList.toggle("zoomed", factor > 0);
-  // To fit: never larger than the picture, so that the reader sees its own pixels.
+  // "To fit" never enlarges the picture, so that the reader sees its own pixels.
   find("viewer").style.maxWidth = factor ? "none" : `min(${width}px, ${(80 * width) / height}vh)`;
 }
 
@@ -105,7 +105,8 @@ function setUpViewer() {
     frame.setPointerCapture(event.pointerId);
     drag(event);
   });
-  frame.addEventListener("pointerup", () => find("compare-slider").focus({ preventScroll: true }));  // for the keys
+  // Focus the slider, so that the arrow keys move it.
+  frame.addEventListener("pointerup", () => find("compare-slider").focus({ preventScroll: true }));
   frame.addEventListener("pointermove", (event) => frame.hasPointerCapture(event.pointerId) && drag(event));
   divide(50);
   pickPicture(0);

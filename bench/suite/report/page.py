@@ -1,8 +1,8 @@
-"""The report: one HTML file that needs no network, from a summary of figures and some decoded pictures.
+"""HTML report: one file that needs no network, made from a summary and some decoded pictures.
 
-Everything is inside: plotly, our style and script, the figures as JSON, the pictures as lossless WebP. The
-content security policy lets only these two scripts run and nothing be fetched: a hostile file name stays a
-name, and the page is certain to be offline.
+The file contains plotly, our style and script, the figures as JSON, and the pictures as lossless
+WebP. The content security policy allows only these two scripts and no network access. A hostile
+file name therefore cannot run code, and the page is guaranteed to work offline.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from ..comparisons import Comparison
 
 PARTS = Path(__file__).parent
 SCRIPTS = ("common.js", "plots.js", "tables.js", "compare.js", "report.js")  # one module, in this order
-WEBP_LIMIT = 16383  # pixels each way; larger pictures are embedded as PNG
+WEBP_LIMIT = 16383  # pixels per side; larger pictures are embedded as PNG
 
-# What a page shows when a summary says less.
+# Defaults for what is missing from a summary.
 EMPTY: dict[str, Any] = {
     "title": "untitled", "created": None, "command": None, "environment": {}, "pictures": [], "skipped": [],
     "metrics": [], "codecs": [], "bd_rate": {"anchors": [], "rows": []},
@@ -39,7 +39,10 @@ EMPTY: dict[str, Any] = {
 
 
 def write_report(summary: dict[str, Any], comparisons: list[Comparison], path: Path) -> None:
-    """Write the page to `path`, whole or not at all. What is missing from `summary` is left out."""
+    """Write the page to `path` atomically: the file is replaced completely or left unchanged.
+
+    Anything missing from `summary` is left out.
+    """
     summary = {**EMPTY, **summary}
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PARTS), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -64,12 +67,12 @@ def _part(name: str) -> str:
 
 
 def _json(value: object) -> Markup:
-    """JSON for a script element: no `<`, which could end the element or begin a comment in it."""
+    """JSON for a script element. `<` is escaped, as it could end the element or begin a comment."""
     return Markup(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"))
 
 
 def _finite(value: Any) -> Any:
-    """A copy in which numbers that JSON has no word for are None."""
+    """Copy in which numbers that JSON cannot represent are None."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -98,12 +101,12 @@ def _data_uri(pixels: NDArray[np.uint8]) -> str:
 
 
 def _source_hash(script: str) -> str:
-    """How a content security policy names an inline script."""
+    """Source expression of an inline script in a content security policy."""
     return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
 
 
 def _date(created: str | None) -> str:
-    """For people; what is no ISO 8601 date stays as it is."""
+    """Date in readable form. Text that is not an ISO 8601 date is returned unchanged."""
     try:
         moment = datetime.fromisoformat(created or "")
     except ValueError:

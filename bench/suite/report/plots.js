@@ -1,4 +1,4 @@
-// Rate and distortion; rate and speed at one quality.
+// Plots of rate and distortion, and of rate and speed at one quality.
 
 const DASHES = ["dash", "dot", "dashdot", "longdash"];
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross"];
@@ -7,7 +7,10 @@ const LEGEND_BELOW = {  // in two columns
   orientation: "h", x: 0, y: -0.2, yanchor: "top", entrywidth: 0.46, entrywidthmode: "fraction", font: { size: 11 },
 };
 
-/** Every codec keeps one colour in all plots and tables; ours are warm, published ones gray and dashed. */
+/**
+ * Each codec has the same colour in all plots and tables. Our codecs have warm colours. Published
+ * curves are gray and dashed.
+ */
 const styles = new Map();
 function setUpStyles() {
   const counts = { ours: 0, published: 0, series: 0 };
@@ -23,7 +26,8 @@ function setUpStyles() {
   }
 }
 
-const uidOf = (codec) => `codec-${codecs.indexOf(codec)}`;  // plotly makes it a class: no names
+// The uid contains no codec name, because plotly uses it as a class name.
+const uidOf = (codec) => `codec-${codecs.indexOf(codec)}`;
 
 function marker(codec) {
   const { kind, colour, symbol } = styles.get(codec.name);
@@ -37,7 +41,10 @@ function axis(title, options) {
   };
 }
 
-/** Ticks at 1, 2 and 5 of each decade, written out; more when the reader zooms in. */
+/**
+ * Logarithmic axis. Ticks are plain numbers at 1, 2 and 5 of each decade. There are more ticks when
+ * the reader zooms in.
+ */
 function logAxis(title, [low, high], options) {
   const span = Math.log10(high / low) || 1;
   return axis(title, { type: "log", nticks: Math.max(3, Math.ceil(span / 0.5)), tickformat: ".4~r", ...options });
@@ -60,7 +67,7 @@ function plot(id, traces, layout, note) {
     },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: css("--quiet"), activecolor: css("--text") },
     margin: { l: 50, r: 10, t: 34, b: 50 },
-    dragmode: touch ? false : "zoom",  // a finger that meets the plot goes on scrolling the page
+    dragmode: touch ? false : "zoom",  // a touch on the plot still scrolls the page
     ...layout,
   }, {
     displaylogo: false, responsive: true, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
@@ -108,19 +115,20 @@ function drawRate() {
   }
   plot("rate-plot", traces, {
     height: narrow ? 440 + 12 * traces.length : 560,
-    uirevision: "kept",  // curves that the reader hid stay hidden; a zoom ends with its metric or picture
+    // Curves that the reader hid stay hidden. A change of the metric or the picture resets a zoom.
+    uirevision: "kept",
     xaxis: logAxis("bits per pixel", extent(traces.flatMap((t) => t.x)), { uirevision: state.metric + state.picture }),
     yaxis: axis(axisTitle(metric), { uirevision: state.metric + state.picture }),
     legend: narrow ? LEGEND_BELOW : { x: 1.01, y: 1 },
-  }, traces.length ? rateNote() : `There is no ${metric.label} of this picture.`);
+  }, traces.length ? rateNote() : `There are no values of ${metric.label} for this selection.`);
 }
 
 function rateNote() {
   const published = curves.some((c) => c.kind === "published");
-  return state.picture && published ? "Published curves are means and are left out for a single picture." : "";
+  return state.picture && published ? "Published curves are means, so they are not shown for a single picture." : "";
 }
 
-/** Between the two settings around a quality, linear in the logarithm; null outside the curve. */
+/** Log-linear interpolation between the two settings around a quality. Null outside the curve. */
 function interpolate(points, metric, level, key) {
   for (let i = 1; i < points.length; i++) {
     const [a, b] = [points[i - 1].figures, points[i].figures];
@@ -132,7 +140,10 @@ function interpolate(points, metric, level, key) {
   return null;
 }
 
-/** Starts in the middle of the range that all codecs share, or of the whole range where they share none. */
+/**
+ * Set the level to the middle of the range that all codecs share, or of the whole range if they
+ * share none.
+ */
 function resetLevel() {
   const ranges = measured.map((c) => curveOf(c, state.metric, "").map((p) => p.figures[state.metric]))
     .filter((values) => values.length > 1).map(extent);
@@ -157,8 +168,8 @@ function setLevel(level) {
 }
 
 /**
- * On which side of its point each label goes: where it covers fewest of the other points and labels, given
- * where those are. Three rounds, since a label that was placed early may find a better side later.
+ * For each label the side of its point on which it covers the fewest other points and labels. There
+ * are three rounds, because a label that was placed early may have a better side later.
  */
 function labelSides(dots, labels, room) {
   const height = 15;
@@ -195,7 +206,8 @@ function drawSpeed() {
     else absent.push(codec.label);
   }
   const level = `${fixed(state.level, 1)}${unitOf(metric)}`;
-  const note = absent.length ? `Not at ${level}, or without a speed: ${absent.join(", ")}.` : "";
+  const note = absent.length
+    ? `Not shown, because the curve does not reach ${level} or has no speed: ${absent.join(", ")}.` : "";
   if (!points.length) return plot("speed-plot", [], {}, note);
 
   const width = find("speed-plot").clientWidth - 80;

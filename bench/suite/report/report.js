@@ -1,4 +1,4 @@
-// Draws everything once, and again what a choice or the screen changes.
+// Draws everything once, and redraws the parts that a choice or a change of the screen affects.
 
 function drawPlots() {
   drawRate();
@@ -26,7 +26,7 @@ drawPoints();
 setUpViewer();
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawPlots);
 let width = innerWidth;
-addEventListener("resize", () => {  // not for height alone: phones change it while scrolling
+addEventListener("resize", () => {  // not for height alone, which phones change while scrolling
   if (innerWidth !== width) drawPlots();
   width = innerWidth;
 });

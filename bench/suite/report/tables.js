@@ -1,6 +1,9 @@
-// Tables that sort.
+// Sortable tables.
 
-/** Ascending for a sign of 1; numbers in text by value; what is missing comes last either way. */
+/**
+ * Comparison for sorting, ascending for a sign of 1. Numbers in text are compared by value. Missing
+ * values come last in both directions.
+ */
 function ordered(a, b, sign) {
   const [noA, noB] = [a, b].map((v) => v === null || v === undefined || Number.isNaN(v));
   if (noA || noB) return noA - noB;
@@ -9,9 +12,9 @@ function ordered(a, b, sign) {
 }
 
 /**
- * A table that sorts by any column. `columns`: title, value(row) to sort by, cell(row) to show (text, or an
- * element), number: whether to align right. `order`: the column and direction to begin with; without one
- * the rows keep their order, and a line parts the codecs.
+ * Draw a table that can be sorted by any column. `columns`: title, value(row) to sort by, cell(row)
+ * to show (text or an element), number: whether to align right. `order`: the initial column and
+ * direction. Without them the rows keep their order, and a line separates the codecs.
  */
 function drawTable(host, name, columns, rows, order = {}) {
   const body = make("tbody");
@@ -64,7 +67,7 @@ function label(codec) {
 
 const codecColumn = { title: "Codec", value: (row) => nameOf(row.codec), cell: (row) => label(row.codec) };
 
-/** Columns of speed and memory, those that any row has. */
+/** Columns of speed and memory for which at least one row has a value. */
 function costColumns(rows) {
   const speed = SPEEDS.map(([key, name]) => (
     numeric(`${name.replace(", ", "\n")}\nMP/s`, (r) => r.point.mean?.[key], significant)));
@@ -124,7 +127,7 @@ function drawBd() {
   const current = shown.findIndex((m) => m.key === state.metric);
   drawTable(host, "BD-rate", [codecColumn, ...columns], rows, { column: 1 + Math.max(current, 0), sign: 1 });
 
-  const reasons = new Map();  // a tooltip needs a mouse: the notes say it too
+  const reasons = new Map();  // the notes repeat the tooltips, which need a mouse
   for (const { codec, by } of rows) {
     for (const m of shown.filter((one) => by[one.key]?.note)) {
       const { note } = by[m.key];
