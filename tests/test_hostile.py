@@ -95,7 +95,7 @@ def test_what_is_wrong_is_reported(tiny_weights: Path, monkeypatch: pytest.Monke
 FAULTY = """
 import os
 import codec
-from tests import hostile
+from tests.support import hostile
 
 def verify(data):
     if not data.startswith(b"\\x89"):  # the first case, not one of the seeds
