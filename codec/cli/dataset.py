@@ -117,7 +117,8 @@ def pack_command(source: str, out: str, max_pixels: int, report: str | None, **o
             raise FileNotFoundError("SRC and OUT must not be empty")
         if not os.path.isdir(os.path.dirname(os.path.abspath(target))):
             raise FileNotFoundError(2, "No such folder for the report", target)
-        from codec.data.packing import pack, write_report
+        from codec.data.packing import pack
+        from codec.data.report import write_report
 
         with _progress("packing") as show:
             done = pack(source, out, limits=Limits(max_pixels=max_pixels), progress=show, **options)

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from codec.data.checking import verify
 from codec.data.dataset import Dataset
-from codec.data.packing import Report, pack
+from codec.data.packing import pack
+from codec.data.report import Report
 from codec.data.unpacking import export, unpack
 
 if TYPE_CHECKING:

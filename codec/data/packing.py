@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import io
 import itertools
-import json
 import os
 import time
 import warnings
@@ -21,6 +20,7 @@ from typing import Any
 from codec.api import Codec
 from codec.coding.effort import DEFAULT_EFFORT, check_effort
 from codec.data.layout import Account, Settings, pyarrow, writer_schema
+from codec.data.report import Report
 from codec.data.shards import Shard, ShardWriter
 from codec.data.sources import Item, Source, open_source
 from codec.data.sums import add_sum, only_one
@@ -33,7 +33,7 @@ from codec.format.rows import TILE_SIZE, RowFormat
 from codec.limits import DEFAULT as DEFAULT_LIMITS
 from codec.limits import Limits
 from codec.model import registry
-from codec.pictures.atomic import replacing, write_atomically
+from codec.pictures.atomic import replacing
 from codec.pictures.files import read_image
 from codec.pictures.picture import Picture, to_picture
 from codec.version import __version__
@@ -46,44 +46,6 @@ _BATCH_PIXELS = 1 << 23
 
 _LOOK_AT = 64
 """Number of pictures from which the common properties of most rows are determined."""
-
-
-@dataclasses.dataclass
-class Report:
-    """The results of packing: totals, and for speed and time left the counts of this call."""
-
-    pictures: int = 0
-    """Number of pictures in the shards, without bad pictures."""
-    shards: int = 0
-    skipped: int = 0
-    """Number of these shards that existed before."""
-    pixels: int = 0
-    bytes_in: int = 0
-    bytes_out: int = 0
-    failures: list[dict[str, str]] = dataclasses.field(default_factory=list)
-    """`path` and `error` of each bad picture."""
-    notes: dict[str, int] = dataclasses.field(default_factory=dict)
-    """Notes on what was not kept, with the number of pictures for each note."""
-    ignored: list[str] = dataclasses.field(default_factory=list)
-    """Files that are not pictures by name."""
-    done: int = 0
-    """Number of items of the source that this call has processed."""
-    to_do: int | None = None
-    """Number of items that this call will process; None if it is not known."""
-    seconds: float = 0.0
-
-    def as_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    def add(self, account: Account) -> None:
-        self.shards += 1
-        self.pictures += account.items - len(account.failures)
-        self.pixels += account.pixels
-        self.bytes_in += account.bytes_in
-        self.bytes_out += account.bytes_out
-        self.failures += account.failures
-        for note, count in account.notes.items():
-            self.notes[note] = self.notes.get(note, 0) + count
 
 
 def pack(
@@ -419,9 +381,3 @@ def _failure(item: Item, error: BaseException) -> dict[str, str]:
 
 def _name(number: int) -> str:
     return f"shard-{number:05d}.parquet"
-
-
-def write_report(report: Report, path: str | os.PathLike[str]) -> None:
-    """Write the report as JSON."""
-    write_atomically(path, (json.dumps(report.as_dict(), indent=1) + "\n").encode())
-
