@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from codec.cli.jobs import on_one_line
+from codec.cli.jobs import counted, on_one_line
 from codec.coding.effort import DEFAULT_EFFORT
 from codec.errors import CodecError
 from codec.limits import DEFAULT, Limits
@@ -134,14 +134,15 @@ def _summary(done: Report, target: str) -> None:
     if len(done.failures) > _SHOWN:
         click.echo(f"codec: … and {len(done.failures) - _SHOWN} more: see {on_one_line(target)}", err=True)
     for note, count in sorted(done.notes.items()):
-        click.echo(f"codec: {note}: {count} pictures", err=True)
+        click.echo(f"codec: {note}: {counted(count, 'picture')}", err=True)
     if done.ignored:
-        click.echo(f"codec: not pictures by name (see the report): {len(done.ignored)} files", err=True)
+        ignored = counted(len(done.ignored), "file")
+        click.echo(f"codec: not pictures by name (see the report): {ignored}", err=True)
     rate = f", {done.done / done.seconds:.1f} pictures/s" if done.done and done.seconds else ""
     before = f" ({done.skipped} already packed)" if done.skipped else ""
     bpp = 8 * done.bytes_out / done.pixels if done.pixels else 0
     click.echo(
-        f"{done.pictures} pictures in {done.shards} shards{before}, {len(done.failures)} bad: "
+        f"{_extent(done.pictures, done.shards)}{before}, {len(done.failures)} bad: "
         f"{_size(done.bytes_in)} → {_size(done.bytes_out)} ({bpp:.3f} bpp){rate}"
     )
 
@@ -254,7 +255,8 @@ def _counting(what: str, total: int) -> Iterator[Callable[[int, int], None]]:
 def _end(pictures: int, failures: list[dict[str, str]], out: str) -> None:
     for failure in failures:
         click.echo(f"codec: {on_one_line(failure['path'])}: {on_one_line(failure['error'])}", err=True)
-    click.echo(f"{pictures - len(failures)} pictures in {on_one_line(out)}, {len(failures)} failed")
+    written = counted(pictures - len(failures), "picture")
+    click.echo(f"{written} in {on_one_line(out)}, {len(failures)} failed")
     if failures:
         sys.exit(1)
 
@@ -273,7 +275,7 @@ def info_command(dataset: str, as_json: bool) -> None:
         click.echo(json.dumps(fields))
         return
     settings = fields["settings"]
-    click.echo(f"{on_one_line(dataset)}: {fields['pictures']} pictures in {fields['shards']} shards")
+    click.echo(f"{on_one_line(dataset)}: {_extent(fields['pictures'], fields['shards'])}")
     if settings is None:
         click.echo("  written by another tool")
     else:
@@ -347,3 +349,7 @@ def verify_command(dataset: str, decode: bool) -> None:
         click.echo(f"{on_one_line(dataset)}: {found} problem{'s' if found > 1 else ''}", err=True)
         sys.exit(1)
     click.echo(f"{on_one_line(dataset)}: ok")
+
+
+def _extent(pictures: int, shards: int) -> str:
+    return f"{counted(pictures, 'picture')} in {counted(shards, 'shard')}"

@@ -176,3 +176,8 @@ def standard_stream(stream: TextIO | None, name: str) -> TextIO:
 def on_one_line(text: str) -> str:
     """Escape control characters, so that a file name fits on one line: \\n for a newline, …"""
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda match: repr(match[0])[1:-1], text)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and its noun: "1 shard", "2 shards"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -20,7 +20,7 @@ import click
 import codec
 from codec import api, convert
 from codec.cli.dataset import dataset_group
-from codec.cli.jobs import each, end_in_order, on_one_line, open_input, plan, run, standard_stream
+from codec.cli.jobs import counted, each, end_in_order, on_one_line, open_input, plan, run, standard_stream
 from codec.cli.train import export_command, train_command
 from codec.coding.effort import DEFAULT_EFFORT, Progress
 from codec.engine.goal import choose_goal
@@ -209,7 +209,7 @@ def info(paths: tuple[str, ...], as_json: bool) -> None:
         bound = "" if about.max_error is None else f", errors up to {about.max_error}"
         how = f"quality {about.quality:g}{limit}{bound}, model {about.model}"
         how = "lossless" if about.lossless else how
-        tiles = f"{about.tiles} tile{'s' if about.tiles > 1 else ''}"
+        tiles = counted(about.tiles, "tile")
         extra = f", {' '.join(about.metadata)}" if about.metadata else ""
         click.echo(
             f"{on_one_line(path)}: {about.width}×{about.height} {kind}, {how}, {about.bytes} bytes "

@@ -108,10 +108,10 @@ def test_bad_pictures_and_damage_are_told(tree: Path, tmp_path: Path) -> None:
     (source / "bad\nname.png").write_bytes(b"nothing")
     (source / "text.txt").write_text("")
     done = run("pack", source, tmp_path / "set", "--report", tmp_path / "r.json", code=1)
-    assert done.stdout.startswith("1 pictures in 1 shards, 1 bad")
+    assert done.stdout.startswith("1 picture in 1 shard, 1 bad")
     assert done.stderr.splitlines() == [
         "codec: bad\\nname.png: not a picture that Pillow can read",
-        "codec: not pictures by name (see the report): 1 files",
+        "codec: not pictures by name (see the report): 1 file",
     ]
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["ignored"] == ["text.txt"]
