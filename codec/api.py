@@ -229,14 +229,14 @@ class Codec:
             else:
                 by_model[file.header.model_id].append(index)
         with self._running():
-            models = {model_id: self.loaded_model(model_id) for model_id in by_model}
+            models = {model_id: self.model_for(model_id) for model_id in by_model}
             for model_id, indexes in by_model.items():
                 decoded = decode_pictures(models[model_id], [opened[index][0] for index in indexes])
                 for index, samples in zip(indexes, decoded, strict=True):
                     pictures[index] = from_samples(samples)
         return [pictures[index] for index in range(len(opened))]
 
-    def loaded_model(self, model_id: bytes) -> LoadedModel:
+    def model_for(self, model_id: bytes) -> LoadedModel:
         """Return the model of a file. Raises `UnknownModel` if it is not a shipped model."""
         if model_id not in self._others:
             from codec.engine.loaded_model import load
@@ -250,7 +250,7 @@ class Codec:
         from codec.engine.decoding import decode_bands
 
         with self._running():
-            bands = decode_bands(self.loaded_model(file.header.model_id), file, part, None)
+            bands = decode_bands(self.model_for(file.header.model_id), file, part, None)
         with contextlib.closing(bands):
             while True:
                 with self._running():
@@ -401,7 +401,7 @@ def _decode(worker: Codec | None, file: File, part: Box, on_error: OnError) -> S
         samples = join(file, part, decode_bands(None, file, part, damage))
     else:
         with worker._running():
-            model = worker.loaded_model(file.header.model_id)
+            model = worker.model_for(file.header.model_id)
             samples = join(file, part, decode_bands(model, file, part, damage))
         halo = model.halo
     picture = from_samples(samples)

@@ -11,7 +11,7 @@
         ├── UnsupportedVersion … the file needs a newer version of this package
         └── UnknownModel       … the file needs a model that is not installed
 
-`LimitExceeded` is also raised when there is not enough memory. Whatever bytes they are given,
+`LimitExceeded` is also raised when there is not enough memory. For any input bytes,
 `decompress`, `inspect` and `verify` raise only errors of this list. Invalid arguments raise
 `TypeError` or `ValueError`, and file problems raise `OSError`, as usual in Python. `TargetMissed`
 and `NotKept` are warnings, not errors.

@@ -51,7 +51,6 @@ class Limits:
         if height * width > self.max_pixels:
             raise LimitExceeded(f"{height}×{width} pixels are over the limit of {self.max_pixels}")
 
-
     def check_tile(self, height: int, width: int) -> None:
         """Raise `LimitExceeded` for a tile of latents that is too large."""
         if height * width > self.max_tile_pixels:

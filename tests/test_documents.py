@@ -34,13 +34,15 @@ SOURCES = [
 WITHOUT_OPTIONS = {"pip", "pytest", "venv", "torch.distributed.run"}
 """Modules of other packages: only that they are named is known here."""
 
+PREFIXES = ("$", "sudo", "time", "nice")
+
 BUILT = ("results/", "demo/", ".venv/")
 """Folders that commands make."""
 
 
 def spans(text: str) -> Iterator[str]:
     """Everything that a Markdown text sets as code: the lines of blocks, and inline spans."""
-    parts = re.split(r"^```.*$", text, flags=re.MULTILINE)
+    parts = re.split(r"^(?:```|~~~).*$", text, flags=re.MULTILINE)
     for number, part in enumerate(parts):
         if number % 2:
             yield from re.sub(r"\s*\\\n\s*", " ", part).splitlines()
@@ -71,12 +73,16 @@ def commands(line: str) -> Iterator[list[str]]:
             words = shlex.split(part)
         except ValueError:  # an apostrophe: prose
             continue
-        while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
+        while words and (words[0] in PREFIXES or re.fullmatch(r"[A-Z_]+=\S*", words[0])):
             del words[0]
         if not words:
             continue
         name = words[0].rpartition("/")[2]
-        if name in ("python", "python3") or words[0] in ("make", "codec"):
+        if name == "torchrun" and "-m" in words:  # torchrun --nproc-per-node N -m MODULE …
+            yield ["python", *words[words.index("-m") :]]
+        elif re.fullmatch(r"python[\d.]*", name):
+            yield ["python", *words[1:]]
+        elif name in ("make", "codec"):
             yield [name, *words[1:]]
 
 
@@ -114,7 +120,12 @@ def check_options(command: click.Command, words: list[str]) -> None:
     elif command is codec_command.commands["bench"]:  # which hands its arguments on
         check_options(bench_command, words)
     else:
-        command.make_parser(context).parse_args(list(words))
+        values, _, _ = command.make_parser(context).parse_args(list(words))
+        # Prose may name a command alone. A command line must have what the command needs.
+        for one in command.params if words else ():
+            given = isinstance(value := values.get(one.name or ""), str | tuple) and value
+            if isinstance(one, click.Argument) and one.required and not given:
+                raise click.UsageError(f"{command.name} needs {one.human_readable_name}")
 
 
 def command_of(module: str) -> click.Command | None:
@@ -186,7 +197,8 @@ def test_commands_are_found() -> None:
         "codec bench x --no", "python -m bench.complexity", "python -m bench.studies.speed X --thread 2",
         "make tests", "make figures KODACK=x", "python examples/none.py",
         "python examples/zarr_stack.py --none", "python -m tests.support.layout",
-        "python -m tests.support.imports --none",
+        "python -m tests.support.imports --none", "$ codec compres x.png", ".venv/bin/codec compres x.png",
+        "time make tests", "torchrun --nproc-per-node 2 -m codec trian --out x", "codec compress -q 40",
     ],
 )
 def test_wrong_commands_are_noticed(line: str) -> None:
@@ -204,6 +216,9 @@ def test_links_and_paths_exist(path: Path) -> None:
         for name in re.findall(r"(?<![\w/.])(?:codec|bench|tests|docs|examples)/[\w./-]*\w", span):
             if not name.startswith(BUILT):
                 assert (ROOT / name).exists(), name
+        # Below codec/, as docs/architecture.md names them: also in `a.py → b.py` and in diagrams.
+        for name in re.findall(r"(?<![\w/.])(\w+/\w+\.(?:py|md))\b", span):
+            assert (ROOT / name).exists() or (ROOT / "codec" / name).exists(), name
 
 
 def test_extras_exist() -> None:
@@ -212,3 +227,12 @@ def test_extras_exist() -> None:
         text = path.read_text(encoding="utf-8")
         for names in re.findall(r"(?:codec|'\.)\[([a-z,]+)\]", text):
             assert set(names.split(",")) <= set(project["optional-dependencies"]), f"{path.name}: {names}"
+
+
+@pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_prose_is_wrapped(path: Path) -> None:
+    """At 100 columns, but for tables, blocks of code and lines of one word."""
+    parts = re.split(r"^```.*$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    lines = [line for part in parts[::2] for line in part.splitlines()]
+    prose = [line for line in lines if not line.startswith(("|", "![")) and " " in line]
+    assert [line for line in prose if len(line) > 100] == []

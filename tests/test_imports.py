@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -79,7 +81,8 @@ def test_the_benchmark_does_not_need_the_studies() -> None:
 
 
 def test_no_import_is_relative() -> None:
-    assert not [path for path in MODULES.values() if "\nfrom ." in path.read_text(encoding="utf-8")]
+    relative = re.compile(r"^\s*from \.", re.MULTILINE)
+    assert not [path for path in MODULES.values() if relative.search(path.read_text(encoding="utf-8"))]
 
 
 def libraries(module: str) -> set[str]:
@@ -106,11 +109,22 @@ def test_the_format_uses_the_standard_library_only(module: str) -> None:
     assert libraries(module) <= {*sys.stdlib_module_names, "codec"}
 
 
-def test_folders_say_what_they_are_for() -> None:
-    for folder in (path.parent for path in ROOT.glob("*/__init__.py")):
-        text = (folder / "__init__.py").read_text(encoding="utf-8")
-        assert "Imports:" in text, folder.name
-        assert "Start" in text, folder.name
+@pytest.mark.parametrize("folder", sorted(path.parent.name for path in ROOT.glob("*/__init__.py")))
+def test_folders_say_what_they_import_and_where_to_start(folder: str) -> None:
+    text = ast.get_docstring(ast.parse((ROOT / folder / "__init__.py").read_text(encoding="utf-8"))) or ""
+    stated = re.search(r"^Imports: (.*?)(?:\.\s|,? and otherwise)", text, re.MULTILINE | re.DOTALL)
+    assert stated is not None
+    named = set(re.findall(r"`(\w+)`", stated[1]))
+    found = unit_graph(ROOT)[folder] - {"errors", "limits", "extras", "version"}
+    if "everything" in stated[1]:
+        named = set(RANK)
+    elif "and below" in stated[1]:
+        assert named <= found
+        named |= {name for name in RANK if RANK[name] < min(RANK[one] for one in named)}
+    else:
+        assert named - {"errors", "limits"} == found
+    assert found <= named
+    assert "Start reading" in text
 
 
 def run_python(code: str) -> str:

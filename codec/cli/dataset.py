@@ -70,7 +70,10 @@ class _Part(click.ParamType[tuple[int, int]]):
 @dataset_group.command("pack")
 @click.argument("source", metavar="SRC", type=click.Path())
 @_OUT
-@click.option("-q", "--quality", type=click.FloatRange(0, 100), default=75, show_default=True)
+@click.option(
+    "-q", "--quality", type=click.FloatRange(0, 100), default=75, show_default=True,
+    help="0 (smallest) to 100 (best).",
+)
 @click.option(
     "-e", "--effort", type=click.IntRange(1, 9), default=DEFAULT_EFFORT, show_default=True,
     help="1 (fastest) to 9 (smallest).",
@@ -137,7 +140,7 @@ def _summary(done: Report, target: str) -> None:
         click.echo(f"codec: {note}: {counted(count, 'picture')}", err=True)
     if done.ignored:
         ignored = counted(len(done.ignored), "file")
-        click.echo(f"codec: not pictures by name (see the report): {ignored}", err=True)
+        click.echo(f"codec: {ignored} skipped (see the report)", err=True)
     rate = f", {done.done / done.seconds:.1f} pictures/s" if done.done and done.seconds else ""
     before = f" ({done.skipped} already packed)" if done.skipped else ""
     bpp = 8 * done.bytes_out / done.pixels if done.pixels else 0

@@ -170,7 +170,7 @@ def decompress(
             picture, mask = worker.decompress(data, region=region, on_error="conceal", limits=limits)
             if mask.any():
                 damaged = True
-                lost = f"{mask.sum()} of {mask.size} pixels are lost or near lost pixels"
+                lost = f"{mask.sum()} of {mask.size} pixels may be wrong"
                 click.echo(f"codec: {on_one_line(source)}: damaged: {lost}", err=True)
             metadata, lost_kinds = convert.metadata_left(data)
             if lost_kinds:

@@ -49,7 +49,7 @@ def _minutes(ctx: click.Context, param: click.Parameter, value: float) -> float:
     help="Start from this exported weights file.",
 )
 @click.option("--device", default=None, help="cpu or cuda. By default the GPU, if there is one.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Seed of the random numbers.")
 @click.option("--threads", type=click.IntRange(1), default=None, help="CPU threads.")
 @click.option("--export/--no-export", "exported", default=True, help="Whether to write model.safetensors.")
 def train_command(
@@ -139,7 +139,10 @@ def validation_table(rows: list[dict[str, float]], title: str) -> Any:
     "--data", required=True, type=FOLDER,
     help="Folder of the training pictures. The tables are fitted to them.",
 )
-@click.option("--batches", default=300, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--batches", default=300, show_default=True, type=click.IntRange(1),
+    help="Number of batches of crops to which the tables are fitted.",
+)
 @click.option("--device", default=None, help="cpu (default) or cuda.")
 def export_command(run: Path, output: Path, data: Path, batches: int, device: str | None) -> None:
     """Write the weights file OUTPUT from the run in the folder RUN."""

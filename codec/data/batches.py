@@ -65,7 +65,7 @@ def entropy_decode(files: Sequence[bytes], limits: Limits = DEFAULT_LIMITS) -> l
             others.append(index)
     with codec._running():
         for model_id, indexes in by_model.items():
-            latents = latents_of(codec.loaded_model(model_id), [opened[index] for index in indexes])
+            latents = latents_of(codec.model_for(model_id), [opened[index] for index in indexes])
             for index, y_hat in zip(indexes, latents, strict=True):
                 found[index] = Latents(opened[index].header, y_hat.cpu().numpy())
     pictures = codec.decompress_batch([files[index] for index in others], limits=limits)
@@ -91,7 +91,7 @@ def synthesise_batch(batch: Sequence[Latents | Samples], codec: Codec) -> list[T
     with codec._running():
         for model_id, indexes in by_model.items():
             entries = [entry for index in indexes if isinstance(entry := batch[index], Latents)]
-            model = codec.loaded_model(model_id)
+            model = codec.model_for(model_id)
             latents = [torch.from_numpy(entry.y_hat) for entry in entries]
             pictures = synthesise(model, [entry.header for entry in entries], latents)
             found.update(zip(indexes, (picture.permute(2, 0, 1) for picture in pictures), strict=True))

@@ -109,7 +109,7 @@ class Dataset:
         return self._file(shard, shard.read(row))
 
     def row(self, index: int) -> bytes:
-        """Return the stored bytes of a picture: a `.cae` file, or mostly less in bare rows."""
+        """Return the stored bytes of a picture: a `.cae` file or a bare row."""
         shard, row = self.locate(index)
         return shard.read(row)
 

@@ -24,7 +24,6 @@ class Job:
     def __init__(self, picture: int, tile: int, box: Box, window: Box) -> None:
         self.picture = picture
         self.tile = tile
-        self.box = box
         self.window = window
         self.inner = box.relative_to(window)
 

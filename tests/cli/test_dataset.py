@@ -111,7 +111,7 @@ def test_bad_pictures_and_damage_are_told(tree: Path, tmp_path: Path) -> None:
     assert done.stdout.startswith("1 picture in 1 shard, 1 bad")
     assert done.stderr.splitlines() == [
         "codec: bad\\nname.png: not a picture that Pillow can read",
-        "codec: not pictures by name (see the report): 1 file",
+        "codec: 1 file skipped (see the report)",
     ]
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["ignored"] == ["text.txt"]

@@ -222,7 +222,7 @@ def test_what_is_left_of_a_damaged_file(tmp_path: Path, model: list[str]) -> Non
     packed.write_bytes(data)
     fails(run("decompress", packed, *model), 1, "tile 5 of 6 is damaged")
     assert not back.exists()
-    fails(run("decompress", packed, "--conceal", *model), 1, "pixels are lost or near lost pixels")
+    fails(run("decompress", packed, "--conceal", *model), 1, "pixels may be wrong")
     kept = read_rgb(back)
     assert kept.shape == intact.shape
     reach = 16 * worker._loaded.halo

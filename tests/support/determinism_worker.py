@@ -27,7 +27,7 @@ QUALITIES = (10, 80)
 def symbols_digest(worker: Codec, data: bytes) -> str:
     """Return the SHA-256 of all symbols of a file, tile by tile, as little-endian int32."""
     header, payloads = unpack(data)
-    model = worker.loaded_model(header.model_id)
+    model = worker.model_for(header.model_id)
     digest = hashlib.sha256()
     boxes = tiling.tiles(header.height, header.width, header.tile_size)
     for box, payload, tile in zip(boxes, payloads, header.tiles, strict=True):

@@ -102,7 +102,7 @@ def residual_digest(worker: codec.Codec, data: bytes) -> str:
     """Return the SHA-256 of the residuals of all tiles as little-endian int32."""
     file = container.read(data)
     header = file.header
-    tables = worker.loaded_model(header.model_id).tables
+    tables = worker.model_for(header.model_id).tables
     digest = hashlib.sha256()
     for number, entry in enumerate(header.residual):
         latents = tiling.tile_box(number, header.height, header.width, header.tile_size)
