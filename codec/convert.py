@@ -18,7 +18,8 @@ from codec.format.readable import open_bytes
 from codec.limits import DEFAULT as DEFAULT_LIMITS
 from codec.limits import Limits
 from codec.pictures.atomic import write_atomically
-from codec.pictures.files import check_suffix, image_chunks, read_image
+from codec.pictures.reading import read_image
+from codec.pictures.writing import check_suffix, image_chunks
 
 
 def encode(

@@ -24,7 +24,7 @@ from codec.entropy_coder import Decoder, Encoder
 from codec.format import tiling
 from codec.model.entropy_model import EntropyModel
 from codec.model.transforms import AnalysisTransform, SynthesisTransform
-from codec.pictures import files
+from codec.pictures.reading import read_image
 from tests.support import children
 from tests.support.pictures import noise, textured
 from tests.support.tiles import encode
@@ -170,11 +170,11 @@ def test_a_read_that_fails(kind: str) -> None:
     out = io.BytesIO()
     Image.fromarray(noise(60, 60)).save(out, kind)
     whole = Failing(out.getvalue(), -1)
-    files.read_image(whole)
+    read_image(whole)
     assert whole.reads
     for number in range(whole.reads):
         with pytest.raises(OSError, match="broken") as caught:
-            files.read_image(Failing(out.getvalue(), number))
+            read_image(Failing(out.getvalue(), number))
         assert caught.value.errno == errno.EIO
 
 

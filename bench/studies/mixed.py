@@ -24,7 +24,7 @@ from rich.table import Table
 
 import codec
 from codec.engine import rate_control
-from codec.pictures.files import read_image
+from codec.pictures.reading import read_image
 from codec.training.data import list_images, read_rgb
 
 SAMPLES = Path(__file__).parent.parent / "samples"

@@ -26,8 +26,9 @@ from codec.coding.effort import DEFAULT_EFFORT, Progress
 from codec.engine.goal import choose_goal
 from codec.errors import CodecError
 from codec.limits import DEFAULT, Limits
-from codec.pictures.files import check_suffix, image_chunks, read_image
 from codec.pictures.picture import KINDS
+from codec.pictures.reading import read_image
+from codec.pictures.writing import check_suffix, image_chunks
 
 _PATHS = click.argument("paths", nargs=-1, required=True, metavar="IN… [OUT]")
 _OUTPUT = click.option("-o", "--output", help="Output file, or folder for several inputs; - for stdout.")

@@ -34,8 +34,8 @@ from codec.limits import DEFAULT as DEFAULT_LIMITS
 from codec.limits import Limits
 from codec.model import registry
 from codec.pictures.atomic import replacing
-from codec.pictures.files import read_image
 from codec.pictures.picture import Picture, to_picture
+from codec.pictures.reading import read_image
 from codec.version import __version__
 
 SHARD_ROWS = 4096

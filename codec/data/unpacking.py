@@ -18,7 +18,7 @@ from codec.data.tars import add_sample, open_tar
 from codec.errors import CodecError
 from codec.limits import DEFAULT
 from codec.pictures.atomic import replacing, write_atomically
-from codec.pictures.files import check_suffix
+from codec.pictures.writing import check_suffix
 
 METADATA = "metadata.jsonl"
 """File with the columns of the pictures of a folder, one line per picture, as Hugging Face's

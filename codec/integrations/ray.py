@@ -22,8 +22,8 @@ from codec.engine.goal import DEFAULT_QUALITY, quality_level
 from codec.errors import CodecError, FormatError, InvalidImage
 from codec.extras import missing
 from codec.format.metadata import Metadata
-from codec.pictures.files import read_image
 from codec.pictures.picture import Picture, Samples, to_picture
+from codec.pictures.reading import read_image
 
 Batch = Mapping[str, Any]
 """Columns of equal length: lists, or ndarrays whose first axis is the axis of the rows."""

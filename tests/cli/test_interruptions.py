@@ -25,7 +25,7 @@ from codec.format import container
 from codec.format.header import Header
 from codec.format.index import make_tile
 from codec.pictures import atomic
-from codec.pictures.files import image_chunks
+from codec.pictures.writing import image_chunks
 from tests.support import children
 from tests.support.children import command_line
 from tests.support.pictures import noise

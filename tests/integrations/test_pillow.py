@@ -25,7 +25,8 @@ from codec import CodecImagePlugin
 from codec.cli.main import main
 from codec.CodecImagePlugin import CodecImageFile
 from codec.format.header import SIGNATURE
-from codec.pictures.files import check_suffix, read_image
+from codec.pictures.reading import read_image
+from codec.pictures.writing import check_suffix
 from tests.support.pictures import textured
 
 ROOT = Path(__file__).parents[2]

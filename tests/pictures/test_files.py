@@ -19,7 +19,8 @@ import codec
 from codec import limits
 from codec.cli.main import main
 from codec.engine import decoding
-from codec.pictures.files import _turn, image_chunks, read_image
+from codec.pictures.reading import _turn, read_image
+from codec.pictures.writing import image_chunks
 from tests.pictures.test_kinds import picture
 from tests.support.pictures import textured
 
@@ -178,7 +179,7 @@ def test_pictures_are_upright(tmp_path: Path, orientation: int, deep: bool) -> N
     path = save(tmp_path / "in.png", Image.fromarray(flat), exif=exif(orientation))
     if deep:
         donor, array = path.read_bytes(), flat.astype(np.uint16) * 257
-        from codec.pictures.files import _with_chunks
+        from codec.pictures.writing import _with_chunks
 
         path.write_bytes(_with_chunks(bytes(imagecodecs.png_encode(array)), donor))
     codec.encode(path, tmp_path / "x.cae")

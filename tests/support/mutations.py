@@ -304,7 +304,7 @@ MUTATIONS = [
         ("samples over bit_depth", "if bit_depth is not None and used > bit_depth:", _NEVER, BIT_DEPTH),
     ),
     *_of(
-        "pictures/files.py",
+        "pictures/reading.py",
         ("max_pixels of an uncompressed file", "    limits.check(found.shape[0], found.shape[1])\n", "",
          PICTURES),
         ("max_pixels of a picture file", "            limits.check(image.height, image.width)\n", "",
