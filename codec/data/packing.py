@@ -21,7 +21,8 @@ from codec.api import Codec
 from codec.coding.effort import DEFAULT_EFFORT, check_effort
 from codec.data.layout import Account, Settings, pyarrow, writer_schema
 from codec.data.report import Report
-from codec.data.shards import Shard, ShardWriter
+from codec.data.shard_writer import ShardWriter
+from codec.data.shards import Shard
 from codec.data.sources import Item, Source, open_source
 from codec.data.sums import add_sum, only_one
 from codec.engine.goal import quality_level
