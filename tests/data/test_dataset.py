@@ -23,7 +23,7 @@ import pytest
 
 import codec
 import codec.data
-from codec.data import shards
+from codec.data import shard_writer
 from codec.data.sums import SUMS
 from tests.support.pictures import Pixels, noise, textured
 
@@ -157,7 +157,7 @@ def test_what_another_tool_wrote_anew_is_still_read(packed: Path, tmp_path: Path
 
 def test_small_row_groups_and_large_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shard_writer, "_GROUP_ROWS", 3)
-    monkeypatch.setattr(shards, "_GROUP_BYTES", 3000)
+    monkeypatch.setattr(shard_writer, "_GROUP_BYTES", 3000)
     files = [codec.compress(noise(side, side)) for side in (8, 40, 3, 9, 1, 2, 64, 5, 5, 5)]
     codec.data.pack([{"image": data} for data in files], tmp_path / "set")
     dataset = codec.Dataset(tmp_path / "set")
