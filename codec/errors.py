@@ -13,9 +13,13 @@
 
 `LimitExceeded` is also raised when there is not enough memory. For any input bytes,
 `decompress`, `inspect` and `verify` raise only errors of this list. Invalid arguments raise
-`TypeError` or `ValueError`, and file problems raise `OSError`, as usual in Python. `TargetMissed`
-and `NotKept` are warnings, not errors.
+`TypeError` or `ValueError`, and file problems raise `OSError`, as usual in Python. `TargetMissed`,
+`NotKept` and `FileSystemWarning` are warnings, not errors.
 """
+
+from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 class CodecError(Exception):
@@ -64,4 +68,16 @@ class UnknownModel(FormatError):
 
 
 class NotKept(UserWarning):
-    """A warning: part of the source is not kept in the result. The message says which part."""
+    """A warning: part of the source is not kept in the result. The message says which part.
+
+    `items` names what is not kept, one by one; by default, it holds the message.
+    """
+
+    def __init__(self, message: str, items: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.items = tuple(items) or (message,)
+
+
+class FileSystemWarning(UserWarning):
+    """A warning: the file system lacks an operation. The data is written; the message says what
+    differs."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
+from typing import Any
 
 from codec.errors import LimitExceeded
 
@@ -40,10 +42,10 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(f"{name} must be an integer, not {type(value).__name__}")
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, not {value}")
+            number = integer(value, name)
+            if number < 1:
+                raise ValueError(f"{name} must be at least 1, not {number}")
+            object.__setattr__(self, name, number)
 
     def check(self, height: int, width: int) -> None:
         """Raise `LimitExceeded` for a picture or region that is too large."""
@@ -57,6 +59,19 @@ class Limits:
             raise LimitExceeded(
                 f"tiles of {height}×{width} pixels are over the limit of {self.max_tile_pixels}"
             )
+
+
+def integer(value: Any, name: str) -> int:
+    """Return an integer of Python, NumPy or another library as an int.
+
+    Raises `TypeError`, with `name` in its message, for anything else. A bool is no integer.
+    """
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, not {type(value).__name__}") from None
 
 
 DEFAULT = Limits()

@@ -20,12 +20,13 @@ from tests.support.make_goldens import (
     pictures,
     residual_digest,
     residuals,
+    tagged,
 )
 
 # Every release adds its folders here by hand, so that a deleted golden file fails the tests.
 RELEASED = [
     "v1-3d449f05ce11", "v1-69db4c80959a", "v1-6cbc9781ae79", "v1-b28b72fd0271", "v1.2-6cbc9781ae79",
-    "v1.3-6cbc9781ae79",
+    "v1.3-6cbc9781ae79", "v1.5-6cbc9781ae79",
 ]
 CASES = [
     (folder, name)
@@ -39,7 +40,7 @@ def test_no_golden_is_missing() -> None:
     for folder in RELEASED:
         names = {path.stem for path in (GOLDEN / folder).glob("*.cae")}
         assert names == {name for where, name in CASES if where == folder}
-        assert len(names) >= {"v1": 20, "v1.2": 12, "v1.3": 5}[folder.partition("-")[0]]
+        assert len(names) >= {"v1": 20, "v1.2": 12, "v1.3": 5, "v1.5": 3}[folder.partition("-")[0]]
 
 
 def test_the_default_model_has_goldens() -> None:
@@ -47,6 +48,7 @@ def test_the_default_model_has_goldens() -> None:
     assert f"v1-{default.id.hex()}" in RELEASED
     assert f"v1.2-{default.id.hex()}" in RELEASED
     assert f"v1.3-{default.id.hex()}" in RELEASED
+    assert f"v1.5-{default.id.hex()}" in RELEASED
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +102,15 @@ def test_the_encoder_still_writes_every_kind(name: str, worker: codec.Codec) -> 
     assert np.array_equal(worker.decompress(data), worker.decompress(expected))
 
 
+@pytest.mark.parametrize("name", sorted(tagged()))
+def test_the_encoder_still_writes_cicp(name: str, worker: codec.Codec) -> None:
+    image, options = tagged()[name]
+    data = worker.compress(image, **options)
+    expected = (GOLDEN / f"v1.5-{worker.model_id}" / f"{name}.cae").read_bytes()
+    assert codec.read_metadata(data) == codec.read_metadata(expected) == options["metadata"]
+    assert data == expected or codec.inspect(data).lossless or name == "all-metadata"
+
+
 @pytest.mark.parametrize("name", sorted(residuals()))
 def test_the_encoder_still_bounds_errors(name: str, worker: codec.Codec) -> None:
     """New and golden files keep their error bounds.
@@ -107,7 +118,8 @@ def test_the_encoder_still_bounds_errors(name: str, worker: codec.Codec) -> None
     New files may differ from the golden files where synthesis differs.
     """
     image, options = residuals()[name]
-    for data in (worker.compress(image, **options), (GOLDEN / RELEASED[-1] / f"{name}.cae").read_bytes()):
+    golden = (GOLDEN / f"v1.3-{worker.model_id}" / f"{name}.cae").read_bytes()
+    for data in (worker.compress(image, **options), golden):
         bound = codec.inspect(data).max_error
         assert bound is not None
         error = np.abs(worker.decompress(data).astype(int) - image)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
+from codec.limits import integer
 
 Progress = Callable[[float], None]
 """Called with the completed share of the work, which increases to 1."""
@@ -48,9 +48,12 @@ docs/experiments.md.
 DEFAULT_EFFORT = 3
 
 
-def check_effort(effort: Any) -> None:
-    """Raise `TypeError` or `ValueError` unless `effort` is an integer from 1 to 9."""
-    if isinstance(effort, bool) or not isinstance(effort, (int, np.integer)):
-        raise TypeError(f"effort must be an integer, not {type(effort).__name__}")
-    if effort not in EFFORTS:
-        raise ValueError(f"effort must be from {min(EFFORTS)} to {max(EFFORTS)}, not {effort}")
+def check_effort(effort: Any) -> int:
+    """Return `effort` as an int.
+
+    Raises `TypeError` or `ValueError` unless it is an integer from 1 to 9.
+    """
+    level = integer(effort, "effort")
+    if level not in EFFORTS:
+        raise ValueError(f"effort must be from {min(EFFORTS)} to {max(EFFORTS)}, not {level}")
+    return level

@@ -22,7 +22,7 @@ from codec.format.tiling import Box
 from codec.model.config import LATENTS_PER_HYPER_LATENT, PIXELS_PER_LATENT
 from codec.model.entropy_model import inside, merge_phases, merge_steps, step_values
 from codec.model.layers import space_to_depth
-from codec.model.network import Model, gaussian_bits
+from codec.model.network import Model, gaussian_bits, without_weights
 from codec.model.quantization import SCALES, scale_of_index, shrink, soft_clamp, straight_through_round
 
 _RATE = 0.004
@@ -52,7 +52,7 @@ _REACH = 3
 
 def soft_copy(model: Model, device: torch.device) -> Model:
     """Return `model`, frozen or not, as a float32 network that is differentiable everywhere."""
-    soft = Model(model.config).to(device)
+    soft = without_weights(model.config).to(device)
     soft.load_state_dict({name: value.float() for name, value in model.state_dict().items()})
     return soft.requires_grad_(False)
 

@@ -5,19 +5,25 @@ from __future__ import annotations
 import dataclasses
 import operator
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from codec.coding.stored import unpack_metadata
 from codec.format import container
 from codec.format.container import File
 from codec.format.header import METADATA_KINDS, VERSION, Header, Source, parse_header
 from codec.format.metadata import Metadata
-from codec.format.readable import OpenFile, Readable
+from codec.format.readable import OpenFile, Readable, bytes_of
 from codec.format.tiling import Box
 from codec.limits import Limits
 
-Data = bytes | bytearray | memoryview | OpenFile
-"""The bytes of a file, or an open file."""
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from typing_extensions import Buffer
+
+    Data = Buffer | NDArray[Any] | OpenFile
+else:
+    Data = Any
+"""The bytes of a file in any buffer, or an open file; see `codec.format.readable.bytes_of`."""
 
 Region = Sequence[int]
 """(top, left, height, width) in pixels."""
@@ -47,7 +53,7 @@ class Info:
     source: str | None
     """Kind of picture before conversion: "1-bit", "palette", …; None if not converted."""
     metadata: tuple[str, ...]
-    """Kinds of metadata in the file, from "icc", "exif" and "xmp"."""
+    """Kinds of metadata in the file, from "icc", "exif", "xmp" and "cicp"."""
     lossless: bool
     """Whether the picture was stored exactly, as flat graphics and noise are.
 
@@ -127,7 +133,7 @@ def verify(data: Data) -> None:
 
 
 def read_metadata(data: Data) -> Metadata:
-    """Return the ICC profile, EXIF and XMP of a file.
+    """Return the ICC profile, EXIF, XMP and CICP of a file.
 
     Raises the errors of `decompress`. Pixels are not read.
     """
@@ -168,8 +174,4 @@ def check_region(region: Region | None, height: int, width: int) -> Box:
 
 def as_bytes(data: Any) -> Readable:
     """Return the bytes, or the open file, that a caller passed."""
-    if isinstance(data, OpenFile):
-        return data
-    if not isinstance(data, (bytes, bytearray, memoryview)):
-        raise TypeError(f"data must be bytes, not {type(data).__name__}")
-    return memoryview(data).cast("B")
+    return data if isinstance(data, OpenFile) else bytes_of(data)

@@ -44,7 +44,10 @@ class Source(enum.IntEnum):
     TRANSPARENT_COLOUR = 4
 
 
-METADATA_KINDS = {1: "icc", 2: "exif", 3: "xmp"}
+METADATA_KINDS = {1: "icc", 2: "exif", 3: "xmp", 4: "cicp"}
+
+CICP_BYTES = 4
+"""Size of metadata of kind 4."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,19 +232,23 @@ def _parse_body(reader: Reader) -> Header:
 
 def _parse_metadata(reader: Reader) -> tuple[Section, ...]:
     count = reader.varint()
-    if not 1 <= count <= len(METADATA_KINDS):
-        raise FormatError(f"invalid number of metadata entries: {count}")
+    if not count:
+        raise FormatError("the mode has metadata, but the header has no entry of it")
     sections: list[Section] = []
-    for _ in range(count):
+    for later in reversed(range(count)):
         section = Section(reader.byte(), reader.varint(), reader.varint(), reader.uint32())
         if section.kind not in METADATA_KINDS:
             raise UnsupportedVersion(f"metadata of kind {section.kind} is not known to this version")
         if sections and section.kind <= sections[-1].kind:
             raise FormatError("metadata entries are not in ascending order of kind")
+        if later > max(METADATA_KINDS) - section.kind:
+            raise FormatError(f"{later} metadata entries follow one of kind {section.kind}")
         if section.size > limits.MAX_METADATA:
             raise LimitExceeded(
                 f"metadata of {section.size} bytes is over the limit of {limits.MAX_METADATA}"
             )
+        if METADATA_KINDS[section.kind] == "cicp" and section.size != CICP_BYTES:
+            raise UnsupportedVersion(f"cicp of {section.size} bytes is not known to this version")
         if not 0 < section.length <= section.size:
             raise FormatError(f"metadata of {section.size} bytes has a payload of {section.length} bytes")
         sections.append(section)

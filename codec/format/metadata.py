@@ -1,4 +1,4 @@
-"""ICC profiles, EXIF and XMP, as they are copied from picture files to `.cae` files and back."""
+"""ICC profiles, EXIF, XMP and CICP, as they go from picture files to `.cae` files and back."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from typing import Any
 
 from codec import limits
 from codec.errors import LimitExceeded
-from codec.format.header import METADATA_KINDS
+from codec.format.header import CICP_BYTES, METADATA_KINDS
 
 EXIF_PREFIX = b"Exif\0\0"
 
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """The metadata of a picture file: ICC profile, EXIF and XMP.
+    """The metadata of a picture file: ICC profile, EXIF, XMP and CICP.
 
     None means that a kind is absent. An empty value means the same.
-    Raises `LimitExceeded` for more than 16 MiB of a kind.
+    Raises `LimitExceeded` for more than 16 MiB of a kind, and `ValueError` for a `cicp` that does
+    not have four bytes.
     """
 
     icc: bytes | None = None
@@ -26,6 +27,12 @@ class Metadata:
     """EXIF, starting at its TIFF header (`II` or `MM`)."""
     xmp: bytes | None = None
     """XMP packet."""
+    cicp: bytes | None = None
+    """Code points of ITU-T H.273, as in the cICP chunk of PNG.
+
+    The four bytes are colour primaries, transfer characteristics, matrix coefficients and full
+    range flag. Since samples are RGB or gray, the matrix is 0, and the range is usually full, 1.
+    """
 
     def __post_init__(self) -> None:
         for name in METADATA_KINDS.values():
@@ -41,6 +48,8 @@ class Metadata:
                 raise LimitExceeded(
                     f"{name} of {len(value)} bytes is over the limit of {limits.MAX_METADATA}"
                 )
+            if name == "cicp" and len(value) not in (0, CICP_BYTES):
+                raise ValueError(f"cicp must have {CICP_BYTES} bytes, not {len(value)}")
             object.__setattr__(self, name, value or None)
 
     def __bool__(self) -> bool:
@@ -48,21 +57,25 @@ class Metadata:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the kinds that are present, out of icc, exif and xmp."""
+        """Names of the kinds that are present, out of icc, exif, xmp and cicp."""
         return tuple(name for name in METADATA_KINDS.values() if getattr(self, name))
 
     @classmethod
     def of(cls, image: Any) -> Metadata:
-        """Return the metadata of a PIL image that was opened from a file."""
+        """Return the metadata that Pillow has read of an image opened from a file.
+
+        Files say more than Pillow reads: `codec.encode` keeps that as well.
+        """
         xmp = image.info.get("xmp")
         return cls(
             icc=image.info.get("icc_profile"),
-            exif=_exif_of(image),
+            exif=exif_of_tiff(image) if image.format == "TIFF" else image.info.get("exif"),
             xmp=xmp.encode() if isinstance(xmp, str) else xmp,
+            cicp=image.info.get("cicp"),
         )
 
 
-_TIFF_TAGS = (
+TIFF_TAGS = (
     0x010E, 0x010F, 0x0110, 0x011A, 0x011B, 0x0128, 0x0131, 0x0132, 0x013B, 0x8298, 0x8769, 0x8825,
 )
 """TIFF tags that do not describe the layout of the pixels.
@@ -71,14 +84,20 @@ They are description, make, model, resolution, software, time, artist, copyright
 EXIF and GPS add.
 """
 
+_RESOLUTION = (0x011A, 0x011B, 0x0128)
+"""TIFF tags of the pixels per unit in both directions, and of the unit; 1 is none."""
 
-def _exif_of(image: Any) -> bytes | None:
-    if image.format != "TIFF":
-        exif: bytes | None = image.info.get("exif")
-        return exif
+
+def exif_of_tiff(image: Any) -> bytes | None:
+    """Return an EXIF made of those tags of a PIL image that was opened from a TIFF file."""
     found = image.getexif()
     kept = type(found)()  # PIL.Image.Exif, without importing Pillow here
-    for tag in _TIFF_TAGS:
+    square = found.get(0x0128) == 1 and found.get(0x011A) == found.get(0x011B)
+    for tag in TIFF_TAGS:
+        if square and tag in _RESOLUTION:  # without a unit it says nothing
+            continue
         if tag in found:
-            kept[tag] = found.get_ifd(tag) if tag in (0x8769, 0x8825) else found[tag]
+            value = found.get_ifd(tag) if tag in (0x8769, 0x8825) else found[tag]
+            # Pillow reads text as Latin-1, and would write other letters than ASCII as "?".
+            kept[tag] = value.encode("latin-1") if isinstance(value, str) else value
     return kept.tobytes() if len(kept) else None

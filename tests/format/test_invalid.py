@@ -27,13 +27,15 @@ HEADER = [
     "FormatError-more-than-the-metadata", "LimitExceeded-metadata",
     "UnsupportedVersion-mode-67", "FormatError-step-0", "FormatError-step-over-the-samples",
     "FormatError-residual-without-entries",
+    "UnsupportedVersion-cicp-of-3-bytes", "UnsupportedVersion-cicp-of-5-bytes", "UnsupportedVersion-kind-5",
+    "FormatError-cicp-twice", "FormatError-metadata-five-times", "FormatError-metadata-after-the-last-kind",
 ]
 """Files that `inspect` also refuses."""
 
 PAYLOAD = [
     "FormatError-bytes-follow", "FormatError-two-files", "Truncated-in-the-payload", "Truncated-latents",
-    "ChecksumMismatch-payload", "ChecksumMismatch-metadata", "Truncated-in-the-alpha",
-    "Truncated-in-the-residual",
+    "ChecksumMismatch-payload", "ChecksumMismatch-metadata", "ChecksumMismatch-cicp",
+    "Truncated-in-the-alpha", "Truncated-in-the-residual",
 ]
 """Files that `verify` also refuses."""
 
@@ -55,7 +57,7 @@ CONTENT = [
 ]
 """Files whose error is found only by decoding."""
 
-METADATA = ["FormatError-metadata-of-another-size"]
+METADATA = ["FormatError-metadata-of-another-size", "FormatError-cicp-in-no-frame"]
 """Files whose error is found only by reading the metadata."""
 
 ALL = HEADER + PAYLOAD + CONTENT + METADATA
@@ -84,7 +86,7 @@ def refused(name: str, function: Callable[[bytes], object]) -> None:
 def test_decoding(name: str) -> None:
     refused(name, codec.decompress)
     # A small region of a large picture is within the limits, and metadata is not read for a region.
-    if name not in ("LimitExceeded-pixels", "ChecksumMismatch-metadata"):
+    if name not in ("LimitExceeded-pixels", "ChecksumMismatch-metadata", "ChecksumMismatch-cicp"):
         refused(name, lambda data: codec.decompress(data, region=(0, 0, 1, 1)))
 
 
@@ -108,7 +110,7 @@ def test_inspecting(name: str) -> None:
     refused(name, codec.inspect)
 
 
-@pytest.mark.parametrize("name", [*HEADER, *METADATA, "ChecksumMismatch-metadata"])
+@pytest.mark.parametrize("name", [*HEADER, *METADATA, "ChecksumMismatch-metadata", "ChecksumMismatch-cicp"])
 def test_reading_metadata(name: str) -> None:
     refused(name, codec.read_metadata)
 
@@ -131,7 +133,7 @@ NEED_MORE = [
 
 @pytest.mark.parametrize("name", [name for name in ALL if name not in NEED_MORE])
 def test_the_other_reader(name: str) -> None:
-    """The second reader, written from FORMAT.md 1.3, refuses the files with the same error."""
+    """The second reader, written from FORMAT.md 1.5, refuses the files with the same error."""
     with pytest.raises(layout.Refused) as caught:
         stored.read(read(name))
     assert caught.value.error == name.partition("-")[0]
@@ -147,5 +149,5 @@ def test_concealing(name: str) -> None:
         refused(name, lambda data: codec.decompress(data, on_error="conceal"))
     else:
         picture, lost = codec.decompress(read(name), on_error="conceal")
-        assert lost.all() == (name != "ChecksumMismatch-metadata")
+        assert lost.all() == (name not in ("ChecksumMismatch-metadata", "ChecksumMismatch-cicp"))
         assert picture.shape == layout.parse_header(read(name))[0].shape

@@ -1,4 +1,4 @@
-"""The container reader of the package agrees with one written only from FORMAT.md 1.3."""
+"""The container reader of the package agrees with one written only from FORMAT.md 1.5."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_both_read_goldens_of_later_versions(path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(stored.examples()))
 def test_what_is_written_is_read(name: str) -> None:
-    """The second reader and writer agree on every feature of format 1.2."""
+    """The second reader and writer agree on every feature of formats 1.2 and 1.5."""
     data = stored.examples()[name]
     fields, payloads = layout.parse(data)
     colour, alpha, metadata = stored.read(data)
@@ -79,7 +79,8 @@ def test_the_package_reads_what_is_written(name: str) -> None:
     assert picture.shape == layout.parse(data)[0].shape
     assert np.array_equal(picture.reshape(expected.shape), expected)
     found = codec.read_metadata(data)
-    assert (found.icc, found.exif, found.xmp) == tuple(metadata.get(kind) for kind in (1, 2, 3))
+    kinds = (found.icc, found.exif, found.xmp, found.cicp)
+    assert kinds == tuple(metadata.get(kind) for kind in (1, 2, 3, 4))
 
 
 @pytest.mark.parametrize("name", sorted(stored.examples()))
@@ -96,7 +97,7 @@ def test_what_the_package_writes_is_read(name: str) -> None:
     if alpha is not None:
         expected[alpha == 0, :-1] = 0
     assert np.array_equal(shown, expected)
-    given = {1: metadata.icc, 2: metadata.exif, 3: metadata.xmp}
+    given = {1: metadata.icc, 2: metadata.exif, 3: metadata.xmp, 4: metadata.cicp}
     assert found == {kind: value for kind, value in given.items() if value}
 
 
@@ -108,7 +109,7 @@ def test_examples_have_everything() -> None:
     assert modes == 63
     assert {fields.source for fields in parsed} == set(range(5))
     assert {len(fields.tiles) for fields in parsed} == {1, 2}
-    assert {len(fields.metadata) for fields in parsed} == {0, 1, 2, 3}
+    assert {len(fields.metadata) for fields in parsed} == {0, 1, 2, 3, 4}
 
 
 def test_filters() -> None:
@@ -169,7 +170,11 @@ def random_header(rng: np.random.Generator) -> bytes:
     )
     count = len(fields.tiles) if fields.side and max(width, height) < 1 << 20 else 1
     fields.index = [layout.Entry(int(rng.integers(0, 200)), 1, 2)] * (count * fields.planes)
-    fields.metadata = [layout.Metadata(kind, 5, 9, 3) for kind in range(1, 1 + int(rng.integers(0, 5)))]
+    count = int(rng.choice([0, 1, 2, 3, 4, 5], p=[0.3, 0.2, 0.1, 0.1, 0.2, 0.1]))
+    fields.metadata = [
+        layout.Metadata(kind, 3, int(rng.choice([4, 5, 9])) if kind == 4 else 9, 3)
+        for kind in range(1, 1 + count)
+    ]
     body = b"".join(layout.build_parts(fields).values())
     return layout.seal(body[: len(body) - int(rng.random() < 0.1)] + b"x" * int(rng.random() < 0.1))
 

@@ -227,7 +227,7 @@ def unknown(name: str, value: int | bytes) -> bytes:
         ("source", 0, codec.UnsupportedVersion, None),
         ("source", 5, codec.UnsupportedVersion, None),
         ("kind", 0, codec.UnsupportedVersion, None),
-        ("kind", 4, codec.UnsupportedVersion, None),
+        ("kind", 5, codec.UnsupportedVersion, None),
         ("model", b"nosuch", codec.UnknownModel, "6e6f73756368"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A second reader and writer of files, written from FORMAT.md 1.3 without code of the package.
+"""A second reader and writer of files, written from FORMAT.md 1.5 without code of the package.
 
 `parse` is strict. `build` writes any fields, even invalid ones. `reseal` repairs the CRCs of
 changed bytes. Tests compare this module with `codec.format.container` and forge files for it.
@@ -151,10 +151,12 @@ def _fields(body: _Body) -> Fields:
     _need(1 <= fields.side <= 64, "FormatError", "tile side")
     if mode & METADATA:
         count = body.varint()
-        _need(1 <= count <= 3, "FormatError", "count of metadata")
-        for _ in range(count):
+        _need(1 <= count <= 4, "FormatError", "count of metadata")
+        for number in range(1, count + 1):
             entry = Metadata(body.take(1)[0], body.varint(), body.varint(), body.crc())
-            _need(1 <= entry.kind <= 3, "UnsupportedVersion", "kind of metadata")
+            _need(1 <= entry.kind <= 4, "UnsupportedVersion", "kind of metadata")
+            _need(count - number <= 4 - entry.kind, "FormatError", "entries after the last kind")
+            _need(entry.kind < 4 or entry.size == 4, "UnsupportedVersion", "size of CICP")
             _need(entry.size > 0, "FormatError", "empty metadata")
             _need(entry.size <= 1 << 24, "LimitExceeded", "metadata")
             _need(entry.length <= entry.size, "FormatError", "metadata are longer than they are")

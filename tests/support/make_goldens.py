@@ -93,6 +93,21 @@ def residuals() -> dict[str, tuple[Any, dict[str, Any]]]:
     }
 
 
+def tagged() -> dict[str, tuple[Any, dict[str, Any]]]:
+    """Name, picture and options of the golden files with CICP, which format 1.5 added."""
+    photographs = {path.stem: read_rgb(path) for path in sorted(SAMPLES.glob("*.jpg"))}
+    rgb = photographs["mountains"][:70, :90]
+    pq = codec.Metadata(cicp=bytes([9, 16, 0, 1]))
+    every = codec.Metadata(
+        icc=bytes(range(200)), exif=b"II*\0" + bytes(40), xmp=b"<x:xmpmeta/>", cicp=bytes([12, 13, 0, 1])
+    )
+    return {
+        "hdr": (rgb.astype(np.uint16) * 257, {"quality": 60, "metadata": pq}),
+        "all-metadata": (rgb[:, :, 0], {"quality": 40, "metadata": every}),
+        "cicp-stored": (noise(3, 4), {"metadata": codec.Metadata(cicp=bytes([1, 13, 0, 1]))}),
+    }
+
+
 def picture_digest(pixels: Samples) -> str:
     """Return the SHA-256 of shape and pixels."""
     return hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()
@@ -115,9 +130,10 @@ def residual_digest(worker: codec.Codec, data: bytes) -> str:
 
 
 def metadata_digest(data: bytes) -> str:
-    """Return the SHA-256 of ICC profile, EXIF and XMP."""
-    metadata = codec.read_metadata(data)
-    return hashlib.sha256(repr((metadata.icc, metadata.exif, metadata.xmp)).encode()).hexdigest()
+    """Return the SHA-256 of ICC profile, EXIF and XMP, and of CICP if there is one."""
+    found = codec.read_metadata(data)
+    kinds = (found.icc, found.exif, found.xmp) + (() if found.cicp is None else (found.cicp,))
+    return hashlib.sha256(repr(kinds).encode()).hexdigest()
 
 
 @click.command()
@@ -131,6 +147,7 @@ def main(new_version: bool) -> None:
     write_folder(worker, GOLDEN / f"v{VERSION}-{worker.model_id}", made)
     write_folder(worker, GOLDEN / f"v{VERSION}.2-{worker.model_id}", kinds())
     write_folder(worker, GOLDEN / f"v{VERSION}.3-{worker.model_id}", residuals())
+    write_folder(worker, GOLDEN / f"v{VERSION}.5-{worker.model_id}", tagged())
 
 
 def write_folder(

@@ -199,10 +199,40 @@ def of_version_1_3() -> dict[str, bytes]:
     }
 
 
+def of_version_1_5() -> dict[str, bytes]:
+    """Files with invalid CICP.
+
+    Before format 1.5, its kind of metadata was refused with `UnsupportedVersion`.
+    """
+    change = dataclasses.replace
+    fields, payloads = layout.parse(stored.write(noise(3, 3), metadata={4: bytes([9, 16, 0, 1])}))
+    entry = fields.metadata[0]
+
+    def cicp(content: bytes, **changes: int) -> bytes:
+        made = change(entry, length=len(content), payload_crc=zlib.crc32(content), **changes)
+        return layout.build(change(fields, metadata=[made]), [content, *payloads[1:]])
+
+    return {
+        "UnsupportedVersion-cicp-of-3-bytes": cicp(b"\x09\x10\0", size=3),
+        "UnsupportedVersion-cicp-of-5-bytes": cicp(b"\x09\x10\0\1\0", size=5),
+        "UnsupportedVersion-kind-5": cicp(payloads[0], kind=5),
+        "FormatError-cicp-twice": layout.build(
+            change(fields, metadata=[entry, entry]), [payloads[0], *payloads]
+        ),
+        "FormatError-cicp-in-no-frame": cicp(b"\x09\x10\0"),
+        "FormatError-metadata-five-times": layout.build(change(fields, count=5), payloads),
+        "FormatError-metadata-after-the-last-kind": layout.build(change(fields, count=2), payloads),
+        "ChecksumMismatch-cicp": layout.build(
+            change(fields, metadata=[change(entry, payload_crc=1)]), payloads
+        ),
+    }
+
+
 def main() -> None:
     """Write the files that are missing."""
     INVALID.mkdir(exist_ok=True)
-    for name, data in (of_version_1_0() | of_version_1_2() | of_version_1_3()).items():
+    made = of_version_1_0() | of_version_1_2() | of_version_1_3() | of_version_1_5()
+    for name, data in made.items():
         path = INVALID / f"{name}.cae"
         if not path.exists():
             path.write_bytes(data)

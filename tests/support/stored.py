@@ -1,4 +1,4 @@
-"""A second reader and writer of stored tiles, alpha and metadata, written from FORMAT.md 1.3.
+"""A second reader and writer of stored tiles, alpha and metadata, written from FORMAT.md 1.5.
 
 Latents and residuals are not decoded.
 """
@@ -142,7 +142,7 @@ def write(
 ) -> bytes:
     """Return a stored file of colour H×W×C and alpha H×W, uint8 or uint16.
 
-    It may use all features of format 1.2.
+    It may use all features of formats 1.2 and 1.5.
     """
     height, width, channels = colour.shape
     mode = STORED | RGB * (channels == 3) | ALPHA * (alpha is not None) | DEEP * (depth > 8)
@@ -166,13 +166,16 @@ def write(
 
 
 def examples() -> dict[str, bytes]:
-    """Stored files of every kind of format 1.2: all modes, depths, filters and sources."""
+    """Stored files of every kind of formats 1.2 and 1.5: all modes, depths, filters and sources."""
     made: dict[str, bytes] = {}
     rng = np.random.default_rng(12)
     for channels, depth, alpha in itertools.product((1, 3), (8, 9, 12, 16), (None, 0, 1, 2)):
         kind = np.uint8 if depth == 8 else np.uint16
         steps = rng.integers(0, 1 << depth, (9, 11, channels + 1)).repeat(7, 0).repeat(8, 1).astype(kind)
         number = len(made)
+        metadata = {kind: rng.bytes(20) + bytes(40 * kind) for kind in range(1, 4) if number >> kind & 1}
+        if number % 3 == 1:
+            metadata[4] = bytes([9, 16, 0, number & 1])
         name = f"{'RGB' if channels == 3 else 'gray'}-{depth}" + ("" if alpha is None else f"-alpha{alpha}")
         made[name] = write(
             steps[..., :channels],
@@ -180,7 +183,7 @@ def examples() -> dict[str, bytes]:
             alpha_filter=alpha or 0,
             depth=depth,
             source=number % 5 if depth == 8 else 0,
-            metadata={kind: rng.bytes(20) + bytes(40 * kind) for kind in range(1, 4) if number >> kind & 1},
+            metadata=metadata,
             side=1 if number % 3 else 2,
         )
     return made
