@@ -130,7 +130,7 @@ def main(
     runs = {"compress": run("compress", *common, "-q", str(quality), str(source), str(packed))}
     header, header_bytes = parse_header(packed.read_bytes())
     runs["decompress"] = run("decompress", *common, str(packed), str(decoded))
-    original, result = (open_raster(path.open("rb")) for path in (source, decoded))
+    original, result = (open_raster(path.open("rb"), owned=True) for path in (source, decoded))
     assert original is not None
     assert result is not None
     border, elsewhere = squared_errors(original, result, header.tile_size)

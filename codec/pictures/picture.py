@@ -19,7 +19,7 @@ Samples = NDArray[np.unsignedinteger[Any]]
 KINDS = {1: "gray", 2: "gray with alpha", 3: "RGB", 4: "RGB with alpha"}
 """Names of pictures by the number of samples per pixel."""
 
-_SAMPLES = {2: "H×W×2 (gray and alpha)", 3: "H×W×3 (RGB)", 4: "H×W×4 (RGB and alpha)"}
+_SHAPES = "H×W or H×W×1 (gray), H×W×2 (gray and alpha), H×W×3 (RGB), H×W×4 (RGB and alpha)"
 
 _PILLOW_MODES = {
     "L": ("L", Source.NONE),
@@ -36,8 +36,9 @@ _REASONS = {
     "YCbCr": "convert it to RGB",
     "LAB": "convert it to RGB with its colour profile (PIL.ImageCms)",
     "HSV": "convert it to RGB",
-    "F": "floating-point samples have no fixed range: scale them to 16 bits",
-    "I": "32-bit samples are too large: scale them to 16 bits",
+    "F": "floating-point samples have no fixed range: scale them to an array of uint16",
+    "I": "32-bit samples are too large: scale them to 16 bits, or if they fit as they are, give "
+    "np.asarray(image).astype(np.uint16)",
     "La": "convert it to LA: its colour is multiplied by its alpha",
     "RGBa": "convert it to RGBA: its colour is multiplied by its alpha",
     "RGBX": "convert it to RGB",
@@ -128,7 +129,7 @@ def to_picture(image: Any, limits: Limits = DEFAULT, bit_depth: int | None = Non
     elif any(base.__module__.split(".")[0] == "torch" for base in kind.__mro__):
         array = _from_tensor(image, limits)
     elif any(base.__module__ == "PIL.Image" for base in kind.__mro__):
-        array, source = _from_pillow(image, limits)
+        array, source = from_pillow(image, limits)
     else:
         raise InvalidImage(
             f"a picture must be an ndarray, a PIL image or a torch tensor, not {kind.__name__}"
@@ -178,28 +179,75 @@ def _depth(array: Lazy, bit_depth: int | None) -> int:
     return bit_depth or max(10, used + used % 2)
 
 
+def check_dtype(dtype: np.dtype[Any]) -> None:
+    """Raise `InvalidImage` for an array of other samples than uint8 and uint16."""
+    if dtype.kind == "u" and dtype.itemsize <= 2:
+        return
+    bits = 8 * dtype.itemsize
+    reasons = {
+        "i": "add an offset and convert it to uint8" if bits == 8 else (
+            "add an offset and convert it to uint16; samples in 0…255 are array.astype(np.uint8)"
+        ),
+        "u": "scale it to uint16",
+        "f": "its values have no fixed range; scale them to uint8 or uint16",
+        "b": "convert it with array.astype(np.uint8) * 255",
+        "c": "store its magnitude as uint16",
+    }
+    reason = reasons.get(dtype.kind)
+    raise InvalidImage(
+        f"an array must be uint8 or uint16, not {dtype}" + (f": {reason}" if reason else "")
+    )
+
+
+def check_shape(shape: tuple[int, ...], bands_can_be_chosen: bool = False) -> tuple[int, int, int]:
+    """Return height, width and number of bands. Raises `InvalidImage` for other shapes."""
+    if len(shape) == 2:
+        shape = (*shape, 1)
+    text = "×".join(map(str, shape)) or "no dimensions"
+    if len(shape) == 3 and shape[2] > 4:
+        if shape[0] in (1, 3, 4):
+            raise InvalidImage(f"an array must be H×W×C, not C×H×W ({text}): use np.moveaxis(array, 0, -1)")
+        if not bands_can_be_chosen:
+            raise InvalidImage(
+                f"an array of {text} has {shape[2]} bands: choose those to keep, for example array[:, :, :3]"
+            )
+    elif len(shape) != 3 or not shape[2]:
+        raise InvalidImage(f"an array must be {_SHAPES}, not {text}")
+    return shape
+
+
 def _from_array(array: NDArray[Any], limits: Limits) -> NDArray[Any]:
     if isinstance(array, np.ma.MaskedArray):
         raise InvalidImage("a masked array has pixels without a value: fill them first")
     array = np.asarray(array)
-    if array.dtype.kind != "u" or array.dtype.itemsize > 2:
-        raise InvalidImage(f"an array must be uint8 or uint16, not {array.dtype}")
-    if array.ndim == 2:
-        array = array[:, :, None]
-    elif array.ndim != 3 or array.shape[2] not in _SAMPLES:
-        shape = "×".join(map(str, array.shape)) or "no dimensions"
-        wanted = ", ".join(_SAMPLES.values())
-        raise InvalidImage(f"an array must be H×W, {wanted}, not {shape}")
-    _check_size(array.shape[0], array.shape[1], limits)
-    return array
+    check_dtype(array.dtype)
+    height, width, bands = check_shape(array.shape)
+    _check_size(height, width, limits)
+    return array.reshape(height, width, bands) if array.ndim == 2 else array
 
 
 def _from_tensor(tensor: Any, limits: Limits) -> NDArray[Any]:
+    refused = {
+        "nested": (tensor.is_nested, "False", "give its parts one by one"),
+        "sparse": (tensor.layout, "torch.strided", "convert it with to_dense()"),
+        "meta": (tensor.is_meta, "False", "it has no values"),
+        "quantized": (getattr(tensor, "is_quantized", False), "False", "convert it with dequantize()"),
+        "complex": (tensor.is_complex(), "False", "give its magnitude"),
+    }
+    for name, (value, wanted, way_out) in refused.items():
+        if str(value) != wanted:
+            raise InvalidImage(f"{name} tensors are not supported: {way_out}")
     if tensor.dim() != 3 or not 1 <= tensor.shape[0] <= 4:
         shape = "×".join(map(str, tensor.shape)) or "no dimensions"
         raise InvalidImage(f"a tensor must be C×H×W with 1 to 4 channels, not {shape}")
     _check_size(tensor.shape[1], tensor.shape[2], limits)
-    tensor = tensor.detach().cpu().permute(1, 2, 0)
+    try:
+        return _array_of(tensor.detach().cpu().permute(1, 2, 0))
+    except (TypeError, NotImplementedError, RuntimeError) as error:  # kinds of tensors that are no arrays
+        raise InvalidImage(f"the tensor cannot be read: {error}") from None
+
+
+def _array_of(tensor: Any) -> NDArray[Any]:
     if tensor.dtype.is_floating_point:
         tensor = tensor.double()
         # NaN fails both comparisons.
@@ -213,7 +261,8 @@ def _from_tensor(tensor: Any, limits: Limits) -> NDArray[Any]:
     return array
 
 
-def _from_pillow(image: Any, limits: Limits) -> tuple[NDArray[Any], Source]:
+def from_pillow(image: Any, limits: Limits) -> tuple[NDArray[Any], Source]:
+    """Return the samples H×W×C of a PIL image and how they were stored; raises as `to_picture`."""
     _check_size(image.height, image.width, limits)
     key = image.info.get("transparency")
     deep = image.mode.startswith("I;16")

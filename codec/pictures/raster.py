@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.errors import InvalidImage
-from codec.pictures.picture import KINDS, Samples
+from codec.pictures.picture import KINDS, Samples, check_dtype, check_shape
 
 SUFFIXES = (".npy", ".pgm", ".ppm")
 
@@ -27,16 +27,21 @@ _PNM_HEADER_BYTES = 1 << 12
 class Raster:
     """Samples H×W×C in a file. Only the requested samples are read."""
 
-    def __init__(self, file: BinaryIO, layout: Layout) -> None:
+    def __init__(self, file: BinaryIO, layout: Layout, owned: bool) -> None:
         self._file = file
+        self._owned = owned
         self._layout = layout
         self._lock = threading.Lock()
         self.shape = layout.shape
         self.depth = layout.depth
         self.dtype = np.dtype(np.uint16) if layout.rescale else layout.dtype
+        self.further = 0
+        """Number of bytes after the picture, such as those of a second one."""
+        self.is_netpbm = False
 
     def __del__(self) -> None:
-        self._file.close()
+        if self._owned:
+            self._file.close()
 
     def __getitem__(self, slices: tuple[slice, slice], /) -> NDArray[Any]:
         height, width, channels = self.shape
@@ -79,10 +84,11 @@ class Layout:
     """The file's maximum sample value if that is not a power of two minus one, else 0."""
 
 
-def open_raster(file: BinaryIO) -> Raster | None:
+def open_raster(file: BinaryIO, owned: bool) -> Raster | None:
     """Return the samples of an uncompressed file, or None for a file that needs a decoder.
 
-    `file` must stay open. Raises `InvalidImage` for an uncompressed file that is not a picture.
+    `file` must stay open. It is closed with the samples if it is `owned`. Raises `InvalidImage` for
+    an uncompressed file that is not a picture.
     """
     file.seek(0)
     start = file.read(8)
@@ -99,7 +105,15 @@ def open_raster(file: BinaryIO) -> Raster | None:
     needed = layout.offset + math.prod(layout.shape) * layout.dtype.itemsize
     if size < needed:
         raise InvalidImage(f"the picture cannot be read: the file has {size} of {needed} bytes")
-    return Raster(file, layout)
+    raster = Raster(file, layout, owned)
+    raster.is_netpbm = start.startswith(b"P")
+    raster.further = size - needed if _has_more(file, needed) else 0
+    return raster
+
+
+def _has_more(file: BinaryIO, end: int) -> bool:
+    file.seek(end)
+    return bool(file.read(1 << 10).strip(b"\0\r\n "))
 
 
 def _npy(file: BinaryIO) -> Layout:
@@ -114,15 +128,14 @@ def _npy(file: BinaryIO) -> Layout:
     except Exception as error:  # numpy parses the header as Python, which raises many kinds of exceptions
         raise InvalidImage(f"the array cannot be read: {error}") from None
     if fortran and len(shape) > 1:
-        raise InvalidImage("the array cannot be read: it is in Fortran order")
-    if dtype.kind != "u" or dtype.itemsize > 2:
-        raise InvalidImage(f"an array must be uint8 or uint16, not {dtype}")
-    if not (len(shape) == 2 or (len(shape) == 3 and shape[2] in (2, 3, 4))):
-        text = "×".join(map(str, shape)) or "no dimensions"
-        raise InvalidImage(f"an array must be H×W, H×W×2, H×W×3 or H×W×4, not {text}")
-    if any(type(length) is not int or length < 1 for length in shape):
-        raise InvalidImage(f"the picture is empty: {shape[0]}×{shape[1]}")
-    return Layout(file.tell(), (shape[0], shape[1], shape[2] if len(shape) == 3 else 1), dtype)
+        raise InvalidImage("the array is in Fortran order: save np.ascontiguousarray(array)")
+    check_dtype(dtype)
+    if any(type(length) is not int or length < 0 for length in shape):
+        raise InvalidImage(f"the array cannot be read: its shape is {shape}")
+    height, width, bands = check_shape(shape, bands_can_be_chosen=True)
+    if not height or not width:
+        raise InvalidImage(f"the picture is empty: {height}×{width}")
+    return Layout(file.tell(), (height, width, bands), dtype)
 
 
 def _pnm(file: BinaryIO) -> Layout | None:

@@ -1,63 +1,82 @@
 """Reading picture files.
 
-Pillow is used, or imagecodecs where Pillow would reduce samples to eight bits.
+Pillow reads most formats. Other libraries are used where it would reduce or change samples.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import os
 import warnings
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
+import numpy as np
 from numpy.typing import NDArray
 
 from codec.errors import CodecError, InvalidImage, LimitExceeded, NotKept
 from codec.format.header import SIGNATURE, Source
 from codec.format.metadata import Metadata
 from codec.limits import DEFAULT, Limits
-from codec.pictures import raster
-from codec.pictures.picture import Picture, to_picture, to_picture_of_depth
-
-_DEEP_FORMATS = {"PNG": "png", "TIFF": "tiff", "JPEG2000": "jpeg2k", "AVIF": "avif"}
-"""Formats whose colour of more than eight bits Pillow reads as eight bits.
-
-Keys are Pillow's names, values are those of imagecodecs.
-"""
-
-_HEAD = 1 << 16
-"""Number of bytes at the start of a file that are searched for its sample depth."""
+from codec.pictures import deep, fits, formats, further, heif, jpeg2000, metadata, raster, tiff
+from codec.pictures.containers.large_tags import without_large_tags
+from codec.pictures.decoded import Decoded, check_bands, check_size, choose
+from codec.pictures.picture import Picture, from_pillow, to_picture_of_depth
+from codec.pictures.signatures import is_heif
+from codec.pictures.tiff import turn
 
 _ORIENTATION = 0x0112
 
+_JPEG2000 = (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")
+_TIFF = (b"II*\0", b"MM\0*", b"MM*\0", b"II\0*", b"II+\0")
+
 
 def read_image(
-    src: str | os.PathLike[str] | io.BytesIO, limits: Limits = DEFAULT, bit_depth: int | None = None
+    src: str | os.PathLike[str] | BinaryIO,
+    limits: Limits = DEFAULT,
+    bit_depth: int | None = None,
+    bands: Iterable[int] | None = None,
+    strip: bool = False,
 ) -> tuple[Picture, Metadata]:
     """Read a picture file. Returns the picture and its metadata.
 
-    The picture is turned upright according to its EXIF orientation. Samples of .npy, .ppm and .pgm
-    files are read only when they are needed. If a file holds several pictures, the first is read,
-    with the warning `NotKept`.
+    `src` is a path, or a binary file that can seek. The picture is turned upright according to its
+    EXIF orientation. Samples of .npy, .ppm and .pgm files are read only when they are needed, so a
+    file object must stay open until then.
 
-    Raises `InvalidImage` for a file that is not a picture, `LimitExceeded`, `OSError`.
+    `bands` chooses 1 to 4 bands, counted from 1. It is required for a picture of which the file
+    does not say that it is gray or RGB, with alpha or without.
+
+    What is not kept of the file, such as further pictures, is named by one warning `NotKept`. If
+    `strip` is set, the metadata is left out, and the warning does not name any.
+
+    Raises `InvalidImage` for a file that is not a picture, `LimitExceeded`, `OSError`, and
+    `ValueError` for bands that the picture does not have.
     """
-    file = src if isinstance(src, io.BytesIO) else _open(src)
+    chosen = check_bands(bands)
+    owned = isinstance(src, (str, os.PathLike))
+    file = _open(src) if isinstance(src, (str, os.PathLike)) else src
+    lazy = False
     try:
-        # Pillow can read these with a plugin, but compressing them again would lose quality.
-        file.seek(0)
-        if file.read(len(SIGNATURE)) == SIGNATURE:
-            raise InvalidImage("the input is already a .cae file")
-        found = raster.open_raster(file)
-        if found is None:
-            with file:
-                return _read_with_pillow(file, limits, bit_depth)
+        decoded = _decode(file, owned, limits, chosen)
+        lazy = isinstance(decoded.samples, raster.Raster)
+        decoded = choose(decoded, chosen)
+        picture = to_picture_of_depth(decoded.samples, bit_depth or decoded.depth, decoded.source)
     except BaseException:
-        file.close()
+        lazy = False
         raise
-    limits.check(found.shape[0], found.shape[1])
-    return to_picture_of_depth(found, bit_depth or found.depth), Metadata()
+    finally:
+        if owned and not lazy:
+            file.close()
+    if not lazy and picture.has_alpha and _all_is_hidden(picture):
+        decoded.lost.append("the colour, because alpha is 0 everywhere")
+    lost = decoded.lost if strip else [*decoded.lost, *decoded.lost_metadata]
+    metadata.warn_not_kept(list(dict.fromkeys(lost)))
+    if bit_depth is None and not decoded.depth_is_stated:
+        _warn_of_few_bits(picture)
+    return picture, Metadata() if strip else decoded.metadata
 
 
 def _open(path: str | os.PathLike[str]) -> BinaryIO:
@@ -68,160 +87,164 @@ def _open(path: str | os.PathLike[str]) -> BinaryIO:
         return io.BytesIO(file.read())
 
 
-def _read_with_pillow(
-    file: BinaryIO, limits: Limits, bit_depth: int | None
-) -> tuple[Picture, Metadata]:
+def _all_is_hidden(picture: Picture) -> bool:
+    """Whether the picture has colour that nobody sees, as if the file did not mean its alpha."""
+    return not picture.alpha(picture.box).any() and bool(picture.colour(picture.box).any())
+
+
+def _warn_of_few_bits(picture: Picture) -> None:
+    """Warn if a file of 16 bits seems to hold 12: most of their detail would be lost."""
+    largest = int(picture.colour(picture.box).max())
+    if 0 < largest < 1 << 12:
+        bits = max(9, largest.bit_length())
+        warnings.warn(NotKept(
+            f"no sample is over {largest} of 65535, so little detail may be kept; if the samples have "
+            f"{bits} bits, set bit_depth={bits} or --bit-depth {bits}"
+        ), stacklevel=4)
+
+
+def _decode(file: BinaryIO, owned: bool, limits: Limits, bands: tuple[int, ...] | None) -> Decoded:
+    # Pillow can read .cae files with a plugin, but compressing them again would lose quality.
+    file.seek(0)
+    if file.read(len(SIGNATURE)) == SIGNATURE:
+        raise InvalidImage("the input is already a .cae file")
+    found = raster.open_raster(file, owned)
+    if found is not None:
+        limits.check(found.shape[0], found.shape[1])
+        rest = [f"{found.further} bytes after the picture"] if found.further else []
+        decoded = Decoded(found, found.depth, lost=rest)
+        return _described(decoded, None, file, "PPM") if found.is_netpbm else decoded
+    head = formats.read_head(file)
+    if head.startswith(fits.SIGNATURE):
+        return fits.read(file, limits)
+    with _errors_of_decoders():
+        if is_heif(head):
+            return _described(*heif.read(file, limits), file, "HEIF")
+        if head.startswith(_TIFF):
+            return _decode_tiff(file, limits, bands)
+        if head.startswith(_JPEG2000):
+            return _decode_jpeg2000(file, limits, bands)
+        further.check_pillow_reads_the_picture(file, head)
+        return _decode_with_pillow(file, limits)
+
+
+@contextlib.contextmanager
+def _errors_of_decoders() -> Iterator[None]:
     import PIL.Image
 
-    notes: list[str] = []
     try:
-        # Pass the file, not its name: Pillow's memory map scrambles TIFF files that are turned.
-        with PIL.Image.open(file) as image:
-            limits.check(image.height, image.width)
-            kind, frames = image.format or "", getattr(image, "n_frames", 1)
-            deep = _is_deep(image, kind, file)
-            tags = dict(getattr(image, "tag_v2", {})) if kind == "TIFF" else {}
-            if kind == "TIFF":
-                _check_tiff(tags)
-            if not deep:
-                image.load()
-            upright, metadata, orientation = _upright(image, kind, tags, deep, notes)
-            keyed = "transparency" in image.info
-            gamma = image.info.get("gamma") if kind == "PNG" and not metadata.icc else None
+        yield
     except (CodecError, MemoryError):
         raise
-    except PIL.UnidentifiedImageError:
-        raise InvalidImage("not a picture that Pillow can read") from None
     except PIL.Image.DecompressionBombError as error:
         raise LimitExceeded(f"{error} Pillow's limit is PIL.Image.MAX_IMAGE_PIXELS.") from None
     except OSError as error:
         if error.errno is not None:  # an error of the file system, not of the decoder
             raise
         raise InvalidImage(f"the picture cannot be read: {error}") from None
-    except Exception as error:  # Pillow's decoders raise any exception of their libraries
+    except Exception as error:  # decoders raise any exception of their libraries
         raise InvalidImage(f"the picture cannot be read: {error}") from None
-    for note in notes:
-        _warn(note)
-    if frames > 1 and kind != "MPO":  # an MPO file is a photograph with views that cameras add
-        _warn(f"the file holds {frames} pictures; only the first is read")
-    if gamma is not None and abs(gamma - 1 / 2.2) > 0.01:
-        _warn(f"the file states a gamma of {gamma:g}, which is not kept")
-    # White in a 16-bit file is the largest 16-bit value, whatever range its samples use.
-    unsaid = kind in ("PNG", "TIFF") and (deep or upright.mode.startswith("I;16")) and bit_depth is None
-    bit_depth = 16 if unsaid else bit_depth
-    if deep:
-        array = _turn(_read_deep(file, kind, tags), orientation)
-        source = Source.TRANSPARENT_COLOUR if keyed else Source.NONE
-        picture = dataclasses.replace(to_picture(array, limits, bit_depth), source=source)
-    else:
-        picture = to_picture(upright, limits, bit_depth)
-    if unsaid and 0 < (largest := int(picture.colour(picture.box).max())) < 1 << 12:
-        # Twelve-bit pictures in 16-bit files are common, and would lose most of their detail.
-        bits = max(9, largest.bit_length())
-        _warn(
-            f"no sample is over {largest} of 65535, so little detail may be kept; if the samples have "
-            f"{bits} bits, set bit_depth={bits} or --bit-depth {bits}"
-        )
-    return picture, metadata
 
 
-def _warn(message: str) -> None:
-    warnings.warn(NotKept(message), stacklevel=5)
+def _described(decoded: Decoded, image: Any, file: BinaryIO, kind: str) -> Decoded:
+    kept, lost = metadata.describe(image, file, kind)
+    return dataclasses.replace(decoded, metadata=kept, lost_metadata=lost)
 
 
-def _upright(
-    image: Any, kind: str, tags: dict[int, Any], deep: bool, notes: list[str]
-) -> tuple[Any, Metadata, int]:
-    """Return the image turned upright (if not `deep`), its metadata and its orientation."""
-    import PIL.Image
+def _decode_with_pillow(file: BinaryIO, limits: Limits) -> Decoded:
+    try:
+        return _decode_opened(file, file, limits)
+    except ValueError as error:
+        if "MAX_TEXT" not in str(error):
+            raise
+        # Pillow refuses a PNG file for its texts or its profile. The pixels do not depend on them.
+        return _decode_opened(file, formats.without_texts(file), limits)
+
+
+def _decode_opened(file: BinaryIO, pixels: BinaryIO, limits: Limits) -> Decoded:
+    """Decode a file. Pillow reads `pixels`, which is `file` or has the same picture."""
+    with formats.open_image(pixels) as image:
+        kind: str = image.format or ""
+        limits.check(image.height, image.width)
+        depth = deep.depth_beyond_pillow(image, kind, file)
+        if depth is None:
+            _widen_transparency(image)
+            image.load()
+            upright, lost = _upright(image)
+            samples, source = from_pillow(upright, limits)
+            depth = 16 if samples.dtype == np.uint16 else None
+        else:
+            samples, source = deep.read(file, kind), Source.NONE
+            samples, lost = _turned_by_exif(samples, image)
+            if "transparency" in image.info:
+                source = Source.TRANSPARENT_COLOUR
+        lost += further.further(image, file, kind)
+        decoded = Decoded(samples, depth, source, lost=lost, depth_is_stated=kind != "PNG" or depth is None)
+        return _described(decoded, image, file, kind)
+
+
+def _widen_transparency(image: Any) -> None:
+    """Scale the transparent gray of a PNG file of 2 or 4 bits, as Pillow scales its samples."""
+    key, mode = image.info.get("transparency"), image.tile[0][3] if image.tile else ""
+    if image.format == "PNG" and mode in ("L;2", "L;4") and isinstance(key, int):
+        image.info["transparency"] = key * (85 if mode == "L;2" else 17) & 0xFF
+
+
+def _upright(image: Any) -> tuple[Any, list[str]]:
+    """Return the image turned as its EXIF says, and a name for an orientation that is unknown."""
     import PIL.ImageOps
 
     try:
-        orientation = tags.get(_ORIENTATION) or image.getexif().get(_ORIENTATION, 1)
-        # Turning a TIFF image drops its EXIF, so its metadata is taken from the original. For other
-        # formats, turning removes only the orientation from the EXIF.
-        if deep:
-            small = PIL.Image.new("1", (1, 1))
-            small.info = dict(image.info)
-            upright = PIL.ImageOps.exif_transpose(small)
-        else:
-            upright = PIL.ImageOps.exif_transpose(image)
-        metadata = Metadata.of(image if kind == "TIFF" else upright)
-    except (OSError, MemoryError, CodecError):
+        return PIL.ImageOps.exif_transpose(image), []
+    except (OSError, MemoryError):
         raise
-    except Exception as error:  # Pillow's readers of EXIF raise many kinds of exceptions
-        notes.append(f"the EXIF cannot be read and is left out: {error}")
-        return image, Metadata(icc=image.info.get("icc_profile")), 1
-    return upright, metadata, orientation if orientation in range(1, 9) else 1
+    except Exception:  # Pillow's readers of EXIF raise many kinds of exceptions
+        return image, ["orientation in EXIF that cannot be read"]
 
 
-def _check_tiff(tags: dict[int, Any]) -> None:
-    """Refuse 16-bit TIFF files whose samples would be misinterpreted."""
-    deepest = max(tags.get(258) or (1,))
-    if deepest <= 8:
-        return
-    photometric, extra = tags.get(262, 1), tags.get(338) or ()
-    if photometric == 0:
-        raise InvalidImage(f"{deepest}-bit TIFF files in which 0 is white are not supported: invert them")
-    if photometric not in (1, 2):
-        raise InvalidImage(
-            f"{deepest}-bit TIFF files of photometric kind {photometric} are not supported: convert to RGB"
-        )
-    if tags.get(284, 1) != 1 and tags.get(277, 1) > 1:
-        raise InvalidImage(f"{deepest}-bit TIFF files in separate planes are not supported: interleave them")
-    if 1 in extra:
-        raise InvalidImage("16-bit TIFF files whose colour is multiplied by their alpha are not supported")
-
-
-def _is_deep(image: Any, kind: str, file: BinaryIO) -> bool:
-    """Whether an image has colour of more than eight bits that Pillow would reduce to eight.
-
-    `image` is not loaded yet.
-    """
-    if image.mode.startswith("I;"):
-        return False
-    if kind == "TIFF":
-        return max(image.tag_v2.get(258) or (1,)) > 8 and image.tag_v2.get(277, 1) > 1
-    if kind in ("AVIF", "JPEG2000"):
-        file.seek(0)
-        head = file.read(_HEAD)
-        if kind == "AVIF":  # the third byte of the AV1 configuration record has the bit high_bitdepth
-            at = head.find(b"av1C") + 6
-            return 6 <= at < len(head) and bool(head[at] & 0x40)
-        at = head.find(b"\xff\x4f\xff\x51") + 42  # the first Ssiz after the SIZ marker of the codestream
-        return 42 <= at < len(head) and head[at] & 0x7F > 7
-    deep = any(";16" in str(tile[3]) for tile in image.tile)
-    if deep and kind not in _DEEP_FORMATS:
-        raise InvalidImage(f"16-bit colour in {kind} files is not supported: use .png, .tiff, .ppm or .npy")
-    return deep
-
-
-def _read_deep(file: BinaryIO, kind: str, tags: dict[int, Any]) -> NDArray[Any]:
-    name = _DEEP_FORMATS[kind]
+def _turned_by_exif(samples: NDArray[Any], image: Any) -> tuple[NDArray[Any], list[str]]:
     try:
-        import imagecodecs
-    except ImportError:
-        raise InvalidImage(
-            f"16-bit colour in {kind} files needs imagecodecs: pip install 'codec[deep]'"
-        ) from None
-    file.seek(0)
-    try:
-        array: NDArray[Any] = getattr(imagecodecs, f"{name}_decode")(file.read())
-    except Exception as error:  # each library has its own exceptions
-        raise InvalidImage(f"the picture cannot be read: {error}") from None
-    if kind == "TIFF" and array.ndim == 3:
-        # Extra samples other than alpha (2) do not belong to the picture.
-        extra = tags.get(338) or ()
-        array = array[:, :, : array.shape[2] - sum(what != 2 for what in extra)]
-    return array
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except (OSError, MemoryError):
+        raise
+    except Exception:  # as in `_upright`
+        return samples, ["orientation in EXIF that cannot be read"]
+    return turn(samples, orientation if orientation in range(1, 9) else 1), []
 
 
-def _turn(array: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Turn an array upright, as `PIL.ImageOps.exif_transpose` does."""
-    if orientation >= 5:
-        array = array.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        array = array[::-1]
-    if orientation in (2, 3, 6, 7):
-        array = array[:, ::-1]
-    return array
+def _decode_tiff(file: BinaryIO, limits: Limits, bands: tuple[int, ...] | None) -> Decoded:
+    bounded = without_large_tags(file)
+    image = tiff.open_tags(bounded)
+    kind = tiff.examine(image, bands)
+    check_size(kind.height, kind.width, kind.bands, limits)
+    if kind.by_pillow:
+        with formats.open_image(bounded) as opened:
+            opened.load()
+            upright, _ = _upright(opened)
+            upright = upright.convert("LA") if upright.mode == "La" else upright
+            samples, source = from_pillow(upright, limits)
+    else:
+        samples, source = turn(tiff.read_samples(bounded, kind, limits), kind.orientation), Source.NONE
+    depth = kind.bits if kind.bits > 8 else None
+    decoded = _described(Decoded(samples, depth, source, depth_is_stated=depth != 16), image, file, "TIFF")
+    decoded.lost += [*tiff.further_pages(image), *kind.lost]
+    return decoded
+
+
+def _decode_jpeg2000(file: BinaryIO, limits: Limits, bands: tuple[int, ...] | None) -> Decoded:
+    import PIL.Image
+
+    kind = jpeg2000.examine(file, bands)
+    check_size(kind.height, kind.width, kind.count, limits)
+    source = Source.NONE
+    if kind.needs_imagecodecs:
+        samples = deep.read(file, "JPEG2000")
+        image = PIL.Image.new("L", (1, 1))
+    else:
+        image = formats.open_image(file)
+        image.load()
+        samples, source = from_pillow(image, limits)
+        samples = kind.unscaled(samples)
+    depth = kind.depth if kind.depth > 8 and not kind.palette else None
+    decoded = Decoded(samples, depth, source, lost=further.more(kind.pictures), depth_is_stated=depth != 16)
+    return _described(decoded, image, file, "JPEG2000")

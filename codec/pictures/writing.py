@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from codec.errors import NotKept
 from codec.format.metadata import Metadata
-from codec.pictures import raster
+from codec.pictures import colour, exif, formats, metadata_options, raster
+from codec.pictures.metadata import describe
 from codec.pictures.picture import KINDS, Samples
 
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
@@ -28,13 +29,13 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
 """Options for lossless or nearly lossless files, so that a decoded picture loses little more."""
 
 _FORMATS: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[str, ...]]] = {
-    "AVIF": ((1, 2, 3, 4), (), ("icc", "exif", "xmp")),
+    "AVIF": ((1, 2, 3, 4), (), ("icc", "exif", "xmp", "cicp")),
     "BMP": ((1, 3), (), ()),
     "JPEG": ((1, 3), (), ("icc", "exif", "xmp")),
     "JPEG2000": ((1, 2, 3, 4), (1,), ()),
-    "PNG": ((1, 2, 3, 4), (1, 2, 3, 4), ("icc", "exif", "xmp")),
+    "PNG": ((1, 2, 3, 4), (1, 2, 3, 4), ("icc", "exif", "xmp", "cicp")),
     "TGA": ((1, 2, 3, 4), (), ()),
-    "TIFF": ((1, 2, 3, 4), (1, 3, 4), ("icc", "exif")),
+    "TIFF": ((1, 2, 3, 4), (1, 3, 4), ("icc", "exif", "xmp")),
     "WEBP": ((1, 2, 3, 4), (), ("icc", "exif", "xmp")),
 }
 """Formats that can store pictures unchanged.
@@ -73,10 +74,10 @@ def image_chunks(
     suffix = suffix.lower()
     metadata = metadata or Metadata()
     # Report what does not fit now, not after minutes of decoding.
-    kept = _fitting(metadata, name)
-    lost = [kind for kind in metadata.names if kind not in kept.names]
+    deep = depth > 8 and shape[2] > 1
+    kept, lost = _fitting(metadata, name, gray=shape[2] < 3, deep=deep)
     if lost:
-        warnings.warn(NotKept(f"{name} files are written without {', '.join(lost)}"), stacklevel=2)
+        warnings.warn(NotKept(f"{name} files are written without {', '.join(lost)}", lost), stacklevel=2)
     if suffix in raster.SUFFIXES:
         yield raster.header(suffix, shape, depth)
         for band in bands:
@@ -94,27 +95,65 @@ def image_chunks(
     yield _write(samples, name, kept)
 
 
-def _fitting(metadata: Metadata, name: str) -> Metadata:
-    """Return the metadata that can be written to a file of this format and read back."""
-    import PIL.Image
+def _fitting(metadata: Metadata, name: str, *, gray: bool, deep: bool) -> tuple[Metadata, list[str]]:
+    """Return the metadata that a file of this format can hold, and the kinds that are lost.
 
+    What is written can be read back. Code points become an ICC profile where only that fits; those
+    of sRGB are what a file without colour information means.
+    """
+    kept = _read_back(metadata, name, deep)
+    lost = [kind for kind in metadata.names if kind not in kept.names]
+    if "cicp" in lost and metadata.cicp == colour.SRGB:
+        lost.remove("cicp")
+    elif "cicp" in lost and metadata.cicp and not metadata.icc:
+        profile = colour.profile_of(metadata.cicp, gray=gray)
+        if profile and _read_back(Metadata(icc=profile), name, deep).icc:
+            kept = dataclasses.replace(kept, icc=profile)
+            lost.remove("cicp")
+    if "exif" in lost and metadata.exif and _is_resolution_alone(metadata.exif, name, deep):
+        kept = dataclasses.replace(kept, exif=metadata.exif)
+        lost.remove("exif")
+    return kept, lost
+
+
+def _is_resolution_alone(about: bytes, name: str, deep: bool) -> bool:
+    """Whether an EXIF states a resolution and nothing else, and a file without EXIF holds that."""
+    resolution, texts = exif.stated(about)
+    if not resolution or texts or not exif.is_small(about) or name not in ("BMP", "TIFF"):
+        return False
+    samples = np.zeros((16, 16, 3), np.uint16 if deep else np.uint8)
+    back = _metadata_of(_write(samples, name, Metadata(exif=about)), name)
+    return resolution.equals(exif.stated(back.exif or b"")[0])
+
+
+def _read_back(metadata: Metadata, name: str, deep: bool) -> Metadata:
+    """Return the kinds of metadata that come back from a file of this format."""
     kept = Metadata()
+    kinds = _FORMATS[name][2] if name in _FORMATS else ()
+    if deep and name == "TIFF":  # imagecodecs writes the profile alone
+        kinds = ("icc",)
     for kind in metadata.names:
-        if name not in _FORMATS or kind not in _FORMATS[name][2]:
+        if kind not in kinds:
             continue
         alone = Metadata(**{kind: getattr(metadata, kind)})
         try:
-            file = io.BytesIO(_write_with_pillow(np.zeros((16, 16), np.uint8), name, alone))
-            with PIL.Image.open(file) as image:
-                image.load()
-                image.getexif()
-                back = Metadata.of(image)
+            back = _metadata_of(_write_with_pillow(np.zeros((16, 16), np.uint8), name, alone), name)
         except Exception:  # each reader of metadata raises its own exceptions
             continue
         # EXIF is rewritten on saving. The other kinds must be unchanged.
-        if back.names == (kind,) and (kind == "exif" or back == alone):
+        value = getattr(back, kind)
+        if value and (kind == "exif" or value == getattr(alone, kind)):
             kept = dataclasses.replace(kept, **{kind: getattr(metadata, kind)})
     return kept
+
+
+def _metadata_of(data: bytes, name: str) -> Metadata:
+    """Return the metadata of a picture file, as reading the file finds it."""
+    file = io.BytesIO(data)
+    with formats.open_image(formats.without_texts(file) if name == "PNG" else file) as image:
+        image.load()
+        image.getexif()
+        return describe(image, file, name)[0]
 
 
 def _write(samples: NDArray[Any], name: str, metadata: Metadata) -> bytes:
@@ -125,23 +164,15 @@ def _write(samples: NDArray[Any], name: str, metadata: Metadata) -> bytes:
 
 def _write_with_pillow(samples: NDArray[Any], name: str, metadata: Metadata) -> bytes:
     import PIL.Image
-    import PIL.PngImagePlugin
 
-    options = dict(_SAVE_OPTIONS.get(name, {}))
-    if metadata.icc:
-        options["icc_profile"] = metadata.icc
-    if metadata.exif:
-        options["exif"] = b"Exif\0\0" + metadata.exif
-    if metadata.xmp and name == "PNG":
-        options["pnginfo"] = PIL.PngImagePlugin.PngInfo()
-        options["pnginfo"].add_itxt("XML:com.adobe.xmp", metadata.xmp.decode())
-    elif metadata.xmp:
-        options["xmp"] = metadata.xmp
+    options = _SAVE_OPTIONS.get(name, {}) | metadata_options.of(name, metadata)
     out = io.BytesIO()
     try:
         PIL.Image.fromarray(samples).save(out, name, **options)
     except (OSError, ValueError) as error:
         raise ValueError(f"{name} files cannot store the picture: {error}") from None
+    if name == "AVIF" and metadata.cicp:
+        return metadata_options.with_code_points(out.getvalue(), metadata.cicp)
     return out.getvalue()
 
 
@@ -156,9 +187,9 @@ def _write_deep(samples: NDArray[np.uint16], name: str, metadata: Metadata) -> b
         data = bytes(imagecodecs.png_encode(samples))
         donor = _write_with_pillow(np.zeros((1, 1), np.uint8), "PNG", metadata)
         return _with_chunks(data, donor)
-    if metadata.exif:
-        warnings.warn(NotKept("16-bit TIFF files are written without exif"), stacklevel=2)
-    return bytes(imagecodecs.tiff_encode(samples, iccprofile=metadata.icc))
+    resolution = exif.stated(metadata.exif)[0] if metadata.exif else None
+    dpi = resolution.dpi if resolution else None  # TIFF's default unit is the inch
+    return bytes(imagecodecs.tiff_encode(samples, iccprofile=metadata.icc, resolution=dpi))
 
 
 def _with_chunks(png: bytes, donor: bytes) -> bytes:

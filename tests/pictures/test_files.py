@@ -14,12 +14,14 @@ import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageFile
+from PIL.PngImagePlugin import PngInfo
 
 import codec
 from codec import limits
 from codec.cli.main import main
 from codec.engine import decoding
-from codec.pictures.reading import _turn, read_image
+from codec.pictures.reading import read_image
+from codec.pictures.tiff import turn
 from codec.pictures.writing import image_chunks
 from tests.pictures.test_kinds import picture
 from tests.support.pictures import textured
@@ -95,6 +97,16 @@ def test_strip(tmp_path: Path) -> None:
     assert "icc exif xmp" in run.stdout
 
 
+def test_stripping_says_nothing_of_metadata_but_all_of_pictures(tmp_path: Path) -> None:
+    text = PngInfo()
+    text.add_text("workflow", "…")
+    images = [Image.fromarray(textured(20, 30)) for _ in range(2)]
+    images[0].save(tmp_path / "in.png", save_all=True, append_images=images[1:], pnginfo=text)
+    for strip, further in ((False, ", PNG text 'workflow'"), (True, "")):
+        with pytest.warns(codec.NotKept, match=f"^not kept: 1 more picture of 2{further}$"):
+            codec.encode(tmp_path / "in.png", tmp_path / "out.cae", strip=strip)
+
+
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".avif", ".tiff", ".ppm"])
 @pytest.mark.parametrize("strange", [b"garbage", b"II*\0", b"MM\0*\0\0\0\x08\xff\xff", bytes(70_000)])
 def test_strange_metadata_never_keep_a_picture(tmp_path: Path, suffix: str, strange: bytes) -> None:
@@ -137,7 +149,7 @@ def test_tiff_files_are_upright(tmp_path: Path, orientation: int, samples: int, 
     path = tmp_path / "x.tiff"
     path.write_bytes(with_orientation(bytes(imagecodecs.tiff_encode(array)), orientation))
     opened, _ = read_image(path)
-    expected = _turn(array.reshape(40, 60, samples), orientation)
+    expected = turn(array.reshape(40, 60, samples), orientation)
     assert np.array_equal(opened.read(opened.box), expected)
 
 
@@ -335,7 +347,7 @@ def test_what_formats_cannot_hold(
 def test_what_is_not_kept_is_said(tmp_path: Path) -> None:
     frames = [Image.new("L", (20, 10), shade) for shade in (0, 200)]
     frames[0].save(tmp_path / "two.tiff", save_all=True, append_images=frames[1:])
-    with pytest.warns(codec.NotKept, match="2 pictures"):
+    with pytest.warns(codec.NotKept, match="1 more picture of 2"):
         codec.encode(tmp_path / "two.tiff", tmp_path / "two.cae")
     src = save(tmp_path / "in.png", Image.fromarray(textured(40, 50)), icc_profile=ICC)
     codec.encode(src, tmp_path / "x.cae")
@@ -365,6 +377,9 @@ def test_broken_uncompressed_files(tmp_path: Path, content: bytes, says: str) ->
     ("array", "says"),
     [
         (np.zeros((4, 5), np.float32), "float32"),
+        (np.zeros((4, 5), np.int16), "int16: add an offset"),
+        (np.zeros((3, 40, 50), np.uint8), "not C×H×W"),
+        (np.zeros((4, 5, 0), np.uint8), "4×5×0"),
         (np.zeros((4, 5, 3, 2), np.uint8), "4×5×3×2"),
         (np.zeros((0, 5), np.uint8), "empty"),
         (np.asfortranarray(np.zeros((4, 5), np.uint8)), "Fortran"),

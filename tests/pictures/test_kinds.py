@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import struct
+import zlib
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,7 @@ from PIL import Image
 
 import codec
 from codec.pictures.picture import Samples
+from codec.pictures.reading import read_image
 from codec.pictures.transparency import fill
 from tests.support.pictures import textured
 from tests.support.tiles import encode
@@ -217,6 +221,25 @@ def test_transparent_colours_become_alpha(tiny: codec.Codec, mode: str, key: Any
     data = tiny.compress(image)
     assert codec.inspect(data).source == source
     assert np.array_equal(tiny.decompress(data)[:, :, -1], expected[:, :, -1])
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_the_transparent_gray_of_png_files(bits: int) -> None:
+    """Pillow scales samples of 2 and 4 bits to 8 bits, but not the gray that is transparent."""
+    top = (1 << bits) - 1
+    gray = np.arange(64, dtype=np.uint8).reshape(8, 8) & np.uint8(top)
+    rows = np.packbits(np.unpackbits(gray[:, :, None], axis=2)[:, :, 8 - bits :].reshape(8, -1), axis=1)
+    chunks = [
+        (b"IHDR", struct.pack(">2I5B", 8, 8, bits, 0, 0, 0, 0)), (b"tRNS", bytes([0, 1])),
+        (b"IDAT", zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))), (b"IEND", b""),
+    ]
+    data = b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in chunks
+    )
+    found, _ = read_image(io.BytesIO(b"\x89PNG\r\n\x1a\n" + data))
+    expected = np.stack([gray * (255 // top), np.where(gray == 1, 0, 255)], -1)
+    assert np.array_equal(found.read(found.box), expected)
 
 
 def test_pillow_16_bits(tiny: codec.Codec) -> None:

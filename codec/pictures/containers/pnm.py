@@ -1,0 +1,35 @@
+"""Netpbm (PBM, PGM and PPM): comments in the header, and in the samples of files of text."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, BinaryIO
+
+from codec import limits
+from codec.pictures.containers.found import Found, read_at
+
+_NUMBER = rb"(?:\s|#[^\r\n]*[\r\n])+\d+"
+_HEADERS = {b"P4": re.compile(b"P4" + 2 * _NUMBER), b"P5": re.compile(b"P5" + 3 * _NUMBER),
+            b"P6": re.compile(b"P6" + 3 * _NUMBER)}
+"""Width and height, and the largest sample, each after space and comments."""
+_COMMENT = re.compile(rb"#([^\r\n]*)")
+
+_MAX_HEADER = 1 << 16
+
+
+def read(file: BinaryIO, image: Any, found: Found) -> None:
+    """Keep the comments of a Netpbm file, one a line."""
+    kind = read_at(file, 0, 2)
+    header = _HEADERS.get(kind)
+    data = read_at(file, 0, _MAX_HEADER if header else limits.MAX_METADATA)
+    if header:
+        match = header.match(data)
+        data = match[0] if match else b""
+    lines = [one[1].strip() for one in _COMMENT.finditer(data)]
+    content = b"\n".join(line for line in lines if line)
+    if content:
+        try:
+            text = content.decode()
+        except UnicodeDecodeError:
+            text = content.decode("latin-1")
+        found.keep_text("Comment", text, "comment")
