@@ -7,14 +7,21 @@
 have the same values as in the file, and `info["bit_depth"]` is their number of bits. Pillow has no
 mode for colour or alpha of more than 8 bits. Such samples are scaled to 8 bits, with the warning
 `codec.NotKept` when pixels are loaded; `codec.decompress` returns all bits. `info` contains
-"icc_profile", "exif" and "xmp" if the file has them, "bit_depth", "lossless", "quality" unless the
-file is lossless, and "source" if the picture was converted from a palette, … (see `codec.Info`).
+"icc_profile", "exif", "xmp" and "cicp" (four bytes) if the file has them, "bit_depth", "lossless",
+"quality" unless the file is lossless, and "source" if the picture was converted from a palette, …
+(see `codec.Info`).
 
 `Image.save` accepts the options `quality`, `target_bpp`, `target_bytes`, `target_psnr` and
 `effort`, and `bit_depth` for I;16, as `codec.compress` does. Without a quality or target, an image
 that was opened from a `.cae` file is saved with the quality of that file. `exif` (bytes or
-`PIL.Image.Exif`) and `xmp` are written if they are given. `icc_profile` is also written if the
-image has one, unless it is given as None.
+`PIL.Image.Exif`) and `xmp` are written if they are given. `icc_profile` and `cicp` are also written
+if the image has them, unless they are given as None. As with other formats of Pillow, nothing else
+in `info` is written, and nothing is said about it.
+
+Options that other formats have are not ignored silently. `lossless=True` raises `ValueError`, since
+there is no lossless mode, and so do several frames and `append=True`: a file holds one picture.
+Metadata that a file cannot hold, such as `dpi` and `comment`, causes the warning `codec.NotKept`.
+Any other option causes a `UserWarning`. Options that are None or False ask for nothing.
 
 Damaged files raise `OSError` when pixels are loaded. If `PIL.ImageFile.LOAD_TRUNCATED_IMAGES` is
 set, the undamaged part is loaded instead. `PIL.Image.MAX_IMAGE_PIXELS` limits the size.
@@ -22,9 +29,9 @@ set, the undamaged part is loaded instead. `PIL.Image.MAX_IMAGE_PIXELS` limits t
 
 from __future__ import annotations
 
-import os
 import warnings
-from typing import IO, TYPE_CHECKING
+from collections.abc import Mapping
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
@@ -36,6 +43,7 @@ from codec.errors import CodecError, NotKept, TargetUnreachable
 from codec.format import container
 from codec.format.header import SIGNATURE, parse_header
 from codec.format.metadata import EXIF_PREFIX, Metadata
+from codec.format.readable import OpenFile
 from codec.limits import Limits
 from codec.pictures.picture import Samples
 
@@ -50,21 +58,14 @@ _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _GOALS = ("quality", "target_bpp", "target_bytes", "target_psnr")
 
 
-class _Stream:
-    """The bytes of an open file from its current position on. They are read on access."""
+_OPTIONS = (*_GOALS, "effort", "bit_depth", "icc_profile", "exif", "xmp", "cicp")
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._start = file.tell()
-        self._size = file.seek(0, os.SEEK_END) - self._start
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __getitem__(self, part: slice, /) -> bytes:
-        start, stop, _ = part.indices(self._size)
-        self._file.seek(self._start + start)
-        return self._file.read(max(stop - start, 0))
+_METADATA_OPTIONS = {
+    "artist", "background", "comment", "comments", "copyright", "date_time", "description", "dpi", "gamma",
+    "iptc", "pnginfo", "resolution", "resolution_unit", "software", "tiffinfo", "transparency",
+    "x_resolution", "y_resolution",
+}
+"""Options of other formats of Pillow that say something about the picture."""
 
 
 class CodecImageFile(ImageFile.ImageFile):
@@ -76,7 +77,7 @@ class CodecImageFile(ImageFile.ImageFile):
     def _open(self) -> None:
         assert self.fp is not None
         self._start = self.fp.tell()
-        data = _Stream(self.fp)
+        data = OpenFile(cast(BinaryIO, self.fp))
         if not _accept(data[:16]):
             raise SyntaxError("not a .cae file")
         try:
@@ -96,6 +97,7 @@ class CodecImageFile(ImageFile.ImageFile):
             # Pillow's other formats expect this prefix.
             "exif": metadata.exif and EXIF_PREFIX + metadata.exif,
             "xmp": metadata.xmp,
+            "cicp": metadata.cicp,
             "bit_depth": info.bit_depth,
             "lossless": info.lossless,
             "quality": info.quality,
@@ -166,8 +168,9 @@ def _accept(prefix: bytes) -> bool:
     return prefix.startswith(SIGNATURE)
 
 
-def _save(im: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
+def _save(im: Image.Image, fp: IO[bytes], filename: str | bytes, *, stacklevel: int = 4) -> None:
     given = im.encoderinfo
+    _check_options(given, stacklevel)
     options = {name: given[name] for name in _GOALS if given.get(name) is not None}
     if not options and isinstance(im, CodecImageFile):
         options["quality"] = im.info.get("quality")
@@ -185,13 +188,45 @@ def _save(im: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
     fp.write(data)
 
 
+def _save_all(im: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
+    frames = getattr(im, "n_frames", 1)
+    for other in im.encoderinfo.pop("append_images", None) or ():
+        frames += getattr(other, "n_frames", 1)
+    if frames > 1:
+        raise ValueError(f"a {EXTENSION} file holds one picture, not {frames}: save each to its own file")
+    _save(im, fp, filename, stacklevel=5)
+
+
+def _check_options(given: Mapping[str, Any], stacklevel: int) -> None:
+    """Raise or warn for options that have no effect here, but ask for something."""
+    asked = [name for name, value in given.items() if value is not None and value is not False]
+    if "lossless" in asked:
+        raise ValueError(
+            f"there is no lossless mode in {EXTENSION} files: quality=100 is nearest to the picture "
+            "(flat graphics are stored exactly without being asked for)"
+        )
+    if "append" in asked:
+        raise ValueError(f"a {EXTENSION} file holds one picture: nothing can be appended to it")
+    metadata = [name for name in asked if name in _METADATA_OPTIONS]
+    if metadata:
+        about = f"{EXTENSION} files are written without {', '.join(metadata)}"
+        warnings.warn(NotKept(about, metadata), stacklevel=stacklevel)
+    unknown = [name for name in asked if name not in _OPTIONS and name not in _METADATA_OPTIONS]
+    if unknown:
+        about = f"options that {EXTENSION} files do not have are ignored: {', '.join(unknown)}"
+        warnings.warn(f"{about} (there are {', '.join(_OPTIONS)})", UserWarning, stacklevel=stacklevel)
+
+
 def _metadata(im: Image.Image) -> Metadata:
     given = im.encoderinfo
     exif, xmp = given.get("exif"), given.get("xmp")
+    found = im.info.get("cicp")
+    cicp = given.get("cicp", found if isinstance(found, bytes) else None)
     return Metadata(
         icc=given.get("icc_profile", im.info.get("icc_profile")),
         exif=exif.tobytes() if isinstance(exif, Image.Exif) else exif,
         xmp=xmp.encode() if isinstance(xmp, str) else xmp,
+        cicp=bytes(cicp) if isinstance(cicp, (tuple, list)) else cicp,
     )
 
 
@@ -209,6 +244,7 @@ def register() -> None:
     """Register the format with Pillow. Repeated calls are allowed."""
     Image.register_open(FORMAT, CodecImageFile, _accept)
     Image.register_save(FORMAT, _save)
+    Image.register_save_all(FORMAT, _save_all)
     Image.register_extension(FORMAT, EXTENSION)
     Image.register_mime(FORMAT, "image/x-cae")
 

@@ -8,11 +8,12 @@ Importing this package loads neither torch nor weights. The first call that need
 
 from codec.api import Codec, compress, decompress, models
 from codec.convert import decode, encode
-from codec.data.dataset import Dataset
+from codec.data.reading.dataset import Dataset
 from codec.engine.reading import Info, inspect, read_metadata, verify
 from codec.errors import (
     ChecksumMismatch,
     CodecError,
+    FileSystemWarning,
     FormatError,
     InvalidImage,
     LimitExceeded,
@@ -34,6 +35,7 @@ __all__ = [
     "Codec",
     "CodecError",
     "Dataset",
+    "FileSystemWarning",
     "FormatError",
     "Info",
     "InvalidImage",

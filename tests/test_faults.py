@@ -130,6 +130,7 @@ def test_a_write_that_fails(tmp_path: Path, tiny_weights: Path, step: str) -> No
     source, target = tmp_path / "a.png", tmp_path / "a.cae"
     Image.fromarray(PICTURE).save(source)
     target.write_bytes(b"old")
+    target.chmod(0o777)  # permissions that a new file does not have
 
     def work() -> None:
         codec.encode(source, target, model=tiny_weights)

@@ -2,5 +2,5 @@
 
 Imports: `coding`, `pictures`, `format`, `model`, `entropy_coder`. `api.py` calls this folder,
 not the other way round.
-Start reading with `encoding.py` and `decoding.py`. Both use `loaded_model.py`.
+Start reading with `worker.py`, the class `Codec`, which calls `encoding.py` and `decoding.py`.
 """

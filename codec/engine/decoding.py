@@ -208,7 +208,9 @@ def _latent_bands(
                 latents: dict[int, Tensor] = latents,
             ) -> None:
                 tile, box, window = job
-                y_hat = torch.empty(window.height, window.width, channels, device=model.device)
+                y_hat = torch.empty(
+                    window.height, window.width, channels, dtype=torch.float32, device=model.device
+                )
                 for number in tiling.tiles_within(window, *size, header.tile_size):
                     common = boxes[number].intersection(window)
                     inner = common.relative_to(boxes[number])
@@ -270,7 +272,8 @@ def _decode_alone(
         if damage is None:
             raise
         damage.tiles.add(tile)
-        return torch.zeros(*size, model.networks.config.latents, device=model.device)
+        channels = model.networks.config.latents
+        return torch.zeros(*size, channels, dtype=torch.float32, device=model.device)
 
 
 def _decode_batch(

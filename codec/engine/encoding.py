@@ -125,6 +125,8 @@ def _encode(model: LoadedModel, pictures: Sequence[Picture], task: _Task, progre
         dead_zone = 0.0 if effort.iterations else model.objective.dead_zone
         return encode_latents(model.networks, model.tables, y, n, dead_zone)[0]
 
+    if effort.iterations or not effort.exact_analysis:
+        _ = model.soft  # made here, and not by several threads at once
     batches = list(jobs.batches())
     with Workers(shares.stop, shares.tell) as workers:
         for batch, payloads in zip(batches, workers.run(encode_batch, batches), strict=True):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import decimal
+import math
 import numbers
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,16 +32,31 @@ class Target:
     value: float
 
     def __post_init__(self) -> None:
-        if isinstance(self.value, bool) or not isinstance(self.value, numbers.Real):
-            raise TypeError(f"target_{self.kind} must be a number, not {type(self.value).__name__}")
-        if not 0 < self.value <= _LARGEST_TARGET:  # also true for NaN
+        value = number(self.value, f"target_{self.kind}")
+        if not 0 < value <= _LARGEST_TARGET:  # also true for NaN
             raise ValueError(
-                f"target_{self.kind} must be positive and at most {_LARGEST_TARGET:g}, not {self.value}"
+                f"target_{self.kind} must be positive and at most {_LARGEST_TARGET:g}, not {value:g}"
             )
+        object.__setattr__(self, "value", value)
 
     def __str__(self) -> str:
         unit = {"bpp": "bits per pixel", "bytes": "bytes", "psnr": "dB"}[self.kind]
         return f"{float(self.value):.10g} {unit}"
+
+
+def number(value: Any, name: str) -> float:
+    """Return a real number of Python or NumPy, or an array of no dimensions, as a float.
+
+    Raises `TypeError`, with `name` in its message, for anything else. A bool is no number.
+    """
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Real, decimal.Decimal)):
+        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def quality_level(quality: float) -> int:
@@ -47,11 +64,10 @@ def quality_level(quality: float) -> int:
 
     Raises `ValueError` unless 0 ≤ quality ≤ 100.
     """
-    if isinstance(quality, bool) or not isinstance(quality, (int, float, np.integer, np.floating)):
-        raise TypeError(f"quality must be a number, not {type(quality).__name__}")
+    quality = number(quality, "quality")
     if not 0 <= quality <= 100:  # also true for NaN
-        raise ValueError(f"quality must be from 0 to 100, not {quality}")
-    return round(float(quality) * MAX_LEVEL / 100)
+        raise ValueError(f"quality must be from 0 to 100, not {quality:g}")
+    return round(quality * MAX_LEVEL / 100)
 
 
 def choose_goal(

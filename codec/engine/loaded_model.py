@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import torch
 
 from codec.coding.search import soft_copy
@@ -43,14 +41,18 @@ class LoadedModel:
         self.device = device
         self.objective = objective
         self.halo = networks.config.halo
+        self._soft: Model | None = None
 
-    @functools.cached_property
+    @property
     def soft(self) -> Model:
         """The networks in float32 with gradients.
 
-        The search uses them, and so does analysis at the lowest efforts.
+        The search uses them, and so does analysis at the lowest efforts. They are made on first
+        use, which must be in the thread that runs the call.
         """
-        return soft_copy(self.networks, self.device)
+        if self._soft is None:
+            self._soft = soft_copy(self.networks, self.device)
+        return self._soft
 
 
 def load(name: str, weights: bytes, device: str) -> LoadedModel:
@@ -59,9 +61,9 @@ def load(name: str, weights: bytes, device: str) -> LoadedModel:
     Raises `UnknownModel`, with `name` in its message, if the weights are damaged, and `ValueError`
     for a device that torch does not have.
     """
-    where = check_device(device)
     try:
         with running.exclusive(None):
+            where = check_device(device)
             networks, tables = deserialise(weights)
             return LoadedModel(networks, tables, model_id(weights), where, read_objective(weights))
     except InvalidWeights as error:

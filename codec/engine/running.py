@@ -1,7 +1,12 @@
-"""Running one call at a time: the lock around torch, its threads, forks, and lack of memory.
+"""Running one call at a time: the lock around torch, its state, its threads, forks, lack of memory.
 
 Torch's number of threads is a setting of the whole process. A call that changes it must therefore
 be the only one that runs.
+
+A call does not depend on what the caller has set in torch. Settings of the calling thread are
+replaced during the call. Torch's default dtype belongs to the whole process, and other threads
+would see a change. It is left as it is, and the code states every dtype. Worker threads begin with
+torch's own settings.
 """
 
 from __future__ import annotations
@@ -11,6 +16,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 from codec.errors import LimitExceeded
 
@@ -33,14 +39,69 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 
 
 @contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let one thread run at a time, without torch."""
+    with _lock:
+        yield
+
+
+@contextlib.contextmanager
 def exclusive(threads: int | None) -> Iterator[None]:
     """Let no other call run at the same time. Torch uses `threads` CPU threads.
 
     None keeps torch's setting. In a forked process (see `_forked`) torch runs on one thread,
-    whatever `threads` is.
+    whatever `threads` is. The call runs as if the caller had changed no setting of torch.
     """
-    with _lock, _torch_threads(threads):
+    with _lock, _own_settings(), _full_precision(), _torch_threads(threads):
         yield
+
+
+@contextlib.contextmanager
+def _own_settings() -> Iterator[None]:
+    """Replace the settings of the calling thread that change what torch computes."""
+    import torch
+
+    with contextlib.ExitStack() as stack:
+        # Modes of the caller: a default device, fake tensors, counters of operations, …
+        if torch._C._len_torch_function_stack():
+            stack.enter_context(torch._C.DisableTorchFunction())
+        if torch._C._len_torch_dispatch_stack():
+            stack.enter_context(torch._C._DisableTorchDispatch())
+        # In inference mode the search would have no gradients, and later calls could not use the
+        # tensors that were created in it.
+        stack.enter_context(torch.inference_mode(False))
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+@contextlib.contextmanager
+def _full_precision() -> Iterator[None]:
+    """Compute products of float32 in float32.
+
+    The setting belongs to the process. Other threads may compute more exactly meanwhile.
+    """
+    import torch
+
+    backends = torch.backends
+    # Torch has one setting for all products and, since 2.9, one for each backend.
+    holders: list[Any] = [getattr(backends.mkldnn, "matmul", None), backends.cuda.matmul]
+    each = [(holder, value) for holder in holders if (value := getattr(holder, "fp32_precision", None))]
+    products: str | None = None
+    with contextlib.suppress(RuntimeError):  # the settings differ
+        products = torch.get_float32_matmul_precision()
+    if products == "highest" and all(value in ("none", "ieee") for _, value in each):
+        yield
+        return
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        if products is not None:
+            torch.set_float32_matmul_precision(products)
+        for holder, value in each:
+            holder.fp32_precision = value
 
 
 @contextlib.contextmanager

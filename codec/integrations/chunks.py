@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,9 +29,6 @@ from codec.pictures.picture import Samples, from_samples
 Shape = tuple[int, ...]
 
 _TAKEN = "a chunk must be H×W, H×W×1, H×W×3, N×H×W×1 or N×H×W×3"
-
-_LOADING = threading.Lock()
-"""Held while weights are loaded, because Zarr makes its first calls from many threads at once."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,8 +83,7 @@ class Settings:
                 f"the array needs model {self.model} with weights of SHA-256 {self.weights_sha256}, "
                 f"which are not installed (installed: {installed or 'none'})"
             )
-        with _LOADING:
-            return shared_codec(None if entry.default else entry.name, None)
+        return shared_codec(None if entry.default else entry.name, None)
 
 
 def _identify(model: Any, sha256: Any) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -22,6 +22,7 @@ from codec.engine.goal import DEFAULT_QUALITY, quality_level
 from codec.errors import CodecError, FormatError, InvalidImage
 from codec.extras import missing
 from codec.format.metadata import Metadata
+from codec.pictures.decoded import Decoded, check_bands, choose
 from codec.pictures.picture import Picture, Samples, to_picture
 from codec.pictures.reading import read_image
 
@@ -129,7 +130,9 @@ class Compress(_Map):
         column: name of the column.
         quality, effort, model, device: as for `codec.compress`.
         threads: number of CPU threads; None keeps torch's setting.
-        strip: leave out the ICC profile, EXIF and XMP of picture files.
+        strip: leave out the metadata of picture files: ICC profile, EXIF, XMP and code points.
+        bands: numbers, from 1 on, of the bands to take of each picture: 1 or 3, and one more for
+            alpha. None refuses pictures with more bands than the codec holds.
         on_error: what to do with a row that is not a picture. "raise" raises an error that names
             the row and its path. With "record" the row becomes None, and a column `error` holds the
             message (None for other rows).
@@ -149,15 +152,18 @@ class Compress(_Map):
         device: str | None = None,
         threads: int | None = None,
         strip: bool = False,
+        bands: Sequence[int] | None = None,
         on_error: OnError = "raise",
         path: str = "path",
     ) -> None:
         quality_level(quality)
         check_effort(effort)
+        check_bands(bands)
         super().__init__(column, model, device, threads, on_error, path)
         self.quality = quality
         self.effort = effort
         self.strip = strip
+        self.bands = None if bands is None else tuple(bands)
 
     def _open(self, value: Any) -> tuple[Picture, Metadata]:
         if isinstance(value, Mapping):
@@ -166,9 +172,15 @@ class Compress(_Map):
             raise InvalidImage("there is no picture")
         if isinstance(value, (bytes, bytearray, memoryview)):
             value = io.BytesIO(value)
-        if isinstance(value, (io.BytesIO, str)):
-            picture, metadata = read_image(value)
-            return picture, Metadata() if self.strip else metadata
+        try:
+            if isinstance(value, (io.BytesIO, str)):
+                return read_image(value, bands=self.bands, strip=self.strip)
+            if self.bands is not None:
+                if not isinstance(value, np.ndarray) or value.ndim != 3:
+                    raise InvalidImage("bands can be chosen of picture files and of arrays H×W×C only")
+                value = choose(Decoded(value), check_bands(self.bands)).samples[:, :]
+        except ValueError as error:  # a band that this picture does not have
+            raise InvalidImage(str(error)) from None
         if isinstance(value, np.ndarray) and value.ndim == 3 and value.shape[2] == 1:
             value = value[:, :, 0]
         return to_picture(value), Metadata()

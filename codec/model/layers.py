@@ -30,7 +30,7 @@ def interpolate(table: Tensor, level: Tensor) -> Tensor:
     numbers.
     """
     low = torch.clamp(level // STEPS_PER_ANCHOR, 0, QUALITY_ANCHORS - 2).long()
-    t = ((level - low * STEPS_PER_ANCHOR) / STEPS_PER_ANCHOR).to(table.dtype)[:, None]
+    t = ((level - low * STEPS_PER_ANCHOR).to(table.dtype) / STEPS_PER_ANCHOR)[:, None]
     rows = table[low] * (1 - t) + table[low + 1] * t
     return rows[:, None, None, :]
 

@@ -126,6 +126,15 @@ class Model(nn.Module):
         return TrainingOutput(x_hat, sum(bits, torch.zeros(())), hyper_bits.sum((1, 2, 3)))
 
 
+def without_weights(config: ModelConfig) -> Model:
+    """Return a model in float32 whose weights are still to be loaded.
+
+    Torch's random state is left as it was, whatever its default dtype.
+    """
+    with torch.random.fork_rng(devices=[]):
+        return Model(config).float()
+
+
 def rate_weight(level: Tensor, lowest: float, highest: float) -> Tensor:
     """Return lambda of each quality level: geometric from `lowest` at 0 to `highest` at 1024.
 

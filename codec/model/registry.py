@@ -8,7 +8,7 @@ import hashlib
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from codec.errors import UnknownModel
 
@@ -72,6 +72,11 @@ def named(model: str | None) -> ModelEntry:
     raise UnknownModel(f"no model named {model!r} (shipped: {names})")
 
 
+def is_path(model: str | Path | None) -> TypeGuard[str | Path]:
+    """Return whether `model` is the path of a weights file, and not the name of a shipped model."""
+    return model is not None and Path(model).suffix == ".safetensors"
+
+
 def find(model: str | Path | None) -> tuple[str, bytes]:
     """Return name and weights of a model.
 
@@ -79,8 +84,8 @@ def find(model: str | Path | None) -> tuple[str, bytes]:
     `.safetensors` file. Raises `UnknownModel` if no shipped model has this name or id, and
     `OSError` if a file cannot be read.
     """
-    path = Path(model or "")
-    if path.suffix == ".safetensors":
+    if is_path(model):
+        path = Path(model)
         return path.stem, path.read_bytes()
     entry = named(None if model is None else str(model))
     return entry.name, entry.read()

@@ -23,7 +23,7 @@ from codec.model.config import QUALITY_ANCHORS, ModelConfig
 from codec.model.entropy_model import EntropyModel
 from codec.model.exact import ACTIVATION_BITS, WEIGHT_BITS, ExactLayer
 from codec.model.layers import QualityTable
-from codec.model.network import Model
+from codec.model.network import Model, without_weights
 from codec.model.quantization import LARGEST_DEAD_ZONE, SCALES
 
 ARCHITECTURE = "klt-hyperprior-context4"
@@ -144,7 +144,7 @@ def deserialise(data: bytes) -> tuple[Model, TableSet]:
         config = ModelConfig.from_dict(header["config"])
         tensors = load_tensors(data)
         _check_size(config, sum(tensor.numel() for tensor in tensors.values()))
-        model = Model(config).float()
+        model = without_weights(config)
         for part in _FLOAT_PARTS:
             own = {
                 name.removeprefix(part + "."): value.float()

@@ -262,6 +262,21 @@ def test_limits(tiny: codec.Codec, tiled: tuple[bytes, Pixels]) -> None:
         tiny.decompress(data, limits=few)
     assert np.array_equal(tiny.decompress(data, region=(0, 0, 330, 409), limits=few), picture[:, :409])
     assert np.array_equal(tiny.decompress(data, limits=codec.Limits(max_pixels=330 * 410)), picture)
+    assert np.array_equal(tiny.decompress(data, limits=codec.Limits(max_tile_pixels=TILE**2)), picture)
+    small = codec.Limits(max_tile_pixels=TILE**2 - 1)
+    if codec.inspect(data).lossless:  # stored tiles take no more memory than their pixels
+        assert np.array_equal(tiny.decompress(data, limits=small), picture)
+        return
+    for refused in (
+        lambda: tiny.decompress(data, limits=small),
+        lambda: tiny.decompress(data, region=(0, 0, 1, 1), on_error="conceal", limits=small),
+        lambda: tiny.decompress_batch([data], limits=small),
+    ):
+        with pytest.raises(codec.LimitExceeded, match="tiles of 128×128 pixels are over the limit of 16383"):
+            refused()
+
+
+def test_limits_that_are_none() -> None:
     for value, error in ((0, ValueError), (-1, ValueError), (1.0, TypeError), (True, TypeError)):
         with pytest.raises(error, match="max_pixels"):
             codec.Limits(max_pixels=value)  # type: ignore[arg-type]

@@ -349,13 +349,90 @@ def test_modes_that_are_not_taken(tmp_path: Path, mode: str) -> None:
         ({"quality": 101}, ValueError), ({"quality": "high"}, TypeError), ({"effort": 99}, ValueError),
         ({"quality": 50, "target_bpp": 1.0}, ValueError), ({"bit_depth": 12}, ValueError),
         ({"target_bytes": 10}, codec.TargetUnreachable), ({"icc_profile": "sRGB"}, TypeError),
-        ({"save_all": True}, KeyError),
     ],
 )
 def test_wrong_options(tmp_path: Path, options: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
         Image.fromarray(textured(20, 20)).save(tmp_path / "x.cae", **options)
     assert not (tmp_path / "x.cae").exists()
+
+
+def test_there_is_no_lossless_mode(tmp_path: Path) -> None:
+    image = Image.fromarray(textured(20, 20))
+    with pytest.raises(ValueError, match=r"no lossless mode in \.cae files: quality=100"):
+        image.save(tmp_path / "x.cae", lossless=True)
+    assert not (tmp_path / "x.cae").exists()
+    assert saved(image, lossless=False, exif=None, optimize=False) == saved(image)
+
+
+@pytest.mark.parametrize(
+    ("options", "ignored"),
+    [
+        ({"qualty": 20}, "qualty"), ({"subsampling": 0, "method": 6}, "subsampling, method"),
+        ({"optimize": True, "progressive": True, "exif": None}, "optimize, progressive"),
+    ],
+)
+def test_unknown_options_are_said(options: dict[str, Any], ignored: str) -> None:
+    image = Image.fromarray(textured(20, 20))
+    for more in ({}, {"save_all": True}):
+        with pytest.warns(UserWarning, match=rf"are ignored: {ignored} \(there are quality, ") as caught:
+            data = saved(image, **options, **more)
+        assert [(warning.category, warning.filename) for warning in caught] == [(UserWarning, __file__)]
+    assert data == saved(image)
+
+
+def test_metadata_options_that_are_not_kept() -> None:
+    image = Image.fromarray(textured(20, 20))
+    with pytest.warns(codec.NotKept, match="written without dpi, comment") as caught:
+        data = saved(image, dpi=(300, 300), comment=b"text", quality=40)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert caught[0].message.items == ("dpi", "comment")  # type: ignore[union-attr]
+    assert data == saved(image, quality=40)
+
+
+def test_what_pillow_knows_of_an_image_is_not_an_option() -> None:
+    """As with other formats, `info` of an image from another format is left out without a word."""
+    image = Image.fromarray(textured(20, 20))
+    plain = saved(image)
+    image.info.update(dpi=(72, 72), comment=b"text", gamma=0.45, exif=b"Exif", cicp="not bytes")
+    assert saved(image) == plain
+
+
+def test_several_frames(tmp_path: Path) -> None:
+    image, other = Image.fromarray(textured(20, 20)), Image.fromarray(textured(20, 21))
+    assert saved(image, save_all=True) == saved(image, save_all=True, append_images=[]) == saved(image)
+    image.save(tmp_path / "x.gif", save_all=True, append_images=[other, image])
+    with Image.open(tmp_path / "x.gif") as frames:
+        frames.seek(1)
+        saved(frames)  # the current frame alone, as with other formats
+        more: list[tuple[Image.Image, list[Image.Image], int]] = [
+            (image, [other], 2), (image, [other, frames], 5), (frames, [], 3)
+        ]
+        for picture, others, count in more:
+            with pytest.raises(ValueError, match=f"a .cae file holds one picture, not {count}: save each"):
+                picture.save(tmp_path / "x.cae", save_all=True, append_images=others)
+    with pytest.raises(ValueError, match="one picture"):
+        image.save(tmp_path / "x.cae", append_images=[other])
+    assert not (tmp_path / "x.cae").exists()
+    image.save(tmp_path / "x.cae")
+    with pytest.raises(ValueError, match="nothing can be appended"):
+        other.save(tmp_path / "x.cae", append=True)
+    assert (tmp_path / "x.cae").read_bytes() == saved(image)
+
+
+def test_code_points_of_colour() -> None:
+    """They are kept as an ICC profile is: unless they are given as None."""
+    cicp = bytes((9, 16, 0, 1))
+    image = open_bytes(codec.compress(textured(20, 20), metadata=codec.Metadata(cicp=cicp)))
+    assert image.info["cicp"] == cicp
+    assert codec.read_metadata(saved(image)).cicp == cicp
+    assert codec.read_metadata(saved(image, cicp=None)).cicp is None
+    assert codec.read_metadata(saved(Image.fromarray(textured(20, 20)), cicp=(1, 13, 0, 1))).cicp == bytes(
+        (1, 13, 0, 1)
+    )
+    with pytest.raises(ValueError, match="cicp must have 4 bytes"):
+        saved(image, cicp=b"abc")
 
 
 # Damage

@@ -99,9 +99,24 @@ def test_metadata_of_files_is_kept() -> None:
         assert packed[2] == codec.compress(textured(16, 16, 1))
 
 
+def test_bands_are_chosen() -> None:
+    near = textured(16, 16).repeat(2, axis=2)  # six bands
+    values = [near[:, :, ::2], near, near[:, :, 0], png(near[:, :, ::2])]
+    bands: Any = np.array([3, 2, 1])
+    packed = Compress(bands=bands, on_error="record")({"image": values})
+    assert [item is not None for item in packed["image"]] == [True, True, False, True]
+    assert "bands can be chosen of picture files and of arrays" in packed["error"][2]
+    assert packed["image"][0]["bytes"] == codec.compress(np.ascontiguousarray(near[:, :, [4, 2, 0]]))
+    assert packed["image"][3]["bytes"] == packed["image"][0]["bytes"]
+    packed = Compress(bands=(4,), on_error="record")({"image": [values[3]]})
+    assert "no band 4" in packed["error"][0]
+    with pytest.raises(TypeError, match="bands"):
+        Compress(bands=(1.5,))  # type: ignore[arg-type]
+
+
 def test_paths_and_bad_rows() -> None:
     batch = {"image": [textured(8, 8), b"no picture", None], "path": ["a.png", Path("b.png"), "c.png"]}
-    with pytest.raises(codec.InvalidImage, match=r"row 1 \(b.png\): not a picture that Pillow can read"):
+    with pytest.raises(codec.InvalidImage, match=r"row 1 \(b.png\): not a picture that this package"):
         Compress()(batch)
     with pytest.raises(codec.InvalidImage, match="row 0: there is no picture"):
         Compress(path="other")({"image": [None]})
@@ -109,7 +124,7 @@ def test_paths_and_bad_rows() -> None:
         Compress()({"image": ["gone.png"]})
     packed = Compress(on_error="record")(batch)
     assert [item and item["path"] for item in packed["image"]] == ["a.png", None, None]
-    assert packed["error"] == [None, "not a picture that Pillow can read", "there is no picture"]
+    assert packed["error"] == [None, "not a picture that this package can read", "there is no picture"]
     with pytest.raises(codec.FormatError, match=r"row 1 \(b.png\): there is no file"):
         Decompress()(packed)
     packed["image"][0]["bytes"] = packed["image"][0]["bytes"][:-9]
@@ -261,7 +276,7 @@ def test_ray_data(ray: Any, tmp_path: Path) -> None:
         else:
             assert np.array_equal(row["bytes"], codec.decompress(before["bytes"]["bytes"]))
 
-    with pytest.raises(Exception, match=r"row \d+ \(.*99.jpg\): not a picture that Pillow can read"):
+    with pytest.raises(Exception, match=r"row \d+ \(.*99.jpg\): not a picture that this package can read"):
         compress(files, "bytes").materialize()
     with pytest.raises(Exception, match="device 'cuda' is not available: torch does not find it"):
         compress(files, "bytes", device="cuda", actors=1).materialize()
@@ -292,7 +307,7 @@ def test_the_example(tmp_path: Path) -> None:
     assert "already exists" in again.stderr
     assert list((tmp_path / "home").iterdir()) == []
     assert "25 rows, 1 of them errors" in done.stdout
-    assert "cats/99.jpg: not a picture that Pillow can read" in done.stdout
+    assert "cats/99.jpg: not a picture that this package can read" in done.stdout
     rows = datasets.Dataset.from_parquet(
         [str(path) for path in (tmp_path / "out").glob("*.parquet")], cache_dir=str(tmp_path / "cache")
     )
