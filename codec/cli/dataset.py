@@ -8,15 +8,15 @@ import json
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from codec.cli.jobs import counted, on_one_line
+from codec.cli.texts import counted, on_one_line, sized
 from codec.coding.effort import DEFAULT_EFFORT
-from codec.errors import CodecError
+from codec.errors import CodecError, FileSystemWarning, NotKept
 from codec.limits import DEFAULT, Limits
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _SET = click.argument("dataset", metavar="SET", type=click.Path())
 _OUT = click.argument("out", metavar="OUT", type=click.Path(file_okay=False))
+_COLUMN = click.option(
+    "--column", help="Column that contains the pictures, if SET was written by another tool and has several."
+)
 _FORCE = click.option("-f", "--force", is_flag=True, help="Overwrite existing files.")
 
 _SHOWN = 20
@@ -40,19 +43,36 @@ def dataset_group() -> None:
 
 @contextlib.contextmanager
 def _one_line() -> Iterator[None]:
-    """Report errors as one line, with exit code 1."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except (
-        CodecError, OSError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RuntimeError,
-        MemoryError,
-    ) as error:
-        text = str(error) or type(error).__name__
-        if isinstance(error, OSError) and error.strerror:
-            text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-        raise click.ClickException(on_one_line(" ".join(text.split()))) from None
+    """Report errors as one line, with exit code 1, and warnings of this package as lines."""
+    with _warnings_as_lines():
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except (
+            CodecError, OSError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError,
+            RuntimeError, MemoryError,
+        ) as error:
+            text = str(error) or type(error).__name__
+            if isinstance(error, OSError) and error.strerror:
+                text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+            raise click.ClickException(on_one_line(" ".join(text.split()))) from None
+
+
+@contextlib.contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        for kind in (NotKept, FileSystemWarning):
+            warnings.simplefilter("always", kind)
+        try:
+            yield
+        finally:
+            texts = list(dict.fromkeys(on_one_line(str(warning.message)) for warning in caught))
+            for text in texts[:_SHOWN]:
+                click.echo(f"codec: {text}", err=True)
+            if len(texts) > _SHOWN:
+                click.echo(f"codec: … and {len(texts) - _SHOWN} other notes", err=True)
 
 
 class _Part(click.ParamType[tuple[int, int]]):
@@ -65,6 +85,18 @@ class _Part(click.ParamType[tuple[int, int]]):
         if not (slash and first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second)):
             self.fail(f"{value!r} is not K/N with 1 ≤ K ≤ N", param, ctx)
         return int(first), int(second)
+
+
+class _Bands(click.ParamType[tuple[int, ...]]):
+    name = "1,2,3"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        numbers = value.split(",")
+        if not all(number.strip().isascii() and number.strip().isdecimal() for number in numbers):
+            self.fail(f"{value!r} is not a list of band numbers such as 1,2,3", param, ctx)
+        return tuple(map(int, numbers))
 
 
 @dataset_group.command("pack")
@@ -89,6 +121,18 @@ class _Part(click.ParamType[tuple[int, int]]):
 )
 @click.option("--column", help="Column that contains the pictures, for a Parquet source.")
 @click.option(
+    "--image", metavar="KEY",
+    help="Extension of the member that is the picture, for samples of tars with several, such as left.png.",
+)
+@click.option(
+    "--bands", type=_Bands(),
+    help="Bands to take of each picture, from 1 on: 1 or 3 of them, and one more for alpha.",
+)
+@click.option(
+    "--append", is_flag=True,
+    help="Add the pictures of SRC whose names OUT does not have yet, in further shards.",
+)
+@click.option(
     "--shard-rows", type=click.IntRange(1), default=4096, show_default=True, help="Pictures per shard."
 )
 @click.option(
@@ -109,8 +153,9 @@ def pack_command(source: str, out: str, max_pixels: int, report: str | None, **o
     """Compress SRC into the folder OUT.
 
     SRC is a folder of pictures whose subfolders are the classes, Parquet files with a column of
-    encoded pictures, or WebDataset tars. To continue a call that was stopped, run it again. Bad
-    pictures are listed in the report, and the exit code is then 1.
+    encoded pictures, or WebDataset tars. To continue a call that was stopped, run it again. To add
+    what SRC has in addition since then, run it with --append. Bad pictures are listed in the
+    report, and the exit code is then 1.
     """
     first, parts = options["part"]
     which = f".part-{first}-of-{parts}" if parts > 1 else ""
@@ -118,10 +163,13 @@ def pack_command(source: str, out: str, max_pixels: int, report: str | None, **o
     with _one_line():
         if not source or not out:
             raise FileNotFoundError("SRC and OUT must not be empty")
-        if not os.path.isdir(os.path.dirname(os.path.abspath(target))):
-            raise FileNotFoundError(2, "No such folder for the report", target)
-        from codec.data.packing import pack
-        from codec.data.report import write_report
+        beside = os.path.dirname(os.path.abspath(target))
+        if report and not os.path.isdir(beside):
+            raise FileNotFoundError(2, "No such folder for the report", report)
+        if os.path.isdir(beside) and not os.access(beside, os.W_OK):  # say so before the work
+            raise PermissionError(13, "the report cannot be written here: choose --report", target)
+        from codec.data.packing.pack import pack
+        from codec.data.packing.report import write_report
 
         with _progress("packing") as show:
             done = pack(source, out, limits=Limits(max_pixels=max_pixels), progress=show, **options)
@@ -137,7 +185,8 @@ def _summary(done: Report, target: str) -> None:
     if len(done.failures) > _SHOWN:
         click.echo(f"codec: … and {len(done.failures) - _SHOWN} more: see {on_one_line(target)}", err=True)
     for note, count in sorted(done.notes.items()):
-        click.echo(f"codec: {note}: {counted(count, 'picture')}", err=True)
+        pictures = f": {counted(count, 'picture')}" if count else ""
+        click.echo(f"codec: {on_one_line(note)}{pictures}", err=True)
     if done.ignored:
         ignored = counted(len(done.ignored), "file")
         click.echo(f"codec: {ignored} skipped (see the report)", err=True)
@@ -146,16 +195,8 @@ def _summary(done: Report, target: str) -> None:
     bpp = 8 * done.bytes_out / done.pixels if done.pixels else 0
     click.echo(
         f"{_extent(done.pictures, done.shards)}{before}, {len(done.failures)} bad: "
-        f"{_size(done.bytes_in)} → {_size(done.bytes_out)} ({bpp:.3f} bpp){rate}"
+        f"{sized(done.bytes_in)} → {sized(done.bytes_out)} ({bpp:.3f} bpp){rate}"
     )
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}" if unit != "B" else f"{count:.0f} B"
-        count /= 1000
-    return f"{count:,.3g} TB"
 
 
 @contextlib.contextmanager
@@ -167,7 +208,7 @@ def _progress(what: str) -> Iterator[Callable[[Report], None]]:
 
     def text(report: Report) -> str:
         rate = report.done / report.seconds if report.seconds else 0.0
-        return f"{rate:.1f} pictures/s, {_size(report.bytes_in)} → {_size(report.bytes_out)}"
+        return f"{rate:.1f} pictures/s, {sized(report.bytes_in)} → {sized(report.bytes_out)}"
 
     if sys.stderr.isatty():
         from rich.console import Console
@@ -203,13 +244,14 @@ def _progress(what: str) -> Iterator[Callable[[Report], None]]:
     "--format", "suffix", default="png", show_default=True,
     help="Format of the pictures, or cae for the compressed files.",
 )
+@_COLUMN
 @_FORCE
-def unpack_command(dataset: str, out: str, suffix: str, force: bool) -> None:
+def unpack_command(dataset: str, out: str, suffix: str, column: str | None, force: bool) -> None:
     """Write the pictures of SET into the folder OUT, under their original names."""
     with _one_line():
         from codec.data import unpack
 
-        opened = _open(dataset)
+        opened = _open(dataset, column)
         with _counting("unpacking", len(opened)) as told:
             failures = unpack(opened, out, suffix="." + suffix.lstrip("."), force=force, progress=told)
     _end(len(opened), failures, out)
@@ -219,22 +261,23 @@ def unpack_command(dataset: str, out: str, suffix: str, force: bool) -> None:
 @_SET
 @_OUT
 @click.option("--samples", type=click.IntRange(1), default=10_000, show_default=True, help="Samples per tar.")
+@_COLUMN
 @_FORCE
-def export_command(dataset: str, out: str, samples: int, force: bool) -> None:
+def export_command(dataset: str, out: str, samples: int, column: str | None, force: bool) -> None:
     """Write SET as WebDataset tars into the folder OUT. The pictures stay compressed."""
     with _one_line():
         from codec.data import export
 
-        opened = _open(dataset)
+        opened = _open(dataset, column)
         with _counting("exporting", len(opened)) as told:
             failures = export(opened, out, samples=samples, force=force, progress=told)
     _end(len(opened), failures, out)
 
 
-def _open(path: str) -> Dataset:
+def _open(path: str, column: str | None) -> Dataset:
     from codec.data import Dataset
 
-    return Dataset(path)
+    return Dataset(path, column=column)
 
 
 @contextlib.contextmanager
@@ -266,13 +309,14 @@ def _end(pictures: int, failures: list[dict[str, str]], out: str) -> None:
 
 @dataset_group.command("info")
 @_SET
+@_COLUMN
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def info_command(dataset: str, as_json: bool) -> None:
+def info_command(dataset: str, column: str | None, as_json: bool) -> None:
     """Show the properties of SET, read from the footers of its shards."""
     with _one_line():
         from codec.data import Dataset
 
-        opened = Dataset(dataset, partial=True)
+        opened = Dataset(dataset, column=column, partial=True)
         fields = _about(opened)
     if as_json:
         click.echo(json.dumps(fields))
@@ -282,21 +326,25 @@ def info_command(dataset: str, as_json: bool) -> None:
     if settings is None:
         click.echo("  written by another tool")
     else:
-        lacking = (settings["shards"] or fields["shards"]) - fields["shards"]
-        if lacking > 0:
-            click.echo(f"  {lacking} of {settings['shards']} shards are missing: packing was not finished")
+        if fields["missing"]:
+            total = fields["shards"] + fields["missing"]
+            click.echo(f"  {fields['missing']} of {total} shards are missing: packing was not finished")
         rows = "bare rows" if settings["rows"] else "whole files"
-        click.echo(
+        if settings["bands"]:
+            rows += f", bands {','.join(map(str, settings['bands']))}"
+        if settings["image"]:
+            rows += f", image {settings['image']}"
+        click.echo(on_one_line(
             f"  quality {settings['quality']:.4g}, effort {settings['effort']}, model {settings['model']}, "
             f"{rows}, codec {settings['package']}"
-        )
-        bpp = 8 * fields["bytes_out"] / fields["pixels"] if fields["pixels"] else 0
-        click.echo(
-            f"  {_size(fields['bytes_in'])} → {_size(fields['bytes_out'])} ({bpp:.3f} bpp), "
-            f"{_size(fields['bytes_on_disk'])} on disk"
-        )
+        ))
+        sizes = ""  # not known if another tool wrote the files anew
+        if fields["pixels"]:
+            bpp = 8 * fields["bytes_out"] / fields["pixels"]
+            sizes = f"{sized(fields['bytes_in'])} → {sized(fields['bytes_out'])} ({bpp:.3f} bpp), "
+        click.echo(f"  {sizes}{sized(fields['bytes_on_disk'])} on disk")
     for name, kind in fields["columns"].items():
-        click.echo(f"  column {on_one_line(name)}: {kind}")
+        click.echo(on_one_line(f"  column {name}: {kind}"))
     for failure in fields["failures"]:
         click.echo(f"  bad: {on_one_line(failure['path'])}: {on_one_line(failure['error'])}")
 
@@ -307,7 +355,7 @@ def _about(opened: Dataset) -> dict[str, Any]:
     totals: collections.Counter[str] = collections.Counter()
     failures = []
     for shard in opened.shards:
-        totals["bytes_on_disk"] += shard.path.stat().st_size
+        totals["bytes_on_disk"] += shard.file.size()
         if shard.account:
             for name in ("pixels", "bytes_in", "bytes_out"):
                 totals[name] += getattr(shard.account, name)
@@ -316,11 +364,12 @@ def _about(opened: Dataset) -> dict[str, Any]:
     if opened.settings is not None:
         settings = dataclasses.asdict(opened.settings)
         settings["rows"] = opened.settings.rows.as_dict() if opened.settings.rows else None
-    schema = opened.shards[0].schema
+    schema = opened.schema
     return {
         "dataset": os.fspath(opened.path),
         "pictures": len(opened),
         "shards": len(opened.shards),
+        "missing": opened.missing,
         "settings": settings,
         "columns": {name: str(schema.field(name).type) for name in opened.columns},
         "classes": opened.classes,
@@ -331,8 +380,9 @@ def _about(opened: Dataset) -> dict[str, Any]:
 
 @dataset_group.command("verify")
 @_SET
+@_COLUMN
 @click.option("--decode", is_flag=True, help="Also decode every picture.")
-def verify_command(dataset: str, decode: bool) -> None:
+def verify_command(dataset: str, column: str | None, decode: bool) -> None:
     """Check SET for damage.
 
     Every shard is checked against its SHA-256, and the pictures of damaged shards against their
@@ -342,10 +392,9 @@ def verify_command(dataset: str, decode: bool) -> None:
     with _one_line():
         from codec.data import verify
 
-        if not Path(dataset).exists():
-            raise FileNotFoundError(2, "No such file or directory", dataset)
         with _counting("verifying", 0) as told:
-            for problem in verify(dataset, decode=decode, progress=lambda rows: told(rows, 0)):
+            problems = verify(dataset, decode=decode, column=column, progress=lambda rows: told(rows, 0))
+            for problem in problems:
                 found += 1
                 click.echo(on_one_line(problem), err=True)
     if found:

@@ -60,11 +60,28 @@ class Settings:
     """Maximum number of pixels. Larger pictures were treated as bad."""
     rows: RowFormat | None = None
     """The common properties of bare rows; None for whole files."""
+    bands: tuple[int, ...] | None = None
+    """Numbers of the bands that were taken of each picture; None for all."""
+    image: str | None = None
+    """Which picture of each sample was taken; None for the one that is chosen without this."""
 
     def to_json(self) -> bytes:
         fields = {"version": VERSION, **dataclasses.asdict(self)}
         fields["rows"] = None if self.rows is None else self.rows.as_dict()
+        for name in ("bands", "image"):  # unknown before version 0.9
+            if fields[name] is None:
+                del fields[name]
         return json.dumps(fields, sort_keys=True).encode()
+
+    def same_set(self, other: Settings) -> bool:
+        """Return whether shards with these settings may be in one dataset.
+
+        Another version may have continued packing. Shards that were appended have a larger total
+        number.
+        """
+        if (self.shards is None) is not (other.shards is None):
+            return False
+        return dataclasses.replace(self, shards=other.shards, package=other.package) == other
 
     @classmethod
     def from_json(cls, text: bytes) -> Settings:
@@ -72,9 +89,12 @@ class Settings:
         fields = _object(text, "the schema's metadata")
         if fields.pop("version", None) != VERSION:
             raise UnsupportedVersion("the dataset has a version that this package cannot read")
-        rows = fields.pop("rows", None)
+        rows, bands = fields.pop("rows", None), fields.pop("bands", None)
         try:
-            found = cls(**fields, rows=None if rows is None else RowFormat.from_dict(rows))
+            found = cls(
+                **fields, rows=None if rows is None else RowFormat.from_dict(rows),
+                bands=None if bands is None else tuple(bands),
+            )
         except TypeError as error:
             raise FormatError(f"the schema's metadata: {error}") from None
         _check_types(found, "the schema's metadata")
@@ -85,7 +105,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "package": (str,), "shards": (int, type(None)), "shard_rows": (int,), "metadata": (bool,),
     "max_pixels": (int,), "rows": (RowFormat, type(None)), "number": (int,), "source": (str,),
     "items": (int,), "pixels": (int,), "bytes_in": (int,), "bytes_out": (int,), "failures": (list,),
-    "notes": (dict,),
+    "notes": (dict,), "bands": (tuple, type(None)), "image": (str, type(None)),
 }
 """Types of the fields of `Settings` and `Account`."""
 
@@ -194,6 +214,14 @@ def read_features(text: bytes | None) -> dict[str, Any]:
     return features if isinstance(features, dict) else {}
 
 
+def class_names(feature: Any) -> list[Any] | None:
+    """Return the names of a `ClassLabel`; None if the feature is something else."""
+    if not isinstance(feature, dict) or feature.get("_type") != "ClassLabel":
+        return None
+    names = feature.get("names")
+    return names if isinstance(names, list) else None
+
+
 def check_column(schema: Any, name: str) -> None:
     """Raise `FormatError` if the column cannot be that of the pictures.
 
@@ -208,8 +236,16 @@ def check_column(schema: Any, name: str) -> None:
     kind = schema.field(name).type
     if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
         kind = kind.field("bytes").type
-    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+    if not (_is_binary(kind) or pa.types.is_null(kind)):
         raise FormatError(f"column {name!r} holds {kind}, not pictures")
+
+
+def _is_binary(kind: Any) -> bool:
+    """Return whether values of an Arrow type are bytes, which other writers may store as such."""
+    types = pyarrow().types
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind))
 
 
 def find_column(schema: Any, features: dict[str, Any]) -> str:
@@ -222,31 +258,33 @@ def find_column(schema: Any, features: dict[str, Any]) -> str:
     kinds = [
         [name for name, about in features.items() if about == {"_type": "Image"}],
         [f.name for f in schema if pa.types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0],
-        [f.name for f in schema if pa.types.is_binary(f.type) or pa.types.is_large_binary(f.type)],
+        [f.name for f in schema if _is_binary(f.type)],
     ]
     for names in kinds:
         if len(names) == 1 and schema.get_field_index(names[0]) >= 0:
             return str(names[0])
         if names:
-            raise FormatError(f"more than one column may hold pictures: {', '.join(names)}; name one")
+            found = ", ".join(names)
+            raise FormatError(f"more than one column may hold pictures: {found}; name one with column")
     raise FormatError("no column holds pictures: a binary column, or a struct with `bytes`, is needed")
 
 
 @contextlib.contextmanager
-def refused_by_name(path: Path) -> Generator[None, None, None]:
+def refused_by_name(shard: Path | str) -> Generator[None, None, None]:
     """Turn errors of pyarrow into a `FormatError` that names the shard."""
+    name = shard.name if isinstance(shard, Path) else shard
     try:
         yield
     except _STRANGE as error:
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
             raise
         text = " ".join(str(error).split()) or type(error).__name__
-        raise FormatError(f"{path.name} is not a readable shard: {text}") from None
+        raise FormatError(f"{name} is not a readable Parquet file: {text}") from None
     except Exception as error:
         # Some errors of pyarrow are derived only from Exception.
         if type(error).__module__.split(".")[0] != "pyarrow":
             raise
-        raise FormatError(f"{path.name} is not a readable shard: {error}") from None
+        raise FormatError(f"{name} is not a readable Parquet file: {error}") from None
 
 _STRANGE = (
     OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError

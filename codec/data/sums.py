@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
@@ -15,13 +16,15 @@ SUMS = "_SHA256SUMS"
 """File with the digests of the shards, in the format of `sha256sum -c`. Most readers ignore files
 whose names start with _."""
 
+NO_LOCKS = "the file system has no locks: do not pack into this folder from several processes at once"
+
 
 def add_sum(folder: Path, name: str, fresh: bool) -> None:
     """Record the digest of a shard. If the shard is `fresh`, an older digest is replaced.
 
-    Several processes may call this at the same time.
+    Several processes may call this at the same time, if the file system has locks.
     """
-    with _locked(folder):
+    with _locked(folder / f".{SUMS}.lock", wait=True):
         sums = read_sums(folder)
         if name in sums and not fresh:
             return
@@ -41,42 +44,60 @@ def read_sums(folder: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def only_one(path: Path) -> Iterator[None]:
+def only_one(path: Path) -> Iterator[bool]:
     """Hold a lock. Raises `FormatError` if another process has it.
 
-    A lock file that a killed process left behind does not block other processes.
+    Yields whether there are locks at all: some file systems and systems have none, and then other
+    processes are not noticed. A lock file that a killed process left behind does not block other
+    processes.
     """
-    with open(path, "wb") as file:
-        # The process that had the lock may have removed the file after it was opened here.
-        held = _lock(file.fileno(), wait=False) and path.exists()
-        if not held or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
-            raise FormatError(f"{path.name[1:-5]} is being written by another process")
-        try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):
-                path.unlink()
+    with _locked(path, wait=False) as locks:
+        yield locks
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Wait for the lock on a folder, and hold it."""
-    number = os.open(folder, os.O_RDONLY)
+def _locked(path: Path, *, wait: bool) -> Iterator[bool]:
+    while True:
+        file = open(path, "wb")  # noqa: SIM115
+        try:
+            locks = _lock(file.fileno(), wait=wait)
+        except BlockingIOError:
+            file.close()
+            raise FormatError(f"{path.name[1:-5]} is being written by another process") from None
+        if not locks or _is_at(file.fileno(), path):
+            break
+        file.close()  # the process that had the lock removed the file after it was opened here
     try:
-        _lock(number, wait=True)
-        yield
+        yield locks
     finally:
-        os.close(number)
+        with contextlib.suppress(OSError):
+            path.unlink()
+        file.close()
+        if os.name == "nt":  # where an open file cannot be removed
+            path.unlink(missing_ok=True)
+
+
+def _is_at(number: int, path: Path) -> bool:
+    """Return whether an open file is still the one with this name."""
+    try:
+        return os.path.samestat(os.fstat(number), os.stat(path))
+    except OSError:
+        return False
 
 
 def _lock(number: int, *, wait: bool) -> bool:
-    """Lock an open file until it is closed. Return whether this succeeded."""
+    """Lock an open file until it is closed. Return False if there are no locks.
+
+    Raises `BlockingIOError` if another process has the lock.
+    """
     try:
         import fcntl
-    except ImportError:  # not on this system: simultaneous processes are not detected
-        return True
+    except ImportError:
+        return False
     try:
         fcntl.flock(number, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN):
+            raise BlockingIOError(error.errno, error.strerror) from None
         return False
     return True

@@ -1,8 +1,8 @@
 """WebDataset tars.
 
-The files of a sample are consecutive and share a key, which is the name up to the first dot. Tars
-are written with the standard library, in the format that `webdataset` reads. They are read with an
-index of the members, so any sample can be read without the samples before it.
+The files of a sample share a key, which is the name up to the first dot. Tars are written with the
+standard library, in the format that `webdataset` reads. They are read with an index of the members,
+so any sample can be read without the samples before it.
 """
 
 from __future__ import annotations
@@ -11,95 +11,143 @@ import dataclasses
 import hashlib
 import io
 import json
+import posixpath
 import tarfile
-from collections.abc import Collection
 from pathlib import Path
 from typing import BinaryIO
 
 from codec.errors import FormatError
 
+MEMBER_KEY = b"codec.member"
+"""Key in the metadata of the field of a column that was a member of a sample. Its value is the
+extension of the member."""
 
-@dataclasses.dataclass
-class Sample:
-    """One picture, its name, and the other members of the sample by extension."""
-
-    path: str
-    picture: bytes
-    others: dict[str, bytes]
+_PACKED = {
+    b"\x1f\x8b": "gunzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz", b"\x28\xb5\x2f\xfd": "unzstd",
+    b"\x04\x22\x4d\x18": "unlz4", b"PK\x03\x04": "unzip", b"7z\xbc\xaf": "7z x", b"Rar!": "unrar x",
+}
+"""First bytes of compressed files, and the program that decompresses them."""
 
 
-@dataclasses.dataclass(frozen=True)
-class _Member:
-    extension: str
+@dataclasses.dataclass(frozen=True, slots=True)
+class Member:
+    """Position of the content of a member in its tar."""
+
     start: int
     size: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sample:
+    """The members that share a key, by extension in lower case."""
+
+    tar: int
+    """Number of the tar."""
+    key: str
+    members: dict[str, Member]
+    problem: str | None = None
+    """What is wrong with the sample: two members with one extension, a link that leads nowhere."""
 
 
 class TarIndex:
     """Index of the members of tars. Raises `FormatError` if a file is not an uncompressed tar."""
 
-    def __init__(self, paths: list[Path], picture_suffixes: Collection[str]) -> None:
-        self._suffixes = picture_suffixes
-        self._samples: list[tuple[Path, str, _Member, list[_Member]]] = []
+    def __init__(self, paths: list[Path]) -> None:
+        self.paths = paths
+        self.samples: list[Sample] = []
         self.ignored: list[str] = []
-        for path in paths:
-            for key, members in self._groups(path):
-                shown = self._picture_of(members)
-                if shown is None:
-                    self.ignored.append(f"{path.name}: {key}")
-                else:
-                    self._samples.append((path, key, shown, [m for m in members if m is not shown]))
-        self.extensions = sorted({member.extension for *_, others in self._samples for member in others})
+        for number, path in enumerate(paths):
+            self.samples += self._samples_of(number, path)
 
-    def __len__(self) -> int:
-        return len(self._samples)
+    def _samples_of(self, number: int, path: Path) -> list[Sample]:
+        """Return the samples of a tar.
 
-    def _groups(self, path: Path) -> list[tuple[str, list[_Member]]]:
-        """Return the key and the members of each sample. These members are consecutive."""
-        groups: list[tuple[str, list[_Member]]] = []
+        Their members may lie apart. A key that comes again with an extension that its sample has is
+        another sample, unless the sample has just been read: then the sample has a member twice.
+        A link to an earlier file of the tar, as GNU tar writes for hard links, is that file.
+        """
+        samples: list[Sample] = []
+        last: dict[str, int] = {}
         try:
             with tarfile.open(path, "r:") as tar:
                 for info in tar:
+                    tar.members = []  # type: ignore[attr-defined]  # otherwise it keeps every member
                     folder, _, name = info.name.rpartition("/")
                     base, dot, extension = name.partition(".")
+                    extension = extension.lower()
                     if info.isdir():
                         continue
-                    if not info.isfile() or not dot or not base:
+                    linked = info.islnk() or info.issym()
+                    if not (linked or info.isfile()) or info.issparse() or not dot or not base:
                         self.ignored.append(f"{path.name}: {info.name}")
                         continue
                     key = f"{folder}/{base}" if folder else base
-                    if not groups or groups[-1][0] != key:
-                        groups.append((key, []))
-                    groups[-1][1].append(_Member(extension.lower(), info.offset_data, info.size))
+                    at = last.get(key)
+                    if at is not None and extension in samples[at].members and at == len(samples) - 1:
+                        samples[at] = dataclasses.replace(
+                            samples[at], problem=f"it has two members .{extension}"
+                        )
+                        continue
+                    if at is None or extension in samples[at].members:
+                        last[key] = at = len(samples)
+                        samples.append(Sample(number, key, {}))
+                    member: Member | None = Member(info.offset_data, info.size)
+                    if linked:
+                        target = info.linkname if info.islnk() else f"{folder}/{info.linkname}"
+                        member = _find(posixpath.normpath(target), samples, last)
+                        if member is None:
+                            what = f"its .{extension} is a link to {info.linkname}"
+                            samples[at] = dataclasses.replace(
+                                samples[at], problem=f"{what}, which is no earlier file of the tar"
+                            )
+                    samples[at].members[extension] = member or Member(0, 0)
                 end = tar.offset
         except (tarfile.TarError, EOFError, ValueError) as error:
-            raise FormatError(f"{path.name} is not an uncompressed tar file: {error}") from None
+            reason = _reason(path, error)
+            raise FormatError(f"{path.name} is not an uncompressed tar file: {reason}") from None
         _check_end(path, end)
-        return groups
+        return samples
 
-    def _picture_of(self, members: list[_Member]) -> _Member | None:
-        """Return the first member that is a picture by name; arrays only if there is no other."""
-        found = [m for m in members if f".{m.extension.rpartition('.')[2]}" in self._suffixes]
-        return min(found, key=lambda member: member.extension.endswith("npy"), default=None)
-
-    def digest(self, start: int, stop: int) -> str:
-        """Return a digest of the keys and of the positions of the members of a range of samples."""
+    def digest(self, samples: list[Sample]) -> str:
+        """Return a digest of the keys and of the positions of the members of samples."""
         sha = hashlib.sha256()
-        for path, key, *members in self._samples[start:stop]:
-            sha.update(repr((path.name, key, members)).encode())
+        for sample in samples:
+            about = [(name, member.start, member.size) for name, member in sample.members.items()]
+            sha.update(repr((self.paths[sample.tar].name, sample.key, about)).encode("utf-8", "replace"))
         return sha.hexdigest()
 
-    def read(self, number: int) -> Sample:
-        path, key, shown, others = self._samples[number]
+    def read(self, sample: Sample, only: str | None = None) -> dict[str, bytes]:
+        """Return the content of the members of a sample. Raises `FormatError` if the tar is cut."""
+        found = {}
+        path = self.paths[sample.tar]
         with open(path, "rb") as file:
-
-            def content(member: _Member) -> bytes:
+            for extension, member in sample.members.items():
+                if only is not None and extension != only:
+                    continue
                 file.seek(member.start)
-                return file.read(member.size)
+                found[extension] = file.read(member.size)
+                if len(found[extension]) != member.size:
+                    raise FormatError(f"{path.name} has become shorter since it was listed")
+        return found
 
-            found = {member.extension: content(member) for member in others}
-            picture = content(shown)
-        return Sample(_path_in(found) or f"{key}.{shown.extension}", picture, found)
+
+def _find(name: str, samples: list[Sample], last: dict[str, int]) -> Member | None:
+    """Return the member with a name, or None if there is none yet."""
+    folder, _, rest = name.rpartition("/")
+    base, _, extension = rest.partition(".")
+    for key in (f"{folder}/{base}" if folder else base, f"./{folder}/{base}" if folder else f"./{base}"):
+        if key in last:
+            return samples[last[key]].members.get(extension.lower())
+    return None
+
+
+def _reason(path: Path, error: Exception) -> str:
+    with open(path, "rb") as file:
+        start = file.read(8)
+    for magic, program in _PACKED.items():
+        if start.startswith(magic):
+            return f"it is compressed, decompress it first ({program})"
+    return str(error)
 
 
 def _check_end(path: Path, end: int) -> None:
@@ -118,14 +166,15 @@ def _check_end(path: Path, end: int) -> None:
         raise FormatError(f"{path.name} is damaged, truncated, or more than one tar (at byte {end})")
 
 
-def _path_in(others: dict[str, bytes]) -> str | None:
-    """Return the name of the picture from the sample's JSON, or None.
+def path_in(text: bytes | None) -> str | None:
+    """Return the name of the picture from a sample's JSON, or None.
 
-    The tars of this package contain the name there.
+    The tars of this package have the name there, or in `.columns.json`.
     """
     try:
-        path = json.loads(others["json"])["path"]
-    except (KeyError, ValueError, TypeError, RecursionError):
+        path = json.loads(text or b"")["path"]
+        path.encode()
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
         return None
     return path if isinstance(path, str) else None
 
@@ -140,5 +189,8 @@ def add_sample(tar: tarfile.TarFile, key: str, members: dict[str, bytes]) -> Non
 
 
 def open_tar(file: BinaryIO) -> tarfile.TarFile:
-    """Open a tar to which samples can be written."""
-    return tarfile.open(fileobj=file, mode="w:", format=tarfile.USTAR_FORMAT)
+    """Open a tar to which samples can be written.
+
+    Only names that are long or not ASCII make it differ from a plain USTAR file.
+    """
+    return tarfile.open(fileobj=file, mode="w:", format=tarfile.PAX_FORMAT)

@@ -1,31 +1,28 @@
-"""Unpacking a dataset to files: a folder of pictures, or WebDataset tars."""
+"""Unpacking a dataset to a folder of picture files."""
 
 from __future__ import annotations
 
 import base64
-import contextlib
 import itertools
 import json
 import os
+import tempfile
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from codec import convert
 from codec.api import EXTENSION
-from codec.data.dataset import Dataset
-from codec.data.tars import add_sample, open_tar
+from codec.data.reading.dataset import Dataset
 from codec.errors import CodecError
 from codec.limits import DEFAULT
-from codec.pictures.atomic import replacing, write_atomically
+from codec.pictures.atomic import write_atomically
 from codec.pictures.writing import check_suffix
 
 METADATA = "metadata.jsonl"
 """File with the columns of the pictures of a folder, one line per picture, as Hugging Face's
 `imagefolder` reads it."""
-
-SAMPLES = 10_000
-"""Default number of samples per tar."""
 
 Told = Callable[[int, int], None]
 """Callback with the numbers of pictures and bytes that were written since the last call."""
@@ -42,8 +39,9 @@ def unpack(
 
     `suffix` is the extension of a format that `codec.decode` writes, or ".cae" for the unchanged
     files. A name that is already taken keeps its old extension too; a name that would lead out of
-    the folder, or that is still taken, is replaced by a number. Existing files are an error unless
-    `force` is set. Columns of bytes are written in base64.
+    the folder, or that is still taken, is replaced by a number. Where the file system does not
+    distinguish `A.png` from `a.png`, the second of two such names is taken. Existing files are an
+    error unless `force` is set. Columns of bytes are written in base64.
     """
     suffix = suffix.lower()
     if suffix != EXTENSION:
@@ -53,9 +51,9 @@ def unpack(
     if dataset.columns and (folder / METADATA).exists() and not force:
         raise FileExistsError(17, "already exists", os.fspath(folder / METADATA))
     failures: list[dict[str, str]] = []
-    taken: set[str] = {METADATA}
+    taken = _Taken(folder)
     lines: list[bytes] = []
-    for index, (path, data, columns) in enumerate(_tolerant(dataset, failures)):
+    for index, (path, data, columns) in enumerate(tolerant(dataset, failures)):
         name = _name(path, index, suffix, taken)
         target = folder / name
         try:
@@ -69,7 +67,7 @@ def unpack(
         except (CodecError, OSError, ValueError) as error:
             failures.append({"path": name, "error": _text(error)})
             continue
-        about = {**_plain(columns, dataset, "file_name"), "file_name": name}
+        about = {**plain(columns, dataset, "file_name"), "file_name": name}
         lines.append((json.dumps(about) + "\n").encode())
         progress(1, target.stat().st_size)
     if dataset.columns and lines:
@@ -85,38 +83,7 @@ def _decoded(data: bytes, suffix: str) -> Iterator[bytes]:
     )
 
 
-def export(
-    dataset: Dataset, out: str | os.PathLike[str], *, samples: int = SAMPLES, force: bool = False,
-    progress: Told = lambda pictures, size: None,
-) -> list[dict[str, str]]:
-    """Write a dataset as WebDataset tars.
-
-    For each picture a tar contains the `.cae` file, the label as `.cls` if there is one, and path
-    and columns as `.json`. Each tar is written completely or not at all. Returns failures as
-    `unpack` does.
-    """
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    failures: list[dict[str, str]] = []
-    rows = enumerate(_tolerant(dataset, failures))
-    for number in range(-(-len(dataset) // samples)):
-        target = folder / f"{number:06d}.tar"
-        if target.exists() and not force:
-            raise FileExistsError(17, "already exists", os.fspath(target))
-        for left in folder.glob(f".{target.name}-*.tmp"):  # written by a process that was killed
-            left.unlink()
-        with replacing(target, prefix=f".{target.name}-") as file, contextlib.closing(open_tar(file)) as tar:
-            for _, (index, (path, data, columns)) in zip(range(samples), rows, strict=False):
-                members = {EXTENSION[1:]: data}
-                if type(columns.get("label")) is int:
-                    members["cls"] = str(columns["label"]).encode()
-                members["json"] = json.dumps({**_plain(columns, dataset, "path"), "path": path}).encode()
-                add_sample(tar, f"{index:09d}", members)
-                progress(1, len(data))
-    return failures
-
-
-def _tolerant(
+def tolerant(
     dataset: Dataset, failures: list[dict[str, str]]
 ) -> Iterator[tuple[str | None, bytes, dict[str, Any]]]:
     """Yield all rows that can be read. The others are added to `failures`."""
@@ -129,13 +96,49 @@ def _tolerant(
             yield row
 
 
-def _name(path: str | None, index: int, suffix: str, taken: set[str]) -> str:
-    """Return a file name within the folder that no other picture has."""
-    number = f"{index:08d}{suffix}"
+class _Taken:
+    """The names of the files that were written into a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folded = folds_names(folder)
+        self._names: set[str] = set()
+        self.add(METADATA)
+
+    def __contains__(self, name: str) -> bool:
+        return self._key(name) in self._names
+
+    def add(self, name: str) -> None:
+        self._names.add(self._key(name))
+
+    def _key(self, name: str) -> str:
+        return unicodedata.normalize("NFC", name.casefold()) if self._folded else name
+
+
+def folds_names(folder: Path) -> bool:
+    """Return whether a file in this folder can also be opened with capital letters."""
+    try:
+        with tempfile.NamedTemporaryFile(prefix=".codec-a", suffix=".tmp", dir=folder) as file:
+            name = Path(file.name)
+            return (folder / name.name.upper()).exists()
+    except OSError:
+        return False
+
+
+def inner_path(path: str | None) -> PurePosixPath | None:
+    """Return the name of a picture as a path that stays in its folder, or None if it would not."""
     pure = PurePosixPath(path or "")
     safe = path and "\0" not in path and "\\" not in path and ":" not in path and not pure.is_absolute()
     parts = pure.parts
     if not safe or not parts or ".." in parts or pure.name.startswith(".codec-"):
+        return None
+    return pure
+
+
+def _name(path: str | None, index: int, suffix: str, taken: _Taken) -> str:
+    """Return a file name within the folder that no other picture has."""
+    number = f"{index:08d}{suffix}"
+    pure = inner_path(path)
+    if pure is None:
         name = number
     else:
         name = str(pure.with_suffix(suffix))
@@ -149,7 +152,7 @@ def _name(path: str | None, index: int, suffix: str, taken: set[str]) -> str:
     return name
 
 
-def _plain(columns: dict[str, Any], dataset: Dataset, ours: str) -> dict[str, Any]:
+def plain(columns: dict[str, Any], dataset: Dataset, ours: str) -> dict[str, Any]:
     """Return the columns as JSON values, with the name of the label.
 
     A column with the name `ours` gets the suffix _.

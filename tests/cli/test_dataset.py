@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
+import pyarrow.parquet as pq
 import pytest
 
 import codec
@@ -110,7 +111,7 @@ def test_bad_pictures_and_damage_are_told(tree: Path, tmp_path: Path) -> None:
     done = run("pack", source, tmp_path / "set", "--report", tmp_path / "r.json", code=1)
     assert done.stdout.startswith("1 picture in 1 shard, 1 bad")
     assert done.stderr.splitlines() == [
-        "codec: bad\\nname.png: not a picture that Pillow can read",
+        "codec: bad\\nname.png: not a picture that this package can read",
         "codec: 1 file skipped (see the report)",
     ]
     report = json.loads((tmp_path / "r.json").read_text())
@@ -138,7 +139,7 @@ def test_bad_pictures_and_damage_are_told(tree: Path, tmp_path: Path) -> None:
         (["pack", "README.md", "out"], 1, "neither a folder nor"),
         (["info", "nothing-here"], 1, "nothing-here"),
         (["verify", "nothing-here"], 1, "nothing-here"),
-        (["unpack", "README.md", "out"], 1, "README.md is not a readable shard"),
+        (["unpack", "README.md", "out"], 1, "README.md is not a Parquet file"),
         (["nothing"], 2, "No such command"),
     ],
 )
@@ -173,12 +174,12 @@ def test_help_and_pack_help_need_no_torch() -> None:
 
 
 def test_the_example_ends_the_same_when_it_is_killed(tmp_path: Path) -> None:
-    command = [sys.executable, "examples/dataset_roundtrip.py", "--count", "240"]
+    command = [sys.executable, "examples/dataset_roundtrip.py", "--count", "120"]
 
     def whole(out: Path) -> str:
         done = subprocess.run([*command, str(out)], capture_output=True, text=True, cwd=ROOT)
         assert done.returncode == 0, done.stderr
-        assert "all 240 labels and pictures are right" in done.stdout
+        assert "all 120 labels and pictures are right" in done.stdout
         return done.stdout.splitlines()[-1]
 
     out = tmp_path / "killed"
@@ -193,3 +194,19 @@ def test_the_example_ends_the_same_when_it_is_killed(tmp_path: Path) -> None:
         seen |= {name for name in ("again", "back", "tars") if (out / name).exists()}
     assert "tars" in seen
     assert whole(out) == whole(tmp_path / "whole")
+
+
+def test_a_dataset_with_two_columns_of_pictures(tree: Path, tmp_path: Path) -> None:
+    """Another tool has lost the name of the column, so it is named on the command line."""
+    run("pack", tree, tmp_path / "deep" / "set", "-q", "5")
+    assert (tmp_path / "deep" / "set.report.json").exists()
+    table = pq.read_table(tmp_path / "deep" / "set").replace_schema_metadata(None)
+    twice = tmp_path / "twice.parquet"
+    pq.write_table(table.append_column("mask", table["image"]), twice)
+    commands: list[list[str | Path]] = [
+        ["info", twice], ["verify", twice], ["unpack", twice, tmp_path / "u"],
+        ["export", twice, tmp_path / "e"],
+    ]
+    for command in commands:
+        assert "image, mask; name one with column" in run(*command, code=1).stderr
+        run(*command, "--column", "image")

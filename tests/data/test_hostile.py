@@ -25,7 +25,7 @@ import pytest
 
 import codec
 import codec.data
-from codec.data import shards
+from codec.data.reading import files
 from codec.data.sums import SUMS
 from codec.engine.decoding import is_simple
 from codec.format import container
@@ -41,14 +41,17 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "set"
 
 
-def test_threads_read_what_they_ask_for(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("pread", [True, False])
+def test_threads_read_what_they_ask_for(packed: Path, pread: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads read the right rows although files are closed and opened all the time."""
-    few = functools.lru_cache(maxsize=1)(shards._descriptor.__wrapped__)
-    monkeypatch.setattr(shards, "_descriptor", few)
+    few = functools.lru_cache(maxsize=1)(files._opened.__wrapped__)
+    monkeypatch.setattr(files, "_opened", few)
+    if not pread:
+        monkeypatch.delattr(os, "pread")
     dataset = codec.Dataset(packed)
     expected = [dataset.read(index) for index in range(24)]
     wrong: list[object] = []
-    until = time.monotonic() + 1.0
+    until = time.monotonic() + 0.6
 
     def work(seed: int) -> None:
         rng = random.Random(seed)
@@ -153,39 +156,12 @@ def test_odd_samples_of_tars_are_listed(tmp_path: Path) -> None:
         link.type, link.linkname = tarfile.LNKTYPE, "3.png"
         tar.addfile(link)
     report = codec.data.pack(tmp_path / "a.tar", tmp_path / "set", quality=5)
-    assert report.ignored == ["a.tar: 4.png"]
-    assert len(report.failures) == 2
-    assert report.failures[0]["path"] == "0.png"
-    assert report.pictures == 2
-    found = codec.Dataset(tmp_path / "set").values(1)
+    assert report.ignored == []
+    assert [failure["path"] for failure in report.failures] == ["0.png"]
+    assert report.pictures == 4
+    found = codec.Dataset(tmp_path / "set").values(2)
     assert found["label"] == 3
     assert {found[name] for name in found if isinstance(found[name], bytes)} == {b"x", b"y", b"z"}
-
-
-def test_linked_folders_are_classes_and_circles_end(tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    make_tree(source, 4)
-    shutil.move(source / "cat", tmp_path / "elsewhere")
-    (source / "cat").symlink_to(tmp_path / "elsewhere")
-    (source / "bird" / "circle").symlink_to(source / "bird")
-    (source / ".hidden").mkdir()
-    report = codec.data.pack(source, tmp_path / "set", quality=5)
-    assert (report.pictures, sorted(report.ignored)) == (4, [".hidden/", "bird/circle/"])
-    assert codec.Dataset(tmp_path / "set").classes == ["bird", "cat"]
-
-
-def test_folders_that_cannot_be_read_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_tree(tmp_path / "source", 2)
-    original = os.scandir
-
-    def scandir(path: Any) -> Any:
-        if os.fspath(path).endswith("cat"):
-            raise PermissionError(13, "Permission denied", path)
-        return original(path)
-
-    monkeypatch.setattr(os, "scandir", scandir)
-    with pytest.raises(PermissionError):
-        codec.data.pack(tmp_path / "source", tmp_path / "set")
 
 
 def test_going_on_with_something_else_is_refused(tmp_path: Path) -> None:
@@ -242,9 +218,8 @@ def test_copied_and_renamed_shards(packed: Path, tmp_path: Path) -> None:
     with pytest.raises(codec.FormatError, match=r"copy\.parquet and z\.parquet are the same shard"):
         codec.Dataset(folder)
     (folder / "copy.parquet").unlink()
-    table = pq.read_table(folder / "z.parquet")
-    pq.write_table(table.set_column(1, "label", table["label"].cast(pa.int32())), folder / "z.parquet")
-    with pytest.raises(codec.FormatError, match="belong to different datasets"):
+    pq.write_table(pq.read_table(folder / "z.parquet"), folder / "z.parquet")
+    with pytest.raises(codec.FormatError, match=r"z\.parquet does not contain its shard number, but"):
         codec.Dataset(folder)
 
 
@@ -370,8 +345,8 @@ def test_bad_values_of_columns_are_listed(tmp_path: Path) -> None:
     report = codec.data.pack(items, tmp_path / "set")
     assert (report.pictures, len(report.failures)) == (3, 4)
     assert codec.Dataset(tmp_path / "set").column("n").to_pylist() == [1, None, None]
-    with pytest.raises(TypeError, match="column 'n' of the first item is None"):
-        codec.data.pack([{"image": data, "n": None}], tmp_path / "other")
+    codec.data.pack([{"image": data, "n": None}], tmp_path / "other")
+    assert codec.Dataset(tmp_path / "other").column("n").to_pylist() == [None]
 
 
 def test_limits_and_models_of_files_that_are_taken_as_they_are(tmp_path: Path, tiny: codec.Codec) -> None:

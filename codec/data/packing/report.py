@@ -26,7 +26,8 @@ class Report:
     failures: list[dict[str, str]] = dataclasses.field(default_factory=list)
     """`path` and `error` of each bad picture."""
     notes: dict[str, int] = dataclasses.field(default_factory=dict)
-    """Notes on what was not kept, with the number of pictures for each note."""
+    """Notes on what was not kept, with the number of pictures for each note; 0 for a note on the
+    whole source or folder."""
     ignored: list[str] = dataclasses.field(default_factory=list)
     """Files that are not pictures by name."""
     done: int = 0

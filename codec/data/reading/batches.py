@@ -25,13 +25,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from codec.api import Codec, shared_codec
-from codec.data.dataset import Dataset, decode_named
+from codec.data.reading.dataset import Dataset, decode_named
 from codec.engine.decoding import is_simple, latents_of, synthesise
 from codec.engine.reading import open_part
 from codec.engine.running import memory_named
 from codec.format.header import Header
 from codec.limits import DEFAULT as DEFAULT_LIMITS
-from codec.limits import Limits
+from codec.limits import Limits, integer
 from codec.pictures.picture import Samples
 
 
@@ -198,8 +198,12 @@ def loader(
     """
     if not isinstance(dataset, Dataset):
         raise TypeError(f"dataset must be a codec.Dataset, not {type(dataset).__name__}")
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"batch_size must be a positive integer, not {batch_size!r}")
+    batch_size = integer(batch_size, "batch_size")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    num_workers = integer(num_workers, "num_workers")
+    if num_workers < 0:
+        raise ValueError(f"num_workers must be at least 0, not {num_workers}")
     if "collate_fn" in options:
         raise TypeError("collate_fn cannot be set: use transform, or a DataLoader on the dataset itself")
     rows: Any = _Rows(dataset)
