@@ -1,183 +1,174 @@
-"""Running a command on many files: input and output names, progress, and one-line errors."""
+"""The inputs and outputs of a command that converts files."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
+import collections
+import dataclasses
 import os
-import re
-import signal
-import sys
-import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, TextIO
+import tempfile
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import click
 
-from codec.coding.effort import Progress
-from codec.errors import CodecError, NotKept, TargetMissed
-from codec.format.readable import OpenFile, open_bytes
-from codec.pictures.atomic import write_atomically
+from codec.cli.folders import Walk, nothing_in
+
+_SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 
 
-def end_in_order() -> None:
-    """End the program on SIGTERM and SIGHUP in the same way as on Ctrl-C.
+class Job(NamedTuple):
+    """One conversion. `problem` is an error that was found before."""
 
-    Files that are being written are removed.
-    """
+    source: str
+    target: str
+    problem: OSError | None = None
 
-    def end(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
 
-    for name in ("SIGTERM", "SIGHUP"):
-        # A signal that is ignored (as under nohup) stays ignored. Outside the main thread, setting
-        # a handler raises ValueError.
-        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) == signal.SIG_DFL:
-            with contextlib.suppress(ValueError):
-                signal.signal(getattr(signal, name), end)
+@dataclasses.dataclass
+class Plan:
+    jobs: list[Job]
+    folder: str | None = None
+    """Folder of the outputs. It may have to be created."""
+    notes: list[str] = dataclasses.field(default_factory=list)
+    """What is left out of the folders that are read."""
+    many: bool = False
+    """Whether there can be several files."""
 
 
 def plan(
-    paths: Sequence[str], output: str | None, is_output: Callable[[str], bool], suffix: str
-) -> list[tuple[str, str]]:
+    paths: Sequence[str], output: str | None, is_output: Callable[[str], bool], suffix: str,
+    wanted: frozenset[str] = frozenset(),
+) -> Plan:
     """Return the input and output of each conversion.
 
-    Usage errors end the program with exit code 2.
+    `is_output` tells whether the last of two paths is the output, by its name. Of the files in
+    folders, those with an extension of `wanted` are converted. Usage errors end the program with
+    exit code 2.
     """
     inputs = list(paths)
     if output is None and len(inputs) > 1:
         last = inputs[-1]
-        if last == "-" or os.path.isdir(last) or (len(inputs) == 2 and is_output(last)):
+        # `Path.is_dir` is not used because it raises an error for names that are too long.
+        is_folder = _names_folder(last) or os.path.isdir(last)
+        if last == "-" or is_folder or (len(inputs) == 2 and is_output(last)):
             output = inputs.pop()
-    # `Path.is_dir` is not used because it raises an error for names that are too long.
-    folder = output is not None and output != "-" and os.path.isdir(output)
-    if output is not None and len(inputs) > 1 and not folder:
-        raise click.UsageError(f"{len(inputs)} inputs need a folder as output, not {output!r}")
+    if "" in inputs or output == "":
+        raise click.UsageError("'' is not a file name")
     if inputs.count("-") > 1:
         raise click.UsageError("stdin can be read only once")
-    jobs = []
+    folders = {source for source in inputs if source != "-" and os.path.isdir(source)}
+    folder = _output_folder(output, inputs, folders)
+    result = Plan([], folder, many=len(inputs) > 1 or bool(folders))
     for source in inputs:
-        if output is not None and not folder:
-            target = output
-        elif source == "-":
-            if folder:
-                raise click.UsageError("stdin needs a file name as output")
-            target = "-"
+        if folder is not None and source in folders:
+            result.jobs += _jobs_of_folder(source, folder, suffix, wanted, result.notes)
         else:
-            if not Path(source).name:
-                raise click.UsageError(f"{source!r} is not a file name")
-            name = Path(source).with_suffix(suffix)
-            target = str(Path(output or "") / name.name if folder else name)
-        jobs.append((source, target))
-    targets = [target for _, target in jobs if target != "-"]
-    double = next((target for target in targets if targets.count(target) > 1), None)
-    if double is not None:
-        raise click.UsageError(f"two inputs would be written to {double!r}")
-    return jobs
+            result.jobs.append(Job(source, _target(source, output, folder, suffix)))
+    _check_doubles([job for job in result.jobs if job.target not in ("", "-")])
+    return result
 
 
-Convert = Callable[[str, str, Progress], Generator[bytes, None, None]]
-"""Function of (input, output, progress) that yields the bytes of the output."""
+def _names_folder(name: str) -> bool:
+    return name.endswith(_SEPARATORS) or os.path.basename(name) in (os.curdir, os.pardir)
 
 
-def run(jobs: list[tuple[str, str]], convert: Convert, force: bool) -> None:
-    with _progress_bar(len(jobs)) as advance:
+def _output_folder(output: str | None, inputs: list[str], folders: set[str]) -> str | None:
+    """Return the folder for the outputs, or None if `output` is a file, stdout or not given."""
+    if output is None or output == "-":
+        if folders:
+            one = min(folders)
+            raise click.UsageError(
+                f"{one!r} is a folder: name a folder for the results, for example -o out/ "
+                f"(-o {one!r} writes them beside their sources)"
+            )
+        if output == "-" and len(inputs) > 1:
+            raise click.UsageError(f"{len(inputs)} inputs need a folder as output, not stdout")
+        return None
+    if os.path.isdir(output):
+        return output
+    there = os.path.lexists(output.rstrip("".join(_SEPARATORS)))
+    if _names_folder(output) or folders or (there and len(inputs) > 1):
+        if there:
+            raise click.UsageError(f"{output!r} is not a folder, but a file")
+        return output
+    if len(inputs) > 1:
+        raise click.UsageError(
+            f"{len(inputs)} inputs need a folder as output, and there is no folder {output!r}: "
+            f"to create it, write {output + os.sep!r}"
+        )
+    return None
 
-        def work(numbered: tuple[int, tuple[str, str]]) -> None:
-            number, (source, target) = numbered
-            if target == "-":
-                if standard_stream(sys.stdout, "stdout").isatty():
-                    raise click.UsageError("refusing to write binary data to a terminal")
-            elif os.path.lexists(target) and not force:
-                raise FileExistsError(f"{target} already exists: pass -f to overwrite it")
-            with _warnings_shown(source):
-                data = convert(source, target, lambda share: advance(number + share))
-                with contextlib.closing(data):  # a write error ends the conversion at once
-                    if target == "-":
-                        sys.stdout.buffer.writelines(data)
-                        sys.stdout.buffer.flush()
-                    else:
-                        write_atomically(target, data)
-            advance(number + 1)
 
-        each(enumerate(jobs), work, name=lambda numbered: numbered[1][0])
+def _target(source: str, output: str | None, folder: str | None, suffix: str) -> str:
+    if source == "-":
+        if folder is not None:
+            raise click.UsageError("stdin needs a file name as output")
+        return output or "-"
+    if output is not None and folder is None:
+        return output
+    name = os.path.splitext(source.rstrip("".join(_SEPARATORS)))[0]
+    if not os.path.basename(name):
+        raise click.UsageError(f"{source!r} is not a file name")
+    return (name if folder is None else os.path.join(folder, os.path.basename(name))) + suffix
 
 
-@contextlib.contextmanager
-def _progress_bar(files: int) -> Iterator[Callable[[float], None]]:
-    """Return a function to call with the number of finished files.
+def _jobs_of_folder(
+    root: str, folder: str, suffix: str, wanted: frozenset[str], notes: list[str]
+) -> Iterator[Job]:
+    """Yield a job for each file of a folder.
 
-    On a terminal it updates a progress bar on stderr.
+    Files that differ only in their extension keep it: a.png.cae and a.jpg.cae.
     """
-    if not sys.stderr.isatty():
-        yield lambda done: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("files" if files > 1 else "picture", total=files)
-        yield lambda done: bar.update(task, completed=done)
-
-
-def each(items: Iterable[Any], work: Callable[[Any], None], name: Callable[[Any], str] = str) -> None:
-    """Call `work` for every item.
-
-    Each failure is reported as one line. After a failure the exit code is 1.
-    """
-    failed = False
-    for item in items:
-        try:
-            work(item)
-        except BrokenPipeError:
-            raise
-        except (CodecError, OSError, ValueError, RuntimeError, MemoryError) as error:
-            failed = True
-            text = str(error) or type(error).__name__
-            if isinstance(error, OSError) and error.strerror:
-                about = str(error.filename or "")
-                text = error.strerror + (f": {about}" if about not in ("", name(item)) else "")
-            click.echo(f"codec: {on_one_line(name(item))}: {on_one_line(' '.join(text.split()))}", err=True)
-    if failed:
-        sys.exit(1)
+    walk = Walk(root, wanted, leave_out=folder)
+    start = len(os.path.join(root, ""))
+    found = list(walk.files())
+    stems = [os.path.splitext(path[start:])[0] for path in found]
+    counts = collections.Counter(stems)
+    for path, stem in zip(found, stems, strict=True):
+        name = stem if counts[stem] == 1 else path[start:]
+        yield Job(path, os.path.join(folder, name + suffix))
+    for problem in walk.problems:
+        yield Job(str(problem.filename), "", problem)
+    left_out = walk.left_out()
+    if not found and not walk.problems:
+        about = f" ({left_out})" if left_out else ""
+        yield Job(root, "", nothing_in(root, f"no files to convert in this folder{about}"))
+    elif left_out:
+        notes.append(f"{root}: {left_out} skipped")
 
 
-@contextlib.contextmanager
-def open_input(path: str) -> Iterator[bytes | OpenFile]:
-    """Open a file, whose bytes are read when they are needed, or return the bytes of stdin."""
-    if path == "-":
-        yield standard_stream(sys.stdin, "stdin").buffer.read()
-        return
-    with open_bytes(path) as data:
-        yield data
+def _check_doubles(jobs: list[Job]) -> None:
+    """Refuse two inputs with the same output, before one replaces the result of the other."""
+    _check_keys(jobs, [job.target for job in jobs])
+    keys = [unicodedata.normalize("NFC", job.target).casefold() for job in jobs]
+    counts = collections.Counter(keys)
+    if len(counts) < len(keys):
+        alike = [job for job, key in zip(jobs, keys, strict=True) if counts[key] > 1]
+        ignoring = {name: _ignores_case(name) for name in {os.path.dirname(job.target) for job in alike}}
+        alike = [job for job in alike if ignoring[os.path.dirname(job.target)]]
+        _check_keys(alike, [unicodedata.normalize("NFC", job.target).casefold() for job in alike])
 
 
-@contextlib.contextmanager
-def _warnings_shown(name: str) -> Iterator[None]:
-    """Print the warnings of this package as lines on stderr."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("ignore")
-        for kind in (TargetMissed, NotKept):
-            warnings.simplefilter("always", kind)
-        yield
-    for warning in caught:
-        click.echo(f"codec: {on_one_line(name)}: {warning.message}", err=True)
+def _check_keys(jobs: list[Job], keys: list[str]) -> None:
+    counts = collections.Counter(keys)
+    if len(counts) < len(keys):
+        double = next(key for key in keys if counts[key] > 1)
+        first, second, *more = (job for job, key in zip(jobs, keys, strict=True) if key == double)
+        others = f" and {len(more)} more" if more else ""
+        raise click.UsageError(
+            f"two inputs would be written to {first.target!r}: {first.source!r} and {second.source!r}{others}"
+            "; convert them one by one, and name the outputs"
+        )
 
 
-def standard_stream(stream: TextIO | None, name: str) -> TextIO:
-    """Return the stream. Raises `OSError` if the program was started with it closed."""
-    if stream is None:
-        raise OSError(errno.EBADF, f"{name} is closed")
-    return stream
-
-
-def on_one_line(text: str) -> str:
-    """Escape control characters, so that a file name fits on one line: \\n for a newline, …"""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda match: repr(match[0])[1:-1], text)
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number and its noun: "1 shard", "2 shards"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def _ignores_case(folder: str) -> bool:
+    """Whether names that differ in case are the same file there. A file is created to find out."""
+    folder = os.path.abspath(folder)
+    while not os.path.isdir(folder) and folder != os.path.dirname(folder):
+        folder = os.path.dirname(folder)
+    try:
+        with tempfile.NamedTemporaryFile(prefix=".codec-", suffix=".tmp", dir=folder) as file:
+            return os.path.lexists(os.path.join(folder, os.path.basename(file.name).swapcase()))
+    except OSError:
+        return False

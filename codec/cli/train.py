@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from codec.cli.texts import EXPECTED, on_one_line, reason
+
 if TYPE_CHECKING:
     import torch
 
@@ -81,8 +83,9 @@ def train_command(
         distributed.stop()  # before the export, so that the other processes need not wait for it
         if exported and first:
             _export(out, out / WEIGHTS, data, where or torch.device("cpu"), batches=300)
-    except (ValueError, TypeError, KeyError, OSError, RuntimeError) as error:
-        raise click.ClickException(str(error)) from None
+    except (*EXPECTED, TypeError, KeyError) as error:  # the configuration may raise the latter two
+        kind = "" if isinstance(error, EXPECTED) else f"{type(error).__name__}: "
+        raise click.ClickException(reason(error) if not kind else on_one_line(f"{kind}{error}")) from None
     except KeyboardInterrupt:
         raise click.ClickException("interrupted; continue with --resume") from None
     finally:
@@ -157,7 +160,8 @@ def export_command(run: Path, output: Path, data: Path, batches: int, device: st
         where = torch.device("cpu") if device is None else check_device(device)
         _export(run, output, data, where, batches)
     except Exception as error:  # a damaged checkpoint can raise any error of pickle
-        raise click.ClickException(f"{type(error).__name__}: {error}") from None
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise click.ClickException(on_one_line(text)) from None
 
 
 def _export(run: Path, output: Path, data: Path, device: torch.device, batches: int) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
+import sys
 import threading
 from pathlib import Path
 
@@ -47,10 +49,9 @@ def names(folder: Path) -> list[str]:
 @pytest.mark.parametrize("command", ["compress", "decompress", "info", "verify"])
 def test_inputs_that_are_no_files(command: str, folder: Path, model: list[str]) -> None:
     model = model if command in ("compress", "decompress") else []
-    output = ["-o", folder / "out.png"] if model else []
+    output = ["-o", folder / ("out.cae" if command == "compress" else "out.png")] if model else []
     for source, says in (
         (folder / "missing", "No such file"),
-        (folder, "Is a directory"),
         (folder / "a.png" / "x", "Not a directory"),
         (folder / ("x" * 256), "File name too long"),
         ("/proc/self/mem", "Input/output error"),
@@ -92,7 +93,7 @@ def test_standard_input(folder: Path, model: list[str]) -> None:
     assert back.out.startswith(b"P6\n40 30\n255\n")
     assert command_line(["compress", "-", *model], stdin=picture).out == packed
     for command, says in (
-        ("compress", "not a picture"), ("decompress", "not a .cae file"), ("info", "not a .cae file"),
+        ("compress", "the file is empty"), ("decompress", "not a .cae file"), ("info", "not a .cae file"),
         ("verify", "not a .cae file"),
     ):
         fails(command_line([command, "-"]), f"codec: -: {says}")
@@ -102,11 +103,70 @@ def test_standard_input(folder: Path, model: list[str]) -> None:
 def test_standard_output(folder: Path, model: list[str]) -> None:
     packed = folder / "a.cae"
     closed = command_line(["decompress", packed, "-", *model], stdout=None)
-    fails(closed, f"codec: {packed}: stdout is closed")
+    fails(closed, "codec: stdout is closed")
+    assert command_line(["compress", folder / "a.png", "-f", *model], stdout=None) == (0, b"", b"")
+
+
+PRINTING = [
+    ["models"], ["models", "--json"], ["--help"], ["--version"], ["compress", "--help"],
+    ["dataset", "pack", "--help"], ["train", "--help"], ["bench", "--help"], ["bench", "--list"],
+    ["info", "a.cae", "a.cae"], ["info", "--json", "a.cae"], ["verify", "a.cae", "a.cae"],
+    ["decompress", "a.cae", "-"],
+]
+
+
+@pytest.mark.parametrize("arguments", PRINTING, ids=" ".join)
+def test_output_that_cannot_be_written(
+    folder: Path, model: list[str], arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line is enough, also for many files. A reader that has ended, as `head`, is no news."""
+    monkeypatch.chdir(folder)
+    options = model if arguments[0] == "decompress" else []
+    words = [str(folder / word) if word.endswith(".cae") else word for word in arguments]
     with open("/dev/full", "wb") as full:
-        for arguments in (["decompress", packed, "-", *model], ["info", packed]):
-            result = command_line(arguments, stdout=full.fileno())
-            fails(result, f"codec: {packed}: No space left on device")
+        fails(command_line([*words, *options], stdout=full.fileno()), "No space left on device")
+    fails(command_line([*words, *options], stdout=None), "codec: stdout is closed")
+    reader, writer = os.pipe()
+    os.close(reader)
+    assert command_line([*words, *options], stdout=writer) == (1, b"", b"")
+    os.close(writer)
+
+
+def without_errors(path: str | None) -> None:
+    """Let stderr be `path`, or close it."""
+    if path is None:
+        os.close(2)
+        sys.stderr = None
+    else:
+        sys.stderr = open(path, "w")  # noqa: SIM115
+
+
+@pytest.mark.parametrize("path", ["/dev/full", None])
+def test_messages_that_cannot_be_written(folder: Path, model: list[str], path: str | None) -> None:
+    """The work goes on, and the exit code is right."""
+    before = functools.partial(without_errors, path)
+    (folder / "a.cae").unlink()
+    words = ["compress", folder / "missing.png", folder / "a.png", "-f", *model]
+    assert command_line(words, before=before) == (1, b"", b"")
+    codec.verify((folder / "a.cae").read_bytes())
+    assert command_line([*words[:1], *words[2:]], before=before).code == 0
+    assert command_line(["nonsense"], before=before).code == 2
+
+
+def test_pipes_and_devices_are_no_existing_files(folder: Path, model: list[str]) -> None:
+    """They are written to without -f. The end of a reader is a failure like others."""
+    os.mkfifo(folder / "pipe")
+    reader = os.open(folder / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    words = ["compress", folder / "a.png", *model, "-o"]
+    assert command_line([*words, folder / "pipe"]) == (0, b"", b"")
+    assert os.read(reader, 1 << 16) == (folder / "a.cae").read_bytes()
+    os.close(reader)
+    assert command_line([*words, "/dev/null"]) == (0, b"", b"")
+    assert command_line([*words, "/dev/stdout"]) == (0, (folder / "a.cae").read_bytes(), b"")
+    reader, writer = os.pipe()
+    os.close(reader)
+    fails(command_line([*words, "/dev/stdout"], stdout=writer), "a.png: Broken pipe")
+    os.close(writer)
 
 
 def test_a_reader_that_goes_away(folder: Path, model: list[str], tiny: codec.Codec) -> None:

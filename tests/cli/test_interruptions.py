@@ -11,6 +11,7 @@ import resource
 import signal
 import tempfile
 import time
+import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +45,7 @@ def folder(tmp_path: Path, tiny: codec.Codec) -> Path:
         data = tiny.compress(noise(*size), quality=100)
         (tmp_path / f"{number}.cae").write_bytes(data)
     atomic.write_atomically(tmp_path / "target.cae", (tmp_path / "0.cae").read_bytes())
+    (tmp_path / "target.cae").chmod(0o777)  # permissions that a new file does not have
     return tmp_path
 
 
@@ -246,25 +248,36 @@ def test_a_full_disk_and_the_command_line(folder: Path, tiny_weights: Path) -> N
 # Folders and names.
 
 
-def write_as_nobody(path: str) -> None:
+def write_as_nobody(path: str) -> list[str]:
+    """Write a file. Return the warnings."""
     if os.geteuid() == 0:  # permissions do not stop root
         os.setegid(65534)
         os.seteuid(65534)
-    atomic.write_atomically(path, b"new")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        atomic.write_atomically(path, b"new")
+    return [str(warning.message) for warning in caught]
 
 
-def test_a_folder_that_may_not_be_written_to() -> None:
+@pytest.mark.parametrize("mode", [0o555, 0o1777])
+def test_a_folder_that_does_not_let_files_be_replaced(mode: int) -> None:
+    """A folder of others that may not be written to, and one like /tmp, with a file of others."""
     # `tmp_path` cannot be used, because no other user may enter it.
     with tempfile.TemporaryDirectory() as name:
-        target = Path(name) / "file"
-        target.write_bytes(b"old")
-        target.chmod(0o666)
-        os.chmod(name, 0o555)
-        with pytest.raises(PermissionError) as caught:
-            children.call(write_as_nobody, str(target))
-        assert caught.value.filename == str(target)
-        assert target.read_bytes() == b"old"
-        assert os.listdir(name) == ["file"]
+        for file, permissions in (("may", 0o666), ("may not", 0o444)):
+            (Path(name) / file).write_bytes(b"much older")
+            (Path(name) / file).chmod(permissions)
+        os.chmod(name, mode)
+        written = children.call(write_as_nobody, f"{name}/may")
+        assert len(written) == 1
+        assert "in place" in written[0]
+        assert (Path(name) / "may").read_bytes() == b"new"
+        for file in ("may not", "new")[: 2 if mode == 0o555 else 1]:
+            with pytest.raises(PermissionError) as caught:
+                children.call(write_as_nobody, f"{name}/{file}")
+            assert caught.value.filename == f"{name}/{file}"
+        assert (Path(name) / "may not").read_bytes() == b"much older"
+        assert sorted(os.listdir(name)) == ["may", "may not"]
 
 
 def test_a_link_to_another_folder(tmp_path: Path) -> None:

@@ -78,7 +78,8 @@ def test_many_inputs_and_one_bad(photo: Path, tmp_path: Path, model: list[str]) 
     result = run("compress", photo, broken, other, tmp_path / "missing.png", *model)
     assert result.exit_code == 1
     lines = result.stderr.splitlines()
-    assert len(lines) == 2
+    assert len(lines) == 3
+    assert lines[2].startswith("2 pictures: ")
     assert "broken.png: not a picture" in lines[0]
     assert "missing.png: No such file" in lines[1]
     assert (tmp_path / "photo.cae").exists()

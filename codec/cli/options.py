@@ -1,0 +1,21 @@
+"""Types of options that several commands have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+
+class Bands(click.ParamType[tuple[int, ...]]):
+    """Numbers of bands, from 1 on: "1,2,3"."""
+
+    name = "N,N,…"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in value.split(",")]
+        if not all(part.isascii() and part.isdecimal() and int(part) for part in parts):
+            self.fail(f"{value!r} is not a list of band numbers from 1 on, such as 1,2,3", param, ctx)
+        return tuple(int(part) for part in parts)
