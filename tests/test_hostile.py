@@ -41,8 +41,8 @@ def test_every_bit_flip_is_refused(tiny_weights: Path) -> None:
     assert refused(report) == report.cases
 
 
-MUTANTS = [2000, pytest.param(200_000, marks=pytest.mark.nightly)]
-FORGERIES = [2500, pytest.param(250_000, marks=pytest.mark.nightly)]
+MUTANTS = [1000, pytest.param(200_000, marks=pytest.mark.nightly)]
+FORGERIES = [1000, pytest.param(250_000, marks=pytest.mark.nightly)]
 
 
 @pytest.mark.parametrize("count", MUTANTS)

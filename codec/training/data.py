@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
+
+from codec.pictures.formats import open_image
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"}
 VALIDATION_SHARE = 20
@@ -39,7 +40,7 @@ def split(files: list[Path]) -> tuple[list[Path], list[Path]]:
 
 def read_rgb(path: Path) -> np.ndarray:
     """Read a picture as H×W×3 uint8."""
-    with Image.open(path) as image:
+    with open(path, "rb") as file, open_image(file) as image:
         return np.array(image.convert("RGB"))
 
 

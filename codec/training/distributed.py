@@ -7,6 +7,7 @@ Without `torchrun` these functions have no effect.
 
 from __future__ import annotations
 
+import gc
 import os
 
 import torch
@@ -32,7 +33,11 @@ def start(device: torch.device | None) -> torch.device:
 def stop() -> None:
     """Leave the process group."""
     if dist.is_available() and dist.is_initialized():
+        # Replicas are in reference cycles and hold the group. Its threads must end before the
+        # interpreter does, or it aborts.
+        gc.collect()
         dist.destroy_process_group()
+        gc.collect()
 
 
 def rank() -> int:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from codec.model.config import MAX_LEVEL
 from codec.model.network import Model
 from codec.model.weights import Objective
+from codec.pictures.atomic import replacing
 from codec.training import distributed
 from codec.training.config import TrainingConfig
 from codec.training.data import CropSampler, list_images, split, usable_images
@@ -73,7 +74,6 @@ class Trainer:
 
     def save(self, path: Path) -> None:
         """Write a checkpoint. If interrupted, the previous checkpoint is left unchanged."""
-        temporary = path.with_suffix(".tmp")
         state = {
             "config": self.config.as_dict(),
             "model": self.model.state_dict(),
@@ -83,8 +83,8 @@ class Trainer:
             "minutes": self.minutes,
             "decay_budget": self.decay_budget,
         }
-        torch.save(state, temporary)
-        os.replace(temporary, path)
+        with replacing(path) as file:
+            torch.save(state, file)
 
     def load(self, path: Path) -> None:
         """Load a checkpoint.

@@ -3,6 +3,9 @@
 `test_training` runs this under torchrun.
 
     torchrun --nproc-per-node 2 -m tests.support.distributed_worker CONFIG.toml [TABLE.KEY=VALUE …]
+
+It trains once with the configuration and once more with each of the changes, and prints for each
+run the number of processes and the number of different results.
 """
 
 from __future__ import annotations
@@ -14,13 +17,18 @@ import torch
 import torch.distributed as dist
 
 from codec.training import distributed
-from codec.training.config import load_config
+from codec.training.config import TrainingConfig, load_config
 from codec.training.loop import Trainer
 
 
 def main() -> None:
     device = distributed.start(torch.device("cpu"))
-    config = load_config(sys.argv[1], sys.argv[2:])
+    for changes in ([], *([change] for change in sys.argv[2:])):
+        _train(load_config(sys.argv[1], changes), device)
+    distributed.stop()
+
+
+def _train(config: TrainingConfig, device: torch.device) -> None:
     torch.manual_seed(distributed.rank())  # different parameters and crops in each process
     trainer = Trainer(config, device)
     trainer.replica = distributed.replicate(trainer.model, device)
@@ -32,7 +40,6 @@ def main() -> None:
     dist.all_gather_object(digests, hashlib.sha256(state).hexdigest())
     if distributed.rank() == 0:
         print(len(digests), len(set(digests)))
-    distributed.stop()
 
 
 if __name__ == "__main__":
