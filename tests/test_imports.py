@@ -95,7 +95,9 @@ def libraries(module: str) -> set[str]:
         ("constriction", {"codec.entropy_coder"}),
         ("safetensors", {"codec.model.weights"}),
         ("zstandard", {"codec.coding.stored"}),
-        ("click", {f"codec.cli.{name}" for name in ("main", "dataset", "jobs", "train")}),
+        ("click", {f"codec.cli.{name}" for name in (
+            "main", "entry", "options", "compress", "info", "dataset", "train", "jobs", "running", "streams",
+        )}),
         ("bench", set()),
         ("tests", set()),
     ],

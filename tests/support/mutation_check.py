@@ -24,9 +24,10 @@ from tests.support.mutations import MUTATIONS, Mutation
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 300
-"""Seconds for the tests of one mutation. A mutation whose tests hang counts as killed."""
+"""Seconds for the tests of one mutation. A mutation whose tests hang or crash counts as killed."""
 
-COPIED = ("codec", "tests", "bench", "pyproject.toml")
+COPIED = ("codec", "tests", "bench", "docs", "pyproject.toml")
+"""Files and folders that the tests read."""
 
 
 def occurrences(mutation: Mutation, root: Path = ROOT) -> int:
@@ -47,6 +48,8 @@ def run_tests(root: Path, targets: Sequence[str], timeout: int = TIMEOUT) -> tup
         )
     except subprocess.TimeoutExpired:
         return False, f"took more than {timeout} s"
+    if done.returncode < 0:  # by the system, for example because memory ran out
+        return False, f"ended by signal {-done.returncode}"
     if done.returncode not in (0, 1, 2):  # 2: the import failed; larger: no test was run
         raise RuntimeError(f"pytest {' '.join(targets)}: {done.stdout}{done.stderr}")
     last = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
