@@ -103,7 +103,7 @@ def test_few_files_stay_open(packed: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.fixture
 def memory(packed: Path) -> Iterator[Any]:
-    fsspec = pytest.importorskip("fsspec")
+    import fsspec
     system = fsspec.filesystem("memory")
     system.put(os.fspath(packed), "/bucket/set", recursive=True)
     yield system

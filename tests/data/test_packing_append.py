@@ -319,7 +319,7 @@ def test_iterables_have_no_names(data: bytes, tmp_path: Path) -> None:
 
 
 def test_other_names_of_classes_in_another_order(data: bytes, tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets")
+    import datasets
 
     def rows(names: list[str], count: int) -> Any:
         label = datasets.ClassLabel(names=names)

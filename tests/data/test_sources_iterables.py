@@ -136,7 +136,7 @@ class Pairs(torch.utils.data.Dataset[Any]):
 
 
 def frame() -> Any:
-    pandas = pytest.importorskip("pandas")
+    import pandas
     return pandas.DataFrame({"image": [PNG]})
 
 
