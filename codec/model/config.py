@@ -8,7 +8,8 @@ from typing import Any
 QUALITY_ANCHORS = 9
 """Learned quality tables have one row per anchor. Levels between anchors are interpolated."""
 
-STEPS_PER_ANCHOR = 128
+STEP_BITS = 7
+STEPS_PER_ANCHOR = 1 << STEP_BITS
 """Quality levels from one anchor to the next. A power of two makes interpolation exact."""
 
 MAX_LEVEL = (QUALITY_ANCHORS - 1) * STEPS_PER_ANCHOR
@@ -22,46 +23,65 @@ LATENTS_PER_HYPER_LATENT = 4
 class ModelConfig:
     """Widths and depths of one model size. Widths count channels and depths count blocks."""
 
-    width_8: int = 128
-    """Channels at 1/8 of the picture's resolution."""
-    width_16: int = 192
-    """Channels at 1/16 of the picture's resolution."""
-    blocks_8: int = 3
-    """Blocks of the analysis transform at 1/8. `blocks_16` gives those at 1/16."""
-    blocks_16: int = 3
-    synthesis_blocks_8: int = 3
-    synthesis_blocks_16: int = 3
     latents: int = 320
     """Channels of the latents y; a multiple of four."""
     hyper_latents: int = 64
     """Channels of the hyper-latents z."""
+    analysis_width_8: int = 128
+    """Channels of the analysis transform at 1/8 of the picture's resolution."""
+    analysis_width_16: int = 192
+    analysis_blocks_8: int = 5
+    """Blocks of the analysis transform at 1/8. `analysis_blocks_16` gives those at 1/16."""
+    analysis_blocks_16: int = 5
+    width_8: int = 128
+    """Channels of the synthesis transform at 1/8. `width_16` gives those at 1/16."""
+    width_16: int = 192
+    blocks_8: int = 2
+    blocks_16: int = 2
+    inner_8: int = 64
+    """Channels inside the blocks of the synthesis transform at 1/8."""
+    inner_16: int = 192
+    scale_width: int = 160
+    """Hidden channels of the scale model."""
     hyper_width: int = 128
-    context_width: int = 192
-    context_blocks: int = 2
+    """Channels of the hyper-analysis transform, and of the features from which means follow."""
+    context_width: int = 128
+    """Channels of the mean model. `context_blocks` gives its blocks."""
+    context_blocks: int = 1
+    context_steps: int = 4
+    """Steps in which means are predicted, 2 or 4. A step sees the latents of the steps before."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= 4096:
-                raise ValueError(f"{field.name} must be an integer from 1 to 4096, not {value!r}")
+            value, lowest = getattr(self, field.name), 0 if "blocks" in field.name else 1
+            if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= 4096:
+                raise ValueError(f"{field.name} must be an integer from {lowest} to 4096, not {value!r}")
         if self.latents % 4:
             raise ValueError(f"latents must be a multiple of 4, not {self.latents}")
-        if self.width_8 > 192 or max(self.width_16, self.latents) > 4 * self.width_8:
+        if self.context_steps not in (2, 4):
+            raise ValueError(f"context_steps must be 2 or 4, not {self.context_steps}")
+        if self.width_8 > self.analysis_width_8:
             raise ValueError(
-                "widths are too large: width_8 must be at most 192, width_16 and latents at most 4 * width_8"
+                f"width_8 must be at most analysis_width_8, {self.analysis_width_8}, not {self.width_8}"
             )
+        for name, of_8, of_16 in (
+            ("analysis_width", self.analysis_width_8, self.analysis_width_16),
+            ("width", self.width_8, self.width_16),
+        ):
+            if of_8 > 192 or max(of_16, self.latents) > 4 * of_8:
+                raise ValueError(
+                    f"widths are too large: {name}_8 must be at most 192, "
+                    f"{name}_16 and latents at most 4 * {name}_8"
+                )
 
     @property
     def halo(self) -> int:
-        """Number of latents that a window needs beyond its tile for seamless transforms.
+        """Number of latents that a window needs beyond its tile for a seamless synthesis transform.
 
         Each 3×3 layer at 1/16 extends the reach by one latent, each 3×3 layer at 1/8 by half a
         latent.
         """
-        return max(
-            self.blocks_16 + (self.blocks_8 + 1) // 2,
-            self.synthesis_blocks_16 + (self.synthesis_blocks_8 + 1) // 2,
-        )
+        return self.blocks_16 + (self.blocks_8 + 1) // 2
 
     def as_dict(self) -> dict[str, int]:
         """Return the fields as plain integers, for metadata."""
@@ -76,6 +96,4 @@ class ModelConfig:
         unknown = set(values) - {field.name for field in dataclasses.fields(cls)}
         if unknown:
             raise ValueError(f"unknown model fields: {', '.join(sorted(unknown))}")
-        # Until 0.2 both transforms had the same depths, and weights files stored them only once.
-        mirrored = {f"synthesis_{name}": values[name] for name in ("blocks_8", "blocks_16") if name in values}
-        return cls(**mirrored | values)
+        return cls(**values)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from typing import TypeVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -58,6 +61,13 @@ class Linear32(nn.Linear):
             return F.linear(x.to(self.weight.dtype), self.weight, self.bias)
 
 
+class Linear(nn.Linear):
+    """A 1×1 convolution. Its input is converted to the dtype of its weights."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x.to(self.weight.dtype), self.weight, self.bias)
+
+
 class Depthwise3x3(nn.Module):
     """A depthwise 3×3 convolution, padded with zeros."""
 
@@ -70,34 +80,24 @@ class Depthwise3x3(nn.Module):
             self.weight[1, 1] += 1
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.dtype == torch.float64:
-            return depthwise_by_shifts(x, self.weight, self.bias)
         weight = self.weight.permute(2, 0, 1)[:, None]
         out = F.conv2d(x.permute(0, 3, 1, 2), weight, self.bias, padding=1, groups=x.shape[-1])
         return out.permute(0, 2, 3, 1)
 
 
-def depthwise_by_shifts(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Compute `Depthwise3x3` as nine shifted multiply-adds: torch has no fast float64 kernel."""
-    h, w = x.shape[1:3]
-    padded = F.pad(x, (0, 0, 1, 1, 1, 1))
-    out = bias.repeat(*x.shape[:3], 1)  # a copy even for one pixel, where expand would share memory
-    for i in range(3):
-        for j in range(3):
-            out.addcmul_(padded[:, i : i + h, j : j + w], weight[i, j])
-    return out
-
-
 class Block(nn.Module):
-    """Spatial mixing, then a gated feed-forward layer. Both are residual and initially zero."""
+    """Spatial mixing, then a gated feed-forward layer. Both are residual and initially zero.
 
-    def __init__(self, channels: int) -> None:
+    `inner` is the number of channels inside both.
+    """
+
+    def __init__(self, channels: int, inner: int) -> None:
         super().__init__()
-        self.mix_in = nn.Linear(channels, channels)
-        self.spatial = Depthwise3x3(channels)
-        self.mix_out = nn.Linear(channels, channels)
-        self.gate_in = nn.Linear(channels, 2 * channels)
-        self.gate_out = nn.Linear(channels, channels)
+        self.mix_in = Linear(channels, inner)
+        self.spatial = Depthwise3x3(inner)
+        self.mix_out = Linear(inner, channels)
+        self.gate_in = Linear(channels, 2 * inner)
+        self.gate_out = Linear(inner, channels)
         for layer in (self.mix_out, self.gate_out):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -109,3 +109,18 @@ class Block(nn.Module):
         gate, value = self.gate_in(x).chunk(2, dim=-1)
         out: Tensor = x + self.gate_out(torch.sigmoid(gate) * value)
         return out
+
+
+_Network = TypeVar("_Network", bound=nn.Module)
+
+
+def in_bfloat16(network: _Network) -> _Network:
+    """Return a copy whose blocks multiply in bfloat16.
+
+    Sums of blocks and the linear path stay in float32.
+    """
+    network = copy.deepcopy(network)
+    for module in network.modules():
+        if isinstance(module, (Linear, Depthwise3x3)):
+            module.bfloat16()
+    return network

@@ -1,4 +1,4 @@
-"""The whole model: four networks, the prior of the hyper-latents, and the training pass."""
+"""The whole model: five networks, the prior of the hyper-latents, and the training pass."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from codec.model.config import MAX_LEVEL, ModelConfig
-from codec.model.entropy_model import EntropyModel, step_values
 from codec.model.layers import QualityTable
+from codec.model.mean_model import MeanModel
 from codec.model.quantization import (
     SCALES,
     add_uniform_noise,
@@ -19,6 +19,7 @@ from codec.model.quantization import (
     soft_clamp,
     straight_through_round,
 )
+from codec.model.scale_model import ScaleModel
 from codec.model.transforms import AnalysisTransform, HyperAnalysisTransform, SynthesisTransform
 
 _LIKELIHOOD_FLOOR = 1e-9
@@ -80,11 +81,12 @@ class Model(nn.Module):
         self.analysis = AnalysisTransform(config)
         self.synthesis = SynthesisTransform(config)
         self.hyper_analysis = HyperAnalysisTransform(config)
-        self.entropy_model = EntropyModel(config)
+        self.scale_model = ScaleModel(config)
+        self.mean_model = MeanModel(config)
         self.hyper_prior = HyperPrior(config.hyper_latents)
 
     def forward(
-        self, x: Tensor, level: Tensor, *, noise: bool = True, dead_zone: float = 0.0
+        self, x: Tensor, level: Tensor, *, noise: bool = True, dead_zone: float = 0.0, skip: int = 0
     ) -> TrainingOutput:
         """Run a training pass.
 
@@ -94,36 +96,44 @@ class Model(nn.Module):
         with a straight-through gradient. The rate is that of latents with additive noise.
 
         Without `noise`, latents and hyper-latents are taken as given. Distortion and rate are those
-        of the symbols that rounding with `dead_zone` produces. Their gradients are exact for the
-        parts that a decoder runs, with one exception: rounding has no gradient of the rate with
-        respect to the means, so that gradient is computed with additive noise.
+        of the symbols that rounding with `dead_zone` produces. Symbols whose scale index, rounded,
+        is at most `skip` are 0 and cost nothing. Rounding has no gradient of the rate with respect
+        to the means, so that gradient is computed with additive noise.
         """
         y = self.analysis(x, level)
-        z = self.hyper_analysis(self.entropy_model.normalise(y)).float()
+        z = self.hyper_analysis(self.mean_model.normalise(y)).float()
         z_hat = straight_through_round(z)
         hyper_bits = self.hyper_prior.bits(add_uniform_noise(z) if noise else z_hat, level)
-        bits = []
+        index = soft_clamp(self.scale_model(z_hat, level), 0, SCALES - 1)
+        table = index.detach().round()
+        coded = (table > skip).float()
+        mean_model, size = self.mean_model, (y.shape[1], y.shape[2])
+        means: list[Tensor] = []
 
-        def quantizer(step: int, mean: Tensor, index: Tensor) -> Tensor:
-            residual = step_values(y, step) - mean
-            index = soft_clamp(index, 0, SCALES - 1)
-            scale = scale_of_index(index)
+        def quantizer(step: int, mean: Tensor) -> Tensor:
+            means.append(mean)
+            residual = mean_model.select(y, step) - mean
             if noise:
-                symbols = straight_through_round(residual)
-                cost = gaussian_bits(add_uniform_noise(residual), scale)
-            else:
-                shrunk = shrink(residual, index, dead_zone)
-                symbols = torch.round(shrunk).detach()
-                cost = gaussian_bits(symbols, scale)
-                if torch.is_grad_enabled():
-                    smooth = gaussian_bits(add_uniform_noise(shrunk), scale.detach())
-                    cost = cost + smooth - smooth.detach()
-            bits.append(cost.sum((0, 2, 3, 4)))
-            return symbols
+                return straight_through_round(residual)
+            rounded = torch.round(shrink(residual, mean_model.select(table, step), dead_zone))
+            # Straight-through: where a symbol is coded, y_hat does not depend on the mean. If means
+            # followed the distortion too, they would drift away from the latents.
+            return (residual + (rounded - residual).detach()) * mean_model.select(coded, step)
 
-        y_hat = self.entropy_model.run(z_hat, level, (y.shape[1], y.shape[2]), quantizer)
+        y_hat = mean_model.run(z_hat, level, size, quantizer)
+        residual = y - mean_model.merge(means, size)
+        scale = scale_of_index(index)
+        if noise:
+            cost = gaussian_bits(add_uniform_noise(residual), scale)
+        else:
+            shrunk = shrink(residual, table, dead_zone)
+            cost = gaussian_bits(torch.round(shrunk).detach(), scale)
+            if torch.is_grad_enabled():
+                smooth = gaussian_bits(add_uniform_noise(shrunk), scale.detach())
+                cost = cost + smooth - smooth.detach()
+            cost = cost * coded
         x_hat = self.synthesis(y_hat, level)
-        return TrainingOutput(x_hat, sum(bits, torch.zeros(())), hyper_bits.sum((1, 2, 3)))
+        return TrainingOutput(x_hat, cost.sum((1, 2, 3)), hyper_bits.sum((1, 2, 3)))
 
 
 def without_weights(config: ModelConfig) -> Model:

@@ -22,11 +22,15 @@ from codec.model.config import ModelConfig
 from codec.model.layers import (
     Block,
     Depthwise3x3,
+    Linear,
     Linear32,
     QualityTable,
     depth_to_space,
     space_to_depth,
 )
+
+PATCH = 8
+"""Side in pixels of the patches from which the first layer makes features at 1/8."""
 
 
 class AnalysisTransform(nn.Module):
@@ -37,18 +41,19 @@ class AnalysisTransform(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.embed = Linear32(8 * 8 * 3, config.width_8)
-        self.scale_8 = QualityTable(config.width_8, 1.0)
-        self.blocks_8 = nn.Sequential(*(Block(config.width_8) for _ in range(config.blocks_8)))
-        self.shortcut = Linear32(4 * config.width_8, config.latents)
-        self.down = nn.Linear(4 * config.width_8, config.width_16)
-        self.scale_16 = QualityTable(config.width_16, 1.0)
-        self.blocks_16 = nn.Sequential(*(Block(config.width_16) for _ in range(config.blocks_16)))
-        self.latents = nn.Linear(config.width_16, config.latents)
+        c8, c16 = config.analysis_width_8, config.analysis_width_16
+        self.embed = Linear32(PATCH * PATCH * 3, c8)
+        self.scale_8 = QualityTable(c8, 1.0)
+        self.blocks_8 = nn.Sequential(*(Block(c8, c8) for _ in range(config.analysis_blocks_8)))
+        self.shortcut = Linear32(4 * c8, config.latents)
+        self.down = nn.Linear(4 * c8, c16)
+        self.scale_16 = QualityTable(c16, 1.0)
+        self.blocks_16 = nn.Sequential(*(Block(c16, c16) for _ in range(config.analysis_blocks_16)))
+        self.latents = nn.Linear(c16, config.latents)
         self.log_gain = QualityTable(config.latents)
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
-        x = self.embed(space_to_depth(x, 8))
+        x = self.embed(space_to_depth(x, PATCH))
         x = space_to_depth(self.blocks_8(x * self.scale_8(level)), 2)
         shortcut = self.shortcut(x)
         x = self.blocks_16(self.down(x) * self.scale_16(level))
@@ -64,22 +69,31 @@ class SynthesisTransform(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        c8, c16 = config.width_8, config.width_16
         self.log_gain = QualityTable(config.latents)
-        self.shortcut = Linear32(config.latents, 4 * config.width_8)
-        self.latents = nn.Linear(config.latents, config.width_16)
-        self.blocks_16 = nn.Sequential(*(Block(config.width_16) for _ in range(config.synthesis_blocks_16)))
-        self.scale_16 = QualityTable(config.width_16, 1.0)
-        self.up = nn.Linear(config.width_16, 4 * config.width_8)
-        self.blocks_8 = nn.Sequential(*(Block(config.width_8) for _ in range(config.synthesis_blocks_8)))
-        self.scale_8 = QualityTable(config.width_8, 1.0)
-        self.pixels = Linear32(config.width_8, 8 * 8 * 3)
+        self.shortcut = Linear32(config.latents, 4 * c8)
+        self.latents = Linear(config.latents, c16)
+        self.blocks_16 = nn.Sequential(*(Block(c16, config.inner_16) for _ in range(config.blocks_16)))
+        self.scale_16 = QualityTable(c16, 1.0)
+        self.up = Linear(c16, 4 * c8)
+        self.blocks_8 = nn.Sequential(*(Block(c8, config.inner_8) for _ in range(config.blocks_8)))
+        self.scale_8 = QualityTable(c8, 1.0)
+        self.pixels = Linear32(c8, PATCH * PATCH * 3)
+
+    def dequantise(self, y_hat: Tensor, level: Tensor) -> Tensor:
+        """Return y_hat times the quantization step of each channel at this level."""
+        return y_hat * torch.exp(self.log_gain(level))
 
     def forward(self, y_hat: Tensor, level: Tensor) -> Tensor:
-        y = y_hat * torch.exp(self.log_gain(level))
+        return depth_to_space(self.patches(y_hat, level), PATCH)
+
+    def patches(self, y_hat: Tensor, level: Tensor) -> Tensor:
+        """Return the pixels as patches of 8×8: N×2h×2w×192, in (row, column, channel) order."""
+        y = self.dequantise(y_hat, level)
         x = self.blocks_16(self.latents(y)) * self.scale_16(level)
         x = depth_to_space(self.shortcut(y) + self.up(x), 2)
-        x = self.blocks_8(x) * self.scale_8(level)
-        return depth_to_space(self.pixels(x), 8)
+        patches: Tensor = self.pixels(self.blocks_8(x) * self.scale_8(level))
+        return patches
 
 
 class HyperAnalysisTransform(nn.Module):

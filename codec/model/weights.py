@@ -1,4 +1,4 @@
-"""Weights files: safetensors with float16 transforms, integer entropy networks, integer tables.
+"""Weights files: safetensors with float16 networks, an integer scale model and integer tables.
 
 The SHA-256 of a weights file identifies the model. Its first six bytes are the model id, which is
 stored in every file coded with the model.
@@ -20,63 +20,64 @@ from torch import Tensor
 
 from codec.entropy_coder import Table, TableSet
 from codec.model.config import QUALITY_ANCHORS, ModelConfig
-from codec.model.entropy_model import EntropyModel
-from codec.model.exact import ACTIVATION_BITS, WEIGHT_BITS, ExactLayer
-from codec.model.layers import QualityTable
+from codec.model.exact import ACTIVATION_BITS, WEIGHT_BITS, ExactLinear
 from codec.model.network import Model, without_weights
 from codec.model.quantization import LARGEST_DEAD_ZONE, SCALES
+from codec.model.scale_model import ScaleModel
 
-ARCHITECTURE = "klt-hyperprior-context4"
+ARCHITECTURE = "klt-scales-means"
 """Name of the structure of the networks. Weights of another architecture are rejected."""
 
-_FLOAT_PARTS = ("analysis", "synthesis", "hyper_analysis", "hyper_prior")
+_FLOAT_PARTS = ("analysis", "synthesis", "hyper_analysis", "mean_model", "hyper_prior")
 # The hyper-prior is used in training only. It is stored so that training can start from the file.
-_ENTROPY = "entropy_model."
+_SCALES = "scale_model."
 
 
 class InvalidWeights(ValueError):
     """The weights file does not contain a usable model. The message says why."""
 
 
-def _grid_bits(entropy: EntropyModel) -> dict[str, int]:
-    """Return the number of fractional bits of each stored tensor of the entropy model."""
-    bits = {"scale": 0}
-    for name, module in entropy.named_modules():
-        if isinstance(module, ExactLayer):
+def _grid_bits(scale_model: ScaleModel) -> dict[str, int]:
+    """Return the number of fractional bits of each stored tensor of the scale model."""
+    bits = {}
+    for name, module in scale_model.named_children():
+        if isinstance(module, ExactLinear):
             bits[f"{name}.weight"] = WEIGHT_BITS
             bits[f"{name}.bias"] = WEIGHT_BITS + ACTIVATION_BITS
-        elif isinstance(module, QualityTable):
+        else:
             bits[f"{name}.table"] = ACTIVATION_BITS
     return bits
 
 
 def _smallest_integers(x: Tensor) -> Tensor:
     if not bool((x.abs() < 2**31).all()):
-        raise ValueError("a weight of the entropy networks does not fit in 32 bits")
-    fits = bool((x.abs() < 2**15).all())
-    return x.to(torch.int16 if fits else torch.int32)
+        raise ValueError("a weight of the scale model does not fit in 32 bits")
+    largest = float(x.abs().max())
+    return x.to(torch.int8 if largest < 2**7 else torch.int16 if largest < 2**15 else torch.int32)
 
 
-def serialise(model: Model, tables: list[Table], metadata: dict[str, Any]) -> bytes:
+def serialise(model: Model, tables: TableSet, metadata: dict[str, Any]) -> bytes:
     """Return the bytes of a weights file.
 
-    The entropy model must be frozen. `tables` holds the tables of the scales, then those of the
+    The scale model must be frozen. `tables` holds the tables of the scales, then those of the
     hyper-latents by anchor and channel. Raises `ValueError`.
     """
-    if not model.entropy_model.frozen:
-        raise ValueError("freeze the entropy model first")
+    if not model.scale_model.frozen:
+        raise ValueError("freeze the scale model first")
     tensors: dict[str, Tensor] = {}
     for part in _FLOAT_PARTS:
         for name, value in getattr(model, part).state_dict().items():
             tensors[f"{part}.{name}"] = value.to(torch.float16).contiguous().cpu()
-    state = model.entropy_model.state_dict()
-    for name, bits in _grid_bits(model.entropy_model).items():
+    state = model.scale_model.state_dict()
+    for name, bits in _grid_bits(model.scale_model).items():
         integers = _smallest_integers(state[name].double() * 2.0**bits)
-        tensors[_ENTROPY + name] = integers.contiguous().cpu()
-    frequencies = np.concatenate([table.frequencies for table in tables])
+        tensors[_SCALES + name] = integers.contiguous().cpu()
+    frequencies = np.concatenate([table.frequencies for table in tables.tables])
     tensors["tables.frequencies"] = torch.from_numpy(frequencies.astype(np.int32))
-    tensors["tables.lowest"] = torch.tensor([t.lowest for t in tables], dtype=torch.int32)
-    tensors["tables.size"] = torch.tensor([t.frequencies.size for t in tables], dtype=torch.int32)
+    tensors["tables.lowest"] = torch.tensor([t.lowest for t in tables.tables], dtype=torch.int32)
+    sizes = [t.frequencies.size for t in tables.tables]
+    tensors["tables.size"] = torch.tensor(sizes, dtype=torch.int32)
+    tensors["tables.skip"] = torch.tensor(tables.skip, dtype=torch.int32)
     header = {
         "architecture": ARCHITECTURE,
         "config": model.config.as_dict(),
@@ -112,6 +113,8 @@ class Objective:
     """Distortion metric: "mse" or "ms-ssim"."""
     dead_zone: float = 0.0
     """Dead zone of the rounding in its encoder; see `codec.model.quantization.shrink`."""
+    skip: int = 0
+    """Symbols whose scale index is at most `skip` are 0 and are not coded."""
 
 
 def read_objective(data: bytes) -> Objective:
@@ -120,12 +123,15 @@ def read_objective(data: bytes) -> Objective:
         training = read_metadata(data)["metadata"]["training"]["config"]["training"]
         low, high = training["lambdas"]
         metric, dead_zone = training.get("metric", "mse"), float(training.get("dead_zone", 0.0))
+        skip = int(training.get("skip", 0))
         if not 0 <= dead_zone <= LARGEST_DEAD_ZONE:
             raise ValueError("the dead zone is out of range")
+        if not 0 <= skip < SCALES:
+            raise ValueError("the skip index is out of range")
         lambdas = (float(low), float(high))
         if not all(0 < value < math.inf for value in lambdas):
             raise ValueError("lambdas must be positive")
-        return Objective(lambdas, str(metric), dead_zone)
+        return Objective(lambdas, str(metric), dead_zone, skip)
     except (KeyError, TypeError, ValueError, OverflowError):
         raise InvalidWeights("the training objective in the metadata is missing or invalid") from None
 
@@ -135,14 +141,22 @@ def model_id(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()[:6]
 
 
+def read_tensors(data: bytes) -> dict[str, Tensor]:
+    """Return the tensors of a weights file as they are stored. Raises `InvalidWeights`."""
+    try:
+        return load_tensors(data)
+    except Exception as error:  # safetensors has its own exception type
+        raise InvalidWeights(f"weights cannot be loaded: {error}") from None
+
+
 def deserialise(data: bytes) -> tuple[Model, TableSet]:
     """Return the model, frozen and proven exact, and its tables. Raises `InvalidWeights`."""
     header = read_metadata(data)
     if header["architecture"] != ARCHITECTURE:
         raise InvalidWeights(f"unknown architecture {header['architecture']!r}")
+    tensors = read_tensors(data)
     try:
         config = ModelConfig.from_dict(header["config"])
-        tensors = load_tensors(data)
         _check_size(config, sum(tensor.numel() for tensor in tensors.values()))
         model = without_weights(config)
         for part in _FLOAT_PARTS:
@@ -152,23 +166,25 @@ def deserialise(data: bytes) -> tuple[Model, TableSet]:
                 if name.startswith(part + ".")
             }
             getattr(model, part).load_state_dict(own)
-        entropy = model.entropy_model.double()
-        state = {
-            name: tensors[_ENTROPY + name].double() * 2.0**-bits
-            for name, bits in _grid_bits(entropy).items()
-        }
-        entropy.load_state_dict(state)
-        if not bool((torch.frexp(entropy.scale)[0] == 0.5).all() and (entropy.scale >= 1).all()):
+        scale_model = model.scale_model
+        bits = _grid_bits(scale_model)
+        scale_model.load_state_dict(
+            {name: (tensors[_SCALES + name].double() * 2.0**-b).float() for name, b in bits.items()}
+        )
+        scale = model.mean_model.scale
+        if not bool((torch.frexp(scale)[0] == 0.5).all() and (scale >= 1).all()):
             raise ValueError("scales must be powers of two")
-        entropy.freeze()
-        tables = _read_tables(tensors)
-    except Exception as error:  # safetensors has its own exception type, torch raises RuntimeError
+        scale_model.freeze()
+        tables, skip = _read_tables(tensors), int(tensors["tables.skip"])
+    except Exception as error:  # a missing tensor is a KeyError, and torch raises RuntimeError
         raise InvalidWeights(f"weights cannot be loaded: {error}") from None
     if len(tables) != SCALES + QUALITY_ANCHORS * model.config.hyper_latents:
         raise InvalidWeights(f"{len(tables)} tables do not fit the model")
     if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
         raise InvalidWeights("a weight is not finite")
-    return model.requires_grad_(False).eval(), TableSet(tables)
+    if not 0 <= skip < SCALES:
+        raise InvalidWeights("the skip index is not a scale index")
+    return model.requires_grad_(False).eval(), TableSet(tables, skip)
 
 
 def _check_size(c: ModelConfig, weights: int) -> None:
@@ -176,10 +192,12 @@ def _check_size(c: ModelConfig, weights: int) -> None:
 
     This check runs before memory is allocated for the model.
     """
-    needed = (c.blocks_8 + c.synthesis_blocks_8) * c.width_8**2
-    needed += (c.blocks_16 + c.synthesis_blocks_16) * c.width_16**2
-    needed += c.context_blocks * c.context_width**2 + c.context_width * (c.hyper_width + c.latents)
-    needed += c.hyper_width * (c.hyper_width + c.hyper_latents + c.latents)
+    needed = 5 * (c.analysis_blocks_8 * c.analysis_width_8**2 + c.analysis_blocks_16 * c.analysis_width_16**2)
+    needed += 5 * (c.blocks_8 * c.width_8 * c.inner_8 + c.blocks_16 * c.width_16 * c.inner_16)
+    needed += 4 * c.latents * c.width_8 + c.latents * c.context_width * c.context_steps
+    needed += 2 * c.context_blocks * c.context_width**2
+    needed += 4 * c.hyper_width * (c.hyper_width + c.hyper_latents)
+    needed += c.scale_width * (9 * c.hyper_latents + c.scale_width + 16 * c.latents)
     if needed > weights:  # a lower bound: no other layer is much larger than these
         raise ValueError(f"a model of this configuration has over {needed} weights, the file has {weights}")
 
