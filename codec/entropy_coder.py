@@ -25,6 +25,9 @@ _ESCAPE_DIGITS = 4
 
 Symbols = NDArray[np.int32]
 
+Groups = list[tuple[int, int]]
+"""Runs of symbols that one table codes: (position of the table, number of symbols), in order."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Table:
@@ -63,11 +66,12 @@ class Table:
 
 
 def escaped_distance(
-    position: NDArray[np.int64], escape: NDArray[np.int32] | int
+    position: NDArray[np.int64], escape: int | Symbols
 ) -> NDArray[np.int64]:
     """Return the distances that code positions outside 0…escape-1.
 
-    Positions above the range give even numbers, positions below it odd numbers.
+    Positions above the range give even numbers, positions below it odd numbers. `escape` may be an
+    array of the shape of `position`.
     """
     distance: NDArray[np.int64] = np.where(position < 0, -2 * position - 1, 2 * (position - escape))
     return distance
@@ -80,50 +84,72 @@ def _model(frequencies: NDArray[np.int64]) -> Any:
     )
 
 
+_FLAG = np.array([(1 << PRECISION) - (1 << 14), 1 << 14])
 _DIGIT = np.full(256, 1 << (PRECISION - 8), dtype=np.int64)
 
 
 class TableSet:
-    """All tables of a model, prepared for coding. Tables are addressed by their position."""
+    """All tables of a model, prepared for coding. Tables are addressed by their position.
 
-    def __init__(self, tables: Sequence[Table]) -> None:
+    Symbols of the tables 0…`skip` are not coded. They are 0 by definition.
+    """
+
+    def __init__(self, tables: Sequence[Table], skip: int = -1) -> None:
         self.tables = tuple(tables)
-        self.lowest = np.array([table.lowest for table in self.tables], np.int32)
-        """The lowest symbol of each table. `escape` holds the escape position of each table."""
-        self.escape = np.array([table.escape for table in self.tables], np.int32)
+        self.skip = skip
         self._models = [_model(table.frequencies) for table in self.tables]
         self._digit = _model(_DIGIT)
+        self._flag = _model(_FLAG)
+        self._lowest = np.array([table.lowest for table in self.tables], np.int32)
+        self._escape = np.array([table.escape for table in self.tables], np.int32)
 
-    def groups(self, indexes: NDArray[np.uint16]) -> tuple[NDArray[np.intp], list[tuple[int, int, int]]]:
-        """Return a stable order that groups equal indexes, and each group's (index, start, end)."""
+    def grouped(self, indexes: NDArray[np.uint8] | NDArray[np.uint16]) -> tuple[NDArray[np.intp], Groups]:
+        """Return the order that sorts values by their table, and the groups of the sorted values.
+
+        The sort is stable.
+        """
         order = np.argsort(indexes, kind="stable")
         counts = np.bincount(indexes, minlength=len(self.tables))
-        ends = np.cumsum(counts)
         present = np.flatnonzero(counts)
-        return order, [(int(i), int(ends[i] - counts[i]), int(ends[i])) for i in present]
+        return order, list(zip(present.tolist(), counts[present].tolist(), strict=True))
+
+    def bounds(self, groups: Groups) -> tuple[Symbols, Symbols]:
+        """Return the lowest symbol and the escape of the table of every value, in groups.
+
+        One call for all groups is much faster than one for each: a tile of a small picture has
+        about a hundred groups of a few values.
+        """
+        tables = [table for table, _ in groups]
+        counts = [count for _, count in groups]
+        return np.repeat(self._lowest[tables], counts), np.repeat(self._escape[tables], counts)
 
 
 class Encoder:
-    """Codes arrays of symbols, each with the position of its table, into one payload."""
+    """Codes groups of symbols, each with one table, into one payload."""
 
     def __init__(self, tables: TableSet) -> None:
         self._set = tables
         self._coder = constriction.stream.queue.RangeEncoder()
 
-    def put(self, symbols: Symbols, indexes: NDArray[np.uint16]) -> None:
-        """Append int32 `symbols`. `indexes` holds the position of the table of each symbol."""
-        order, groups = self._set.groups(indexes)
-        tables = indexes[order]
-        escape = self._set.escape[tables]
-        position = symbols[order] - self._set.lowest[tables]
+    def put_flag(self, flag: bool) -> None:
+        """Append a flag, which is rarely set."""
+        self._encode(np.array([flag], np.int32), self._set._flag)
+
+    def put(self, symbols: Symbols, groups: Groups) -> None:
+        """Append int32 `symbols`, which are sorted by table, as `groups` states."""
+        if not groups:
+            return
+        lowest, escape = self._set.bounds(groups)
+        position = symbols - lowest
         outside = np.flatnonzero((position < 0) | (position >= escape))
-        if outside.size:
-            distance = escaped_distance(position[outside].astype(np.int64), escape[outside])
-            position[outside] = escape[outside]
-        for index, start, end in groups:
-            self._encode(position[start:end], self._set._models[index])
-        if outside.size:
-            self._put_digits(distance)
+        distances = escaped_distance(position[outside].astype(np.int64), escape[outside])
+        position[outside] = escape[outside]
+        start = 0
+        for index, count in groups:
+            self._encode(position[start : start + count], self._set._models[index])
+            start += count
+        if distances.size:
+            self._put_digits(distances)
 
     def _put_digits(self, values: NDArray[np.int64]) -> None:
         while values.size:
@@ -150,28 +176,29 @@ class Decoder:
         words = np.frombuffer(payload, dtype="<u4").astype(np.uint32)
         self._coder = constriction.stream.queue.RangeDecoder(words)
 
-    def get(self, indexes: NDArray[np.uint16]) -> Symbols:
-        """Return the next int32 symbols, one for each entry of `indexes`."""
-        order, groups = self._set.groups(indexes)
-        tables = indexes[order]
-        position = np.empty(indexes.size, dtype=np.int32)
-        for index, start, end in groups:
-            position[start:end] = self._decode(self._set._models[index], end - start)
-        escape = self._set.escape[tables]
-        outside = np.flatnonzero(position == escape)
-        if outside.size:
-            distance = self._get_digits(outside.size)
-            beyond = escape[outside] + distance // 2
-            position[outside] = np.where(distance % 2, -(distance + 1) // 2, beyond).astype(np.int32)
-        symbols = np.empty_like(position)
-        symbols[order] = position + self._set.lowest[tables]
-        return symbols
+    def get_flag(self) -> bool:
+        """Return the next flag."""
+        return bool(self._decode([(self._set._flag, 1)])[0])
+
+    def get(self, groups: Groups) -> Symbols:
+        """Return the next int32 symbols, as many as `groups` states, sorted by table."""
+        if not groups:
+            return np.empty(0, np.int32)
+        position = self._decode([(self._set._models[index], count) for index, count in groups])
+        lowest, escape = self._set.bounds(groups)
+        escaped = np.flatnonzero(position == escape)
+        if escaped.size:
+            distance = self._get_digits(escaped.size)
+            beyond = escape[escaped] + distance // 2
+            position[escaped] = np.where(distance % 2, -(distance + 1) // 2, beyond)
+        position += lowest
+        return position
 
     def _get_digits(self, count: int) -> NDArray[np.int64]:
         values = np.zeros(count, dtype=np.int64)
         pending = np.arange(count)
         for place in range(_ESCAPE_DIGITS):
-            digits = self._decode(self._set._digit, pending.size).astype(np.int64)
+            digits = self._decode([(self._set._digit, pending.size)]).astype(np.int64)
             values[pending] |= (digits & 127) << (7 * place)
             if place and not digits.all():
                 raise FormatError("an escaped symbol is not in its shortest form")
@@ -180,16 +207,16 @@ class Decoder:
                 return values
         raise FormatError("an escaped symbol is too large")
 
-    def _decode(self, model: Any, count: int) -> Symbols:
+    def _decode(self, groups: Sequence[tuple[Any, int]]) -> Symbols:
+        """Return the next values, each group of them coded with one model of constriction."""
         # constriction reports impossible codes as AssertionError, and its own bugs as
-        # PanicException, which is a BaseException. `count` is bounded by the size of the tile.
+        # PanicException, which is a BaseException. Counts are bounded by the size of the tile.
         try:
-            symbols: Symbols = self._coder.decode(model, count)
+            return np.concatenate([self._coder.decode(model, count) for model, count in groups])
         except (KeyboardInterrupt, SystemExit, MemoryError):
             raise
         except BaseException as error:
             raise FormatError(f"payload cannot be decoded: {error}") from None
-        return symbols
 
     def finish(self) -> None:
         """Raise `FormatError` if the payload has words left."""

@@ -16,11 +16,6 @@ Progress = Callable[[float], None]
 class Effort:
     """The encoder settings of one effort level."""
 
-    exact_analysis: bool
-    """Whether the analysis transform runs in float64, which gives the same file on every machine.
-
-    In float32 a few symbols may differ between machines.
-    """
     zstd_level: int
     """Zstandard level for pictures that are stored losslessly."""
     iterations: int
@@ -28,15 +23,15 @@ class Effort:
 
 
 EFFORTS = {
-    1: Effort(False, 3, 0),
-    2: Effort(False, 19, 0),
-    3: Effort(True, 19, 0),
-    4: Effort(True, 19, 2),
-    5: Effort(True, 19, 4),
-    6: Effort(True, 19, 8),
-    7: Effort(True, 19, 16),
-    8: Effort(True, 19, 32),
-    9: Effort(True, 19, 64),
+    1: Effort(3, 0),
+    2: Effort(12, 0),
+    3: Effort(19, 0),
+    4: Effort(19, 2),
+    5: Effort(19, 4),
+    6: Effort(19, 8),
+    7: Effort(19, 16),
+    8: Effort(19, 32),
+    9: Effort(19, 64),
 }
 """Effort levels, from the fastest to the one with the smallest files.
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.coding.latents import check_range, crc_of
-from codec.entropy_coder import Decoder, Encoder, Symbols, Table, TableSet
+from codec.entropy_coder import Decoder, Encoder, Groups, Symbols, Table, TableSet
 from codec.errors import ChecksumMismatch, FormatError
 from codec.format.header import MAX_LEVEL
 from codec.model.quantization import SCALES
@@ -79,10 +79,11 @@ def pack_residual(tables: TableSet, residual: Symbols) -> tuple[bytes, int]:
     differences[:, 1:] -= scales[:, :-1]
     differences[1:, 0] -= scales[:-1, 0]
     encoder = Encoder(tables)
-    values = [differences.reshape(-1), np.ascontiguousarray(residual).reshape(-1)]
-    encoder.put(values[0], _of_differences(scales.size))
-    encoder.put(values[1], _of_samples(scales, residual.shape))
-    return encoder.finish(), crc_of(values)
+    encoder.put(differences.reshape(-1), _of_differences(scales.size))
+    order, groups = tables.grouped(_of_samples(scales, residual.shape))
+    symbols = np.ascontiguousarray(residual).reshape(-1)[order]
+    encoder.put(symbols, groups)
+    return encoder.finish(), crc_of([differences, symbols])
 
 
 def unpack_residual(
@@ -102,23 +103,26 @@ def unpack_residual(
         scales = np.cumsum(scales, axis=1)
         if int(scales.min()) < 0 or int(scales.max()) >= SCALES:
             raise FormatError("a scale is out of range")
-        residual = decoder.get(_of_samples(scales, shape))
-        check_range(residual)
+        order, groups = tables.grouped(_of_samples(scales, shape))
+        symbols = decoder.get(groups)
+        check_range(symbols)
         decoder.finish()
     except FormatError as error:
         raise type(error)(f"{what}: {error}") from None
-    if crc_of([differences, residual]) != content_crc:
+    if crc_of([differences, symbols]) != content_crc:
         raise ChecksumMismatch(f"{what} is damaged: its symbols do not match their CRC-32")
+    residual = np.empty_like(symbols)
+    residual[order] = symbols
     return residual.reshape(shape)
 
 
-def _of_differences(count: int) -> NDArray[np.uint16]:
-    return np.full(count, _DIFFERENCE_TABLE, np.uint16)
+def _of_differences(count: int) -> Groups:
+    return [(_DIFFERENCE_TABLE, count)]
 
 
-def _of_samples(scales: NDArray[np.signedinteger], shape: Sequence[int]) -> NDArray[np.uint16]:
+def _of_samples(scales: NDArray[np.signedinteger], shape: Sequence[int]) -> NDArray[np.uint8]:
     """Return the table number of each sample, which is the scale of its block."""
-    tables = scales.astype(np.uint16).repeat(BLOCK, 0).repeat(BLOCK, 1)
+    tables = scales.astype(np.uint8).repeat(BLOCK, 0).repeat(BLOCK, 1)
     return np.ascontiguousarray(tables[: shape[0], : shape[1]]).reshape(-1)
 
 

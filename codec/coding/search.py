@@ -20,7 +20,6 @@ from torch import Tensor
 from codec.coding.effort import Progress
 from codec.format.tiling import Box
 from codec.model.config import LATENTS_PER_HYPER_LATENT, PIXELS_PER_LATENT
-from codec.model.entropy_model import inside, merge_phases, merge_steps, step_values
 from codec.model.layers import space_to_depth
 from codec.model.network import Model, gaussian_bits, without_weights
 from codec.model.quantization import SCALES, scale_of_index, shrink, soft_clamp, straight_through_round
@@ -76,6 +75,8 @@ class Window:
     """The latents of the tile, relative to those of the window."""
     level: Tensor
     """The quality level, one value."""
+    skip: int
+    """The skip index of the model's tables."""
     weight: float
     """Cost in bits of a squared error of 1, summed over samples."""
 
@@ -93,13 +94,13 @@ def refine(
     iterations: int,
     progress: Progress = lambda share: None,
 ) -> Tensor:
-    """Return better latents of a tile, 1×h×w×M float64, given those of its window, 1×h'×w'×M.
+    """Return better latents of a tile, 1×h×w×M float32, given those of its window, 1×h'×w'×M.
 
     `model` is a `soft_copy`. The search starts from the result of rounding with the dead zone. By
     the model's own estimate, the returned latents cost no more than the start. They must be rounded
     to the nearest integer, without a dead zone.
     """
-    around = y.float()
+    around = y
     slices = window.inner.slices
     best = _behind_dead_zone(model, window, around[:, slices[0], slices[1]], dead_zone)
     least = _cost(model, window, around, best, None)
@@ -131,7 +132,7 @@ def refine(
                 mean.masked_fill_(worse, 0)
                 pace = torch.where(worse, pace / 2, pace)
         progress((done + 1) / iterations)
-    return best.double()
+    return best
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,21 +162,35 @@ def _behind_dead_zone(model: Model, window: Window, y: Tensor, dead_zone: float)
     The result can differ only where the second pass still changes a hyper-latent, and where this
     changes the means around it.
     """
-    values: list[Tensor] = []
     size = (y.shape[1], y.shape[2])
-
-    def quantizer(step: int, mean: Tensor, index: Tensor) -> Tensor:
-        shrunk = shrink(step_values(y, step) - mean, index, dead_zone)
-        values.append(shrunk + mean)
-        return shrunk.round()
-
+    mean_model = model.mean_model
     shrunk = y
     for _ in range(2):  # hyper-latents will be computed from the returned latents
-        values.clear()
-        z_hat = model.hyper_analysis(model.entropy_model.normalise(shrunk)).round()
-        model.entropy_model.run(z_hat, window.level, size, quantizer)
-        shrunk = merge_steps(values, size)
+        z_hat = model.hyper_analysis(mean_model.normalise(shrunk)).round()
+        index, coded = _indexes(model, window, z_hat, size)
+        table = index.round()
+        values: list[Tensor] = []
+
+        def quantizer(
+            step: int, mean: Tensor, table: Tensor = table, coded: Tensor = coded,
+            values: list[Tensor] = values,
+        ) -> Tensor:
+            here, kept = mean_model.select(y, step), mean_model.select(coded, step)
+            moved = shrink(here - mean, mean_model.select(table, step), dead_zone)
+            values.append(torch.where(kept > 0, moved + mean, here))
+            return moved.round() * kept
+
+        mean_model.run(z_hat, window.level, size, quantizer)
+        shrunk = mean_model.merge(values, size)
     return shrunk
+
+
+def _indexes(
+    model: Model, window: Window, z_hat: Tensor, size: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Return the scale indexes of the latents, and 1 where a latent is coded, else 0."""
+    index = soft_clamp(model.scale_model(z_hat, window.level)[:, : size[0], : size[1]], 0, SCALES - 1)
+    return index, (index.detach().round() > window.skip).float()
 
 
 def _cost(model: Model, window: Window, around: Tensor, y: Tensor, sharpness: float | None) -> _Cost:
@@ -185,19 +200,20 @@ def _cost(model: Model, window: Window, around: Tensor, y: Tensor, sharpness: fl
     those of the window, `around`.
     """
     level, size = window.level, (y.shape[1], y.shape[2])
-    mask = inside(size, y.device)[:, None, :, :, None]
-    bits: list[Tensor] = []
-
-    def quantizer(step: int, mean: Tensor, index: Tensor) -> Tensor:
-        residual = step_values(y, step) - mean
-        rounded = residual.round() if sharpness is None else soft_round(residual, sharpness)
-        cost = gaussian_bits(rounded, scale_of_index(soft_clamp(index, 0, SCALES - 1))) * mask
-        bits.append(cost.sum(-1, keepdim=True))
-        return rounded
-
-    z_hat = straight_through_round(model.hyper_analysis(model.entropy_model.normalise(y)))
+    mean_model = model.mean_model
+    z_hat = straight_through_round(model.hyper_analysis(mean_model.normalise(y)))
     hyper_bits = model.hyper_prior.bits(z_hat, level).sum(-1, keepdim=True)
-    y_hat = model.entropy_model.run(z_hat, level, size, quantizer)
+    index, coded = _indexes(model, window, z_hat, size)
+    symbols: list[Tensor] = []
+
+    def quantizer(step: int, mean: Tensor) -> Tensor:
+        residual = mean_model.select(y, step) - mean
+        rounded = residual.round() if sharpness is None else soft_round(residual, sharpness)
+        symbols.append(rounded * mean_model.select(coded, step))
+        return symbols[-1]
+
+    y_hat = mean_model.run(z_hat, level, size, quantizer)
+    bits = gaussian_bits(mean_model.merge(symbols, size), scale_of_index(index)) * coded
     whole = around.clone()
     rows, columns = window.inner.slices
     whole[:, rows, columns] = y_hat
@@ -208,7 +224,7 @@ def _cost(model: Model, window: Window, around: Tensor, y: Tensor, sharpness: fl
     counted[:, : window.height, : window.width] = window.weight
     error = (x_hat - window.pixels).square().sum(-1, keepdim=True) * counted
     blocks = space_to_depth(error, PIXELS_PER_LATENT).sum(-1, keepdim=True)
-    latent_bits = merge_phases(sum(bits[1:], bits[0]))[:, : size[0], : size[1]]
+    latent_bits = bits.sum(-1, keepdim=True)
     here = blocks[:, rows, columns] + latent_bits + _spread(hyper_bits, size)
     return _Cost(latent_bits.sum() + hyper_bits.sum() + blocks.sum(), here)
 
