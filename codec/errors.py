@@ -8,7 +8,7 @@
     └── FormatError            the bytes to decompress are not a valid file
         ├── Truncated          … the bytes end too early
         ├── ChecksumMismatch   … the bytes were damaged
-        ├── UnsupportedVersion … the file needs a newer version of this package
+        ├── UnsupportedVersion … the file needs another version of this package
         └── UnknownModel       … the file needs a model that is not installed
 
 `LimitExceeded` is also raised when there is not enough memory. For any input bytes,

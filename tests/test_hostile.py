@@ -63,6 +63,18 @@ def test_forgeries_give_an_error_or_a_picture(tiny_weights: Path, kind: str, cou
     assert ("refused ChecksumMismatch" in report.outcomes) == (kind == "sealed")
 
 
+RECODED = [600, pytest.param(100_000, marks=pytest.mark.nightly)]
+
+
+@pytest.mark.parametrize("count", RECODED)
+def test_other_symbols_give_an_error_or_a_picture(tiny_weights: Path, count: int) -> None:
+    """Hyper-latents, symbols, escapes and residuals at and beyond the limits of the format."""
+    report = checked(tiny_weights, "recoded", count, seed=count)
+    assert report.cases == count
+    assert report.outcomes["declared shape"] > count / 10
+    assert report.outcomes["refused FormatError"] > count / 10
+
+
 def test_junk_is_refused(tiny_weights: Path) -> None:
     report = checked(tiny_weights, "junk")
     assert refused(report) == report.cases == 10_000

@@ -24,7 +24,7 @@ from codec.format.index import Tile, read_index, write_index
 from codec.format.readable import Readable
 
 SIGNATURE = b"\x89CAE\r\n\x1a\n"
-VERSION = 1
+VERSION = 2
 MODEL_ID_BYTES = 6
 MAX_LEVEL = 1024
 TILE_UNIT = 64
@@ -107,6 +107,13 @@ class Header:
         return self.level * 100 / MAX_LEVEL
 
 
+def check_version(version: object) -> None:
+    """Raise `UnsupportedVersion` unless `version` is the format version of this package."""
+    if version != VERSION:
+        last = "codec 0.10 is the last release that reads it" if version == 1 else f"codec reads {VERSION}"
+        raise UnsupportedVersion(f"format version {version!r} is not supported: {last}")
+
+
 def write_header(header: Header) -> bytes:
     """Return the bytes of a header, from the signature to its CRC-32. Raises `LimitExceeded`."""
     body = _write_body(header)
@@ -153,8 +160,7 @@ def parse_header(data: Readable) -> tuple[Header, int]:
     if len(data) <= len(SIGNATURE):
         raise Truncated("file ends before its header")
     version = data[len(SIGNATURE) : len(SIGNATURE) + 1][0]
-    if version != VERSION:
-        raise UnsupportedVersion(f"unsupported format version {version} (this package reads {VERSION})")
+    check_version(version)
     start, length = _header_length(data, len(SIGNATURE) + 1)
     end = start + length
     if len(data) < end + 4:

@@ -15,10 +15,8 @@ from typing import Any
 from codec.errors import FormatError, Truncated, UnsupportedVersion
 from codec.format import container
 from codec.format.fields import read_varints, write_varint
-from codec.format.header import MAX_LEVEL, MODEL_ID_BYTES, SIGNATURE, Header
+from codec.format.header import MAX_LEVEL, MODEL_ID_BYTES, SIGNATURE, VERSION, Header, check_version
 from codec.format.index import make_tile
-
-VERSION = 1
 
 TILE_SIZE = 1024
 """Side of a tile in pixels. A row holds one tile."""
@@ -75,9 +73,7 @@ class RowFormat:
         """Inverse of `as_dict`; raises `UnsupportedVersion` or `FormatError`."""
         if not isinstance(fields, dict):
             raise FormatError("row format is not an object")
-        if fields.get("version") != VERSION:
-            version = fields.get("version")
-            raise UnsupportedVersion(f"unsupported row version {version!r} (this package reads {VERSION})")
+        check_version(fields.get("version"))
         values = {name: value for name, value in fields.items() if name != "version"}
         model_id = values.get("model_id")
         if not isinstance(model_id, str) or not re.fullmatch(r"([0-9a-f]{2})*", model_id):

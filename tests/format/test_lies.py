@@ -29,7 +29,7 @@ SMALL = range(256)
 
 @pytest.fixture(scope="module")
 def files(tiny: codec.Codec) -> dict[str, bytes]:
-    """Files with latents, stored pixels, all features of format 1.2, and a residual."""
+    """Files with latents, stored pixels, all features of stored files, and a residual."""
     full = stored.examples()["RGB-12-alpha2"]
     fields, payloads = layout.parse(full)
     fields.mode, fields.source = fields.mode | layout.CONVERTED, 2
@@ -218,7 +218,8 @@ def unknown(name: str, value: int | bytes) -> bytes:
     ("name", "value", "error", "message"),
     [
         ("version", 0, codec.UnsupportedVersion, "version 0"),
-        ("version", 2, codec.UnsupportedVersion, "version 2"),
+        ("version", 1, codec.UnsupportedVersion, "version 1 .* codec 0.10 is the last"),
+        ("version", 3, codec.UnsupportedVersion, "version 3 .* codec reads 2"),
         ("version", 255, codec.UnsupportedVersion, "version 255"),
         ("mode", 66, codec.UnsupportedVersion, "mode 66"),
         ("mode", 128, codec.UnsupportedVersion, "mode 128"),

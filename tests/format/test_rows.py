@@ -16,7 +16,7 @@ from codec.format.index import make_tile
 from codec.format.rows import RowFormat
 from tests.support.pictures import Pixels, noise, textured
 
-SHARED = RowFormat(bytes.fromhex("6cbc9781ae79"), 614, 32, 32)
+SHARED = RowFormat(bytes.fromhex("0123456789ab"), 614, 32, 32)
 
 
 def rows_for(worker: codec.Codec, **fields: int) -> RowFormat:
@@ -85,7 +85,7 @@ def test_what_a_row_does_not_say_stays_a_file(tiny: codec.Codec) -> None:
 
 
 def test_rows_are_of_the_model_that_they_name(tiny: codec.Codec) -> None:
-    with pytest.raises(ValueError, match="rows are for model 6cbc9781ae79"):
+    with pytest.raises(ValueError, match="rows are for model 0123456789ab"):
         tiny.compress_rows([textured(32, 32)], SHARED)
 
 
@@ -168,7 +168,7 @@ def test_the_example_of_the_specification() -> None:
     shared = dataclasses.replace(SHARED, height=1, width=1)
     data = shared.unpack(row)
     assert data == bytes.fromhex(
-        "89434145 0D0A1A0A 01 0D 02 0101 10 01 0FA5BD47 0FA5BD47 FFDF752A C8"
+        "89434145 0D0A1A0A 02 0D 02 0101 10 01 0FA5BD47 0FA5BD47 86B5083B C8"
     )
     assert shared.pack(data) == row
 
@@ -189,7 +189,9 @@ def test_rows_and_files_are_one_to_one(word: int) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, "version 2"),
+        ({"version": 1}, "version 1 .* codec 0.10 is the last"),
+        ({"version": 3}, "version 3"),
+        ({"version": None}, "version None"),
         ({"model_id": "6cbc"}, "6 bytes"),
         ({"model_id": "no such"}, "hexadecimal"),
         ({"model_id": 5}, "hexadecimal"),

@@ -36,7 +36,7 @@ def main() -> None:
         worker = codec.Codec(model=path)
     zlib.crc32 = hostile.any_crc
     target = targets.decompressor(worker)
-    atheris.Setup(sys.argv, target, custom_mutator=targets.mutator(usual))
+    atheris.Setup(sys.argv, target, custom_mutator=targets.mutator(usual, worker))
     atheris.Fuzz()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import codec
-from tests.support import hostile, layout, mutants
+from tests.support import hostile, layout, mutants, recoded
 
 CORPUS = Path(__file__).parent / "corpus"
 
@@ -58,19 +58,29 @@ def decompressor(worker: codec.Codec) -> Callable[[bytes], None]:
     return decompress
 
 
-def mutator(usual: Callable[[bytes, int], bytes]) -> Callable[[bytes, int, int], bytes]:
+def mutator(
+    usual: Callable[[bytes, int], bytes], worker: codec.Codec | None = None
+) -> Callable[[bytes, int, int], bytes]:
     """Return a mutator for the fuzzer.
 
-    Half of its changes keep the lengths correct if the file can be parsed. The others are `usual`.
+    Half of its changes keep the lengths correct if the file can be parsed. With a `worker`, a third
+    of these code other symbols. The others are `usual`.
     """
 
     def mutate(data: bytes, max_size: int, seed: int) -> bytes:
         rng = random.Random(seed)
         if rng.random() < 0.5:
             try:
+                if worker is not None and rng.random() < 0.33 and _has_few_latents(data):
+                    return recoded.recode(worker, data, rng)[:max_size]
                 return mutants.forge(data, data, rng)[:max_size]
-            except layout.Refused:
+            except (layout.Refused, codec.CodecError):
                 pass
         return usual(data, max_size)
 
     return mutate
+
+
+def _has_few_latents(data: bytes) -> bool:
+    info = codec.inspect(data)
+    return not info.lossless and info.width * info.height <= hostile.LIMITS.max_pixels

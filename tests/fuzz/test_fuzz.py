@@ -59,3 +59,25 @@ def test_mutations_keep_files_whole() -> None:
     assert made.count(b"usual") > 100
     assert whole > 50
     assert mutate(b"", 4096, 1) == b"usual"
+
+
+def test_mutations_code_other_symbols(tiny_weights: Path) -> None:
+    worker = codec.Codec(model=tiny_weights)
+    decompress = targets.decompressor(worker)
+    mutate = targets.mutator(lambda data, size: b"usual", worker)
+    data = (targets.CORPUS / "latents.cae").read_bytes()
+    fields, (payload,) = layout.parse(data)
+    other = 0
+    for seed in range(200):
+        changed = mutate(data, 1 << 16, seed)
+        decompress(changed)
+        try:
+            again, payloads = layout.parse(changed)
+        except layout.Refused:
+            continue
+        same_header = (again.mode, again.width, again.level) == (fields.mode, fields.width, fields.level)
+        other += same_header and payloads != [payload]
+    assert other > 20
+    stored = (targets.CORPUS / "stored.cae").read_bytes()
+    assert b"usual" in {mutate(b"no file", 4096, seed) for seed in range(9)}
+    assert mutate(stored, 4096, 0) != stored

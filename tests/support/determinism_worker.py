@@ -1,107 +1,110 @@
-"""Print digests of files and of decoded symbols. `test_determinism` runs this as a process.
+"""Encode and decode in one configuration. `test_determinism` runs this as a process.
 
-    python -m tests.support.determinism_worker THREADS MKLDNN(0|1) PREPARED.json
+    python -m tests.support.determinism_worker NAME THREADS MKLDNN(0|1) FOLDER
+
+The files of each configuration are written to FOLDER with what they decode to. The process ends
+with an error if
+
+- its files differ from those that the same configuration wrote before,
+- a file of any configuration decodes to other symbols than where it was written, or to samples that
+  differ by more than one level in float32, or
+- a 16-bit file exceeds its error bound by more than 1.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import dataclasses
+import pickle
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from bench.suite.metrics import psnr
 from codec.api import Codec
-from codec.coding.latents import decode_latents
 from codec.engine.reading import inspect
-from codec.format import tiling
+from codec.pictures.picture import Samples
 from tests.support.pictures import textured
-from tests.support.tiles import unpack
+from tests.support.tiles import encode, symbols_digest, within_one_level
 
 SHAPES = [(1, 1), (33, 47), (64, 64), (240, 176), (97, 400), (300, 520)]
-QUALITIES = (10, 80)
+LEVELS = (100, 820)
 
 
-def symbols_digest(worker: Codec, data: bytes) -> str:
-    """Return the SHA-256 of all symbols of a file, tile by tile, as little-endian int32."""
-    header, payloads = unpack(data)
-    model = worker.model_for(header.model_id)
-    digest = hashlib.sha256()
-    boxes = tiling.tiles(header.height, header.width, header.tile_size)
-    for box, payload, tile in zip(boxes, payloads, header.tiles, strict=True):
-        level = torch.tensor([header.level])
-        size = (box.height, box.width)
-        _, symbols = decode_latents(
-            model.networks, model.tables, [payload], [tile.content_crc], level, size
-        )
-        for array in symbols[0]:
-            digest.update(array.astype("<i4").tobytes())
-    return digest.hexdigest()
+@dataclasses.dataclass
+class Written:
+    """A file, and what it decodes to where it was written."""
+
+    data: bytes
+    symbols: str
+    samples: Samples
 
 
-def batch_digests(worker: Codec, files: list[bytes]) -> list[str]:
-    """Return `symbols_digest` of one-tile files of the same size, decoded as one batch."""
-    parsed = [unpack(data) for data in files]
-    header = parsed[0][0]
-    _, symbols = decode_latents(
-        worker._loaded.networks,
-        worker._loaded.tables,
-        [payloads[0] for _, payloads in parsed],
-        [header.tiles[0].content_crc for header, _ in parsed],
-        torch.tensor([header.level for header, _ in parsed]),
-        tiling.latent_size(header.height, header.width),
-    )
-    return [hashlib.sha256(b"".join(a.astype("<i4").tobytes() for a in tile)).hexdigest() for tile in symbols]
+def deep() -> Any:
+    """A picture of 16 bits. Its files have a residual layer."""
+    return np.round(textured(97, 130).astype(np.float64) * 65535 / 255).astype(np.uint16)
 
 
-def check_residual(worker: Codec, path: Path) -> None:
-    """Check the error bound of a 16-bit file, whichever process wrote it.
+def files(worker: Codec) -> dict[str, bytes]:
+    """Return files of one and of several tiles, of batches, of the search and of more bits."""
+    made = {}
+    for shape in SHAPES:
+        for level in LEVELS:
+            made[f"{shape} at {level}"] = encode(worker, textured(*shape), level, 1024)
+    made["tiles"] = encode(worker, textured(200, 330), 600, 64)
+    made["gray tiles"] = encode(worker, textured(200, 130)[:, :, 0], 600, 64)
+    batch = worker.compress_batch([textured(97, 60, seed) for seed in range(3)], quality=30)
+    made.update({f"batch {number}": data for number, data in enumerate(batch)})
+    made["searched"] = worker.compress(textured(60, 70), quality=50, effort=4)
+    made["deep"] = worker.compress(deep(), quality=100, bit_depth=16)
+    return made
 
-    The error may exceed the bound by 1, because synthesis may differ between processes.
-    """
-    image = np.round(textured(97, 130).astype(np.float64) * 65535 / 255).astype(np.uint16)
-    if not path.exists():
-        path.write_bytes(worker.compress(image, quality=100, bit_depth=16))
-    data = path.read_bytes()
-    assert inspect(data).max_error == 32
-    assert np.abs(worker.decompress(data).astype(int) - image).max() <= 33
+
+def check(worker: Codec, name: str, written: Written) -> None:
+    """Check that a file decodes here to what it decoded to where it was written."""
+    assert symbols_digest(worker, written.data) == [written.symbols], name
+    samples = worker.decompress(written.data)
+    assert within_one_level(samples, written.samples), name
+    if name == "deep":
+        bound = inspect(written.data).max_error
+        assert bound == 32
+        assert np.abs(samples.astype(int) - deep()).max() <= bound + 1
 
 
 def main() -> None:
-    threads, mkldnn, prepared = int(sys.argv[1]), sys.argv[2] == "1", Path(sys.argv[3])
+    name, threads, mkldnn, folder = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "1", Path(sys.argv[4])
     torch.set_num_threads(threads)
     torch.backends.mkldnn.set_flags(mkldnn)
     from codec.engine import encoding as module
 
     module._store = lambda *args: None
-    worker = Codec()
-    result: dict[str, list[str]] = {"files": [], "batch": [], "symbols": [], "prepared": []}
-    for shape in SHAPES:
-        for quality in QUALITIES:
-            images = [textured(*shape, seed) for seed in range(3)]
-            single = worker.compress(images[0], quality=quality)
-            batch = worker.compress_batch(images, quality=quality)
-            result["files"].append(hashlib.sha256(single).hexdigest())
-            result["batch"] += [hashlib.sha256(data).hexdigest() for data in batch]
-            result["symbols"].append(symbols_digest(worker, single))
-    if prepared.exists():
-        # Files that another process wrote decode to the same symbols.
-        for text in json.loads(prepared.read_text()):
-            result["prepared"].append(symbols_digest(worker, bytes.fromhex(text)))
-    else:
-        images = [textured(*shape) for shape in SHAPES]
-        files = [worker.compress(image, quality=q) for image in images for q in QUALITIES]
-        prepared.write_text(json.dumps([data.hex() for data in files]))
-        result["prepared"] = [symbols_digest(worker, data) for data in files]
-    check_residual(worker, prepared.with_suffix(".cae"))
-    # Decode three files as one batch.
-    files = worker.compress_batch([textured(200, 130, seed) for seed in range(3)], quality=30)
-    together = batch_digests(worker, files)
-    assert together == [symbols_digest(worker, data) for data in files]
-    result["decoded in a batch"] = together
-    print(json.dumps(result))
+    worker = Codec(precision="float32")
+    made = files(worker)
+    assert files(worker) == made
+    mine = folder / f"{name}.pickle"
+    if mine.exists():
+        assert {key: each.data for key, each in pickle.loads(mine.read_bytes()).items()} == made
+    mine.write_bytes(pickle.dumps({
+        key: Written(data, symbols_digest(worker, data)[0], worker.decompress(data))
+        for key, data in made.items()
+    }))
+    fast = Codec(precision="bfloat16")  # emulated where the configuration has no hardware for it
+    for path in folder.iterdir():
+        of_file: dict[str, Written] = pickle.loads(path.read_bytes())
+        for key, written in of_file.items():
+            check(worker, key, written)
+        batch = [key for key in of_file if key.startswith("batch")]
+        together = symbols_digest(worker, *(of_file[key].data for key in batch))
+        assert together == [of_file[key].symbols for key in batch]
+        for samples, key in zip(
+            worker.decompress_batch([of_file[key].data for key in batch]), batch, strict=True
+        ):
+            assert within_one_level(samples, of_file[key].samples)
+        tiles = of_file["tiles"]
+        assert psnr(tiles.samples, fast.decompress(tiles.data)) > 45
+        assert np.array_equal(fast.decompress(of_file["deep"].data), worker.decompress(of_file["deep"].data))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import torch.distributed as dist
 
 from codec.training import distributed
 from codec.training.config import TrainingConfig, load_config
-from codec.training.loop import Trainer
+from codec.training.loop import Budget, Trainer
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def _train(config: TrainingConfig, device: torch.device) -> None:
     trainer.replica = distributed.replicate(trainer.model, device)
     for _ in range(2):
         size = (config.batch, config.crop, config.crop, 3)
-        trainer.train_step(torch.randint(0, 256, size, dtype=torch.uint8), 1.0)
+        trainer.train_step(torch.randint(0, 256, size, dtype=torch.uint8), Budget(1.0))
     state = b"".join(value.numpy().tobytes() for value in trainer.model.state_dict().values())
     digests: list[str | None] = [None] * distributed.size()
     dist.all_gather_object(digests, hashlib.sha256(state).hexdigest())

@@ -4,8 +4,8 @@
 
 SAMPLES is the folder of the sample photographs, bench/samples. The program uses public names only,
 so that it runs unchanged with other releases. Run it once with each checkout and compare the two
-outputs with diff. Files of effort 4 and above, and decoded pixels, depend on the machine and on its
-number of threads. The Parquet files contain the version of the package.
+outputs with diff. Files and decoded pixels depend on the machine and on its number of threads. The
+Parquet files contain the version of the package.
 """
 
 from __future__ import annotations

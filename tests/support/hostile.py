@@ -38,6 +38,7 @@ import codec
 from tests.support import layout, stored
 from tests.support.mutants import CASES
 from tests.support.pictures import noise, textured
+from tests.support.recoded import recoded
 from tests.support.tiles import encode
 
 MEMORY = 1 << 29
@@ -51,13 +52,13 @@ CPU_SECONDS = 10
 
 COUNTS: dict[str, int | None] = {
     "prefixes": None, "large": 1000, "flips": None, "mutants": 2000, "sealed": 2500, "unchecked": 2500,
-    "junk": 10_000,
+    "recoded": 2500, "junk": 10_000,
 }
 """Default number of cases of each kind. None means all cases of the kind."""
 
 PROGRAM = ("-m", "tests.support.hostile")
 
-EVERY = {"prefixes": 4, "flips": 23, "large": 20, "sealed": 2, "unchecked": 2}
+EVERY = {"prefixes": 4, "flips": 23, "large": 20, "sealed": 2, "unchecked": 2, "recoded": 2}
 """The value n means that only every n-th case is also decoded as a region or with concealment.
 
 This takes longer than refusing a file.
@@ -246,7 +247,8 @@ def child(weights: Path, kind: str, count: int | None, seed: int, scratch: Path 
     wrong: list[str] = []
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     slowest, begin = 0.0, time.process_time()
-    cases = CASES[kind](files, random.Random(seed))
+    rng = random.Random(seed)
+    cases = recoded(worker, files, rng) if kind == "recoded" else CASES[kind](files, rng)
     note = os.open(scratch, os.O_CREAT | os.O_WRONLY) if scratch else os.memfd_create("case")
     for number, data in enumerate(itertools.islice(cases, count)):
         os.ftruncate(note, os.pwrite(note, data, 0))
@@ -294,7 +296,7 @@ def run(
 
 @click.command()
 @click.argument("weights", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument("kind", type=click.Choice(sorted(CASES)))
+@click.argument("kind", type=click.Choice(sorted(COUNTS)))
 @click.option("--count", type=int, help="Number of cases; kinds with fewer cases run all of them.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--scratch", type=click.Path(path_type=Path), help="File that holds the current case.")

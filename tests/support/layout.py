@@ -1,4 +1,4 @@
-"""A second reader and writer of files, written from FORMAT.md 1.5 without code of the package.
+"""A second reader and writer of files, written from FORMAT.md without code of the package.
 
 `parse` is strict. `build` writes any fields, even invalid ones. `reseal` repairs the CRCs of
 changed bytes. Tests compare this module with `codec.format.container` and forge files for it.
@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Sequence
 
 SIGNATURE = b"\x89CAE\r\n\x1a\n"
+VERSION = 2
 RGB, STORED, ALPHA, DEEP, METADATA, CONVERTED, RESIDUAL = 1, 2, 4, 8, 16, 32, 64
 """Bits of the mode field."""
 
@@ -59,7 +60,7 @@ class Fields:
     level: int = 0
     step: int = 0
     metadata: list[Metadata] = dataclasses.field(default_factory=list)
-    version: int = 1
+    version: int = VERSION
     count: int | None = None
     """Number of metadata entries to write, if it differs from the true number."""
     length: int | None = None
@@ -176,7 +177,7 @@ def _fields(body: _Body) -> Fields:
 def _body(data: bytes) -> _Body:
     _need(bool(data) and data[:8] == SIGNATURE[: len(data)], "FormatError", "signature")
     _need(len(data) > 8, "Truncated", "before the version")
-    _need(data[8] == 1, "UnsupportedVersion", "version")
+    _need(data[8] == VERSION, "UnsupportedVersion", "version")
     _need(len(data) > 13 or any(byte < 128 for byte in data[9:]), "Truncated", "in the length")
     length = _Body(data, 9, len(data))
     size = length.varint()
@@ -245,7 +246,7 @@ def build_parts(fields: Fields) -> dict[str, bytes]:
 
 
 def seal(
-    body: bytes, payloads: Sequence[bytes] = (), *, version: int = 1, length: int | None = None
+    body: bytes, payloads: Sequence[bytes] = (), *, version: int = VERSION, length: int | None = None
 ) -> bytes:
     """Return a file with any header body and a correct header CRC."""
     front = SIGNATURE + bytes([version]) + varint(len(body) if length is None else length) + body

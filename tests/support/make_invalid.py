@@ -1,7 +1,8 @@
 """Forge the invalid files of `tests/golden/invalid`: python -m tests.support.make_invalid
 
-The name of each file begins with the error that refuses it. Existing files are never changed,
-because every later release must refuse them too. Files that fuzzing finds are added by hand.
+The name of each file begins with the error that refuses it. Files that need no model are permanent:
+every later release must refuse them too, and this program does not change them. Files that need a
+model are written again for the default model. Files that fuzzing finds are added by hand.
 """
 
 from __future__ import annotations
@@ -10,14 +11,19 @@ import dataclasses
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import zstandard
 
+import codec
+from codec.model.quantization import SYMBOL_LIMIT
 from tests.support import layout, stored
-from tests.support.layout import Entry, Fields, Metadata
+from tests.support.layout import ALPHA, DEEP, RESIDUAL, RGB, Entry, Fields, Metadata
 from tests.support.make_goldens import GOLDEN
-from tests.support.pictures import noise
+from tests.support.pictures import noise, textured
+from tests.support.recoded import code_residual, code_tile, replace, tile_residuals, tile_symbols
+from tests.support.tiles import encode
 
 INVALID = GOLDEN / "invalid"
 
@@ -26,9 +32,17 @@ FULL = stored.write(
     noise(6, 7).astype(np.uint16) << 4, alpha=noise(6, 7)[..., 0].astype(np.uint16), depth=12,
     metadata={1: bytes(90), 3: b"<x:xmpmeta/>"}, alpha_filter=1,
 )
-LATENTS = (GOLDEN / "v1-6cbc9781ae79" / "dandelions-q0.cae").read_bytes()
-RESIDUAL = (GOLDEN / "v1.3-6cbc9781ae79" / "gray-alpha-9-bits.cae").read_bytes()
 PIXELS = bytes(3 * 64 * 64)
+WORDS = bytes(range(1, 13))
+
+LATENTS = layout.build(Fields(RGB, 9, 9, [layout.entry(WORDS, b"")], model=b"nosuch"), [WORDS])
+"""A file with latents of an unknown model."""
+
+OF_RESIDUAL = layout.build(
+    Fields(ALPHA + DEEP + RESIDUAL, 9, 9, [layout.entry(WORDS, b"")] * 3, depth=9, model=b"nosuch", step=2),
+    [WORDS] * 3,
+)
+"""A file of samples of nine bits with a residual, of an unknown model."""
 
 
 def header(data: bytes, **fields: Any) -> bytes:
@@ -78,9 +92,8 @@ def frames() -> Iterator[tuple[str, bytes]]:
     yield "more-than-the-pixels", PIXELS + b"\0"
 
 
-def of_version_1_0() -> dict[str, bytes]:
-    """Files that are invalid since the first version of the format."""
-    words = layout.parse(LATENTS)[1][0]
+def of_files() -> dict[str, bytes]:
+    """Files with an invalid layout, size, version, mode or payload of a stored tile."""
     index = layout.build_parts(layout.parse(PLAIN)[0])["index"]
     limit = Fields(2, 18 * 4096, 4096, [layout.entry(b"", b"")] * 18, side=64)
     made = {
@@ -99,24 +112,20 @@ def of_version_1_0() -> dict[str, bytes]:
         "FormatError-header-goes-on": part(PLAIN, "index", index + b"\0"),
         "FormatError-header-ends-in-a-field": part(PLAIN, "index", bytes(8)),
         "FormatError-more-tiles-than-entries": header(PLAIN, width=65, side=1),
-        "FormatError-part-of-a-word": payload(LATENTS, 0, words + b"\0"),
-        "FormatError-words-follow": payload(LATENTS, 0, words + bytes(range(1, 101))),
-        "FormatError-impossible-code": payload(LATENTS, 0, b"\xff" * len(words)),
         "Truncated-after-the-signature": PLAIN[:8],
         "Truncated-in-the-signature": PLAIN[:3],
-        "Truncated-in-the-length": LATENTS[:9] + b"\x80",
+        "Truncated-in-the-length": PLAIN[:9] + b"\x80",
         "Truncated-in-the-header": PLAIN[:20],
         "Truncated-in-the-payload": PLAIN[:-1],
-        "Truncated-latents": LATENTS[:-4],
         "ChecksumMismatch-header": PLAIN[:11] + bytes([PLAIN[11] ^ 1]) + PLAIN[12:],
         "ChecksumMismatch-payload": PLAIN[:-1] + bytes([PLAIN[-1] ^ 1]),
         "ChecksumMismatch-pixels": payload(PLAIN, 0, zstandard.compress(PIXELS), b"other"),
-        "ChecksumMismatch-symbols": payload(LATENTS, 0, words, b"other"),
         "UnsupportedVersion-0": header(PLAIN, version=0),
-        "UnsupportedVersion-2": header(PLAIN, version=2),
-        "UnsupportedVersion-mode-64": header(PLAIN, mode=64 + 3),
+        "UnsupportedVersion-1": header(PLAIN, version=1),
+        "UnsupportedVersion-3": header(PLAIN, version=3),
+        "UnsupportedVersion-mode-67": header(PLAIN, mode=64 + 3, step=1),
         "UnsupportedVersion-mode-128": header(PLAIN, mode=128 + 3),
-        "UnknownModel": header(LATENTS, model=b"nosuch"),
+        "UnknownModel": LATENTS,
         "LimitExceeded-width": header(PLAIN, width=(1 << 20) + 1),
         "LimitExceeded-height": header(PLAIN, height=(1 << 35) - 1),
         "LimitExceeded-tiles": header(PLAIN, width=1 << 14, height=(1 << 14) + 1, side=1),
@@ -129,11 +138,8 @@ def of_version_1_0() -> dict[str, bytes]:
     return made | {f"FormatError-{name}": payload(PLAIN, 0, value) for name, value in frames()}
 
 
-def of_version_1_2() -> dict[str, bytes]:
-    """Files with invalid alpha, depth, source or metadata.
-
-    Before format 1.2, all of their modes were refused with `UnsupportedVersion`.
-    """
+def of_features() -> dict[str, bytes]:
+    """Files with an invalid alpha, depth, source, residual step or kind of metadata."""
     change = dataclasses.replace
     _, payloads = layout.parse(FULL)
     over = np.full((6, 7), 1 << 12, np.uint16)
@@ -144,7 +150,6 @@ def of_version_1_2() -> dict[str, bytes]:
         "UnsupportedVersion-source-5": header(FULL, mode=2 + 32, source=5),
         "UnsupportedVersion-filter-3": payload(FULL, 1, b"\3" + payloads[3][1:]),
         "UnsupportedVersion-kind-0": metadata(lambda icc, xmp: change(icc, kind=0), lambda icc, xmp: xmp),
-        "UnsupportedVersion-kind-4": metadata(lambda icc, xmp: icc, lambda icc, xmp: change(xmp, kind=4)),
         "FormatError-depth-8": header(FULL, depth=8),
         "FormatError-depth-17": header(FULL, depth=17),
         "FormatError-sample-over-depth": payload(FULL, 0, zstandard.compress(planes), planes),
@@ -176,34 +181,16 @@ def of_version_1_2() -> dict[str, bytes]:
             lambda icc, xmp: change(icc, size=(1 << 24) + 1), lambda icc, xmp: xmp
         ),
         "Truncated-in-the-alpha": FULL[:-1],
+        "FormatError-step-0": header(OF_RESIDUAL, step=0),
+        "FormatError-step-over-the-samples": header(OF_RESIDUAL, step=512),
+        "FormatError-residual-without-entries": header(
+            OF_RESIDUAL, index=layout.parse(OF_RESIDUAL)[0].index[:2]
+        ),
     }
 
 
-def of_version_1_3() -> dict[str, bytes]:
-    """Files with an invalid residual layer.
-
-    Before format 1.3, its mode was refused with `UnsupportedVersion`.
-    """
-    words = layout.parse(RESIDUAL)[1][1]
-    return {
-        "UnsupportedVersion-mode-67": header(PLAIN, mode=64 + 3, step=1),
-        "FormatError-step-0": header(RESIDUAL, step=0),
-        "FormatError-step-over-the-samples": header(RESIDUAL, step=512),
-        "FormatError-residual-without-entries": header(RESIDUAL, index=layout.parse(RESIDUAL)[0].index[:2]),
-        "FormatError-part-of-a-word-of-a-residual": payload(RESIDUAL, 1, words + b"\0"),
-        "FormatError-words-follow-a-residual": payload(RESIDUAL, 1, words + bytes(range(1, 101))),
-        "FormatError-impossible-residual": payload(RESIDUAL, 1, b"\xff" * len(words)),
-        "FormatError-residual-of-nothing": payload(RESIDUAL, 1, b""),
-        "ChecksumMismatch-residual": payload(RESIDUAL, 1, words, b"other"),
-        "Truncated-in-the-residual": RESIDUAL[: -layout.parse(RESIDUAL)[0].index[2].length - 4],
-    }
-
-
-def of_version_1_5() -> dict[str, bytes]:
-    """Files with invalid CICP.
-
-    Before format 1.5, its kind of metadata was refused with `UnsupportedVersion`.
-    """
+def of_cicp() -> dict[str, bytes]:
+    """Files with invalid CICP."""
     change = dataclasses.replace
     fields, payloads = layout.parse(stored.write(noise(3, 3), metadata={4: bytes([9, 16, 0, 1])}))
     entry = fields.metadata[0]
@@ -228,15 +215,62 @@ def of_version_1_5() -> dict[str, bytes]:
     }
 
 
-def main() -> None:
-    """Write the files that are missing."""
+def of_the_model() -> dict[str, bytes]:
+    """Files with invalid payloads of latents or of a residual, made with the default model."""
+    worker = codec.Codec()
+    model, level = worker._loaded, 700
+    deep = textured(9, 17)[:, :, 0].astype(np.uint16) << 1
+    with mock.patch("codec.engine.encoding._store", return_value=None):  # latents, with any model
+        latents = encode(worker, textured(24, 40), level)
+        residual = worker.compress(np.dstack([deep, deep]), quality=91, bit_depth=9)
+    tile = tile_symbols(worker, latents)[0]
+    hyper, symbols = tile.hyper.astype(np.int32), tile.latents.astype(np.int32)
+    differences = tile_residuals(worker, residual)[0]
+    scales = np.full((2, 3, 1), 20, np.int32)
+    over, under = np.full_like(hyper, SYMBOL_LIMIT + 1), symbols.copy()
+    under.ravel()[np.flatnonzero(symbols)[:9]] = -SYMBOL_LIMIT - 1
+
+    def tile_of(z: stored.Samples, y: stored.Samples, surplus: int = 0) -> bytes:
+        return replace(latents, 0, *code_tile(model, level, z, y, surplus=surplus))
+
+    def residual_of(s: stored.Samples, r: stored.Samples) -> bytes:
+        return replace(residual, 1, *code_residual(model.tables, s, r))
+
+    far = np.full_like(hyper, 10_000)
+    made = {
+        "Truncated-latents": latents[:-4],
+        "Truncated-in-the-residual": residual[: -layout.parse(residual)[0].index[2].length - 4],
+        "FormatError-hyper-latents-over-the-limit": tile_of(over, symbols),
+        "FormatError-symbols-over-the-limit": tile_of(hyper, under),
+        "FormatError-escape-in-a-longer-form": tile_of(far, symbols, 3),
+        "FormatError-escape-without-end": tile_of(far, symbols, 4),
+        "FormatError-residual-over-the-limit": residual_of(
+            scales, np.full_like(differences, SYMBOL_LIMIT + 1)
+        ),
+        "FormatError-scale-64": residual_of(scales + 44, differences),
+        "FormatError-scale-below-0": residual_of(scales - 21, differences),
+    }
+    for data, index, name, of in ((latents, 0, "", "symbols"), (residual, 1, "-of-a-residual", "residual")):
+        words = layout.parse(data)[1][index]
+        made |= {
+            f"FormatError-part-of-a-word{name}": payload(data, index, words + b"\0"),
+            f"FormatError-words-follow{name}": payload(data, index, words + bytes(range(1, 101))),
+            f"FormatError-impossible-code{name}": payload(data, index, b"\xff" * len(words)),
+            f"ChecksumMismatch-{of}": payload(data, index, words, b"other"),
+        }
+    return made
+
+
+def write_all() -> None:
+    """Write the files that are missing, and those that need a model."""
     INVALID.mkdir(exist_ok=True)
-    made = of_version_1_0() | of_version_1_2() | of_version_1_3() | of_version_1_5()
-    for name, data in made.items():
+    for name, data in (of_files() | of_features() | of_cicp()).items():
         path = INVALID / f"{name}.cae"
         if not path.exists():
             path.write_bytes(data)
+    for name, data in of_the_model().items():
+        (INVALID / f"{name}.cae").write_bytes(data)
 
 
 if __name__ == "__main__":
-    main()
+    write_all()

@@ -117,7 +117,7 @@ def forged(files: Files, rng: random.Random) -> Iterator[bytes]:
 
 def junk(files: Files, rng: random.Random) -> Iterator[bytes]:
     """Random bytes, alone or after the first bytes of a file."""
-    for front in itertools.cycle((b"", layout.SIGNATURE, layout.SIGNATURE + b"\1")):
+    for front in itertools.cycle((b"", layout.SIGNATURE, layout.SIGNATURE + bytes([layout.VERSION]))):
         yield front + rng.randbytes(rng.choice((rng.randrange(64), rng.randrange(4097))))
 
 

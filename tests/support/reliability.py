@@ -2,7 +2,7 @@
 
     python -m tests.support.reliability [--scale 0.1]
 
-The program prints a table in Markdown. The full number of 720,000 bitstreams takes about an hour on
+The program prints a table in Markdown. The full number of 750,000 bitstreams takes about an hour on
 one core.
 """
 
@@ -20,7 +20,7 @@ from tests.support.hostile import run
 
 FULL = {
     "prefixes": None, "large": 1000, "flips": None, "mutants": 200_000, "sealed": 250_000,
-    "unchecked": 250_000, "junk": 10_000,
+    "unchecked": 250_000, "recoded": 30_000, "junk": 10_000,
 }
 """Number of cases of each kind. None means all cases of the kind."""
 
@@ -31,6 +31,7 @@ WHAT = {
     "mutants": "mutants: bytes set, inserted, deleted, repeated, files spliced",
     "sealed": "mutants with every CRC repaired",
     "unchecked": "mutants, decoded with all CRCs passing",
+    "recoded": "other symbols, at and beyond the limits, with correct CRCs",
     "junk": "random bytes, with and without a signature",
 }
 

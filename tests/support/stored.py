@@ -1,4 +1,4 @@
-"""A second reader and writer of stored tiles, alpha and metadata, written from FORMAT.md 1.5.
+"""A second reader and writer of stored tiles, alpha and metadata, written from FORMAT.md.
 
 Latents and residuals are not decoded.
 """
@@ -140,10 +140,7 @@ def write(
     side: int = 16,
     alpha_filter: int = 0,
 ) -> bytes:
-    """Return a stored file of colour H×W×C and alpha H×W, uint8 or uint16.
-
-    It may use all features of formats 1.2 and 1.5.
-    """
+    """Return a stored file of colour H×W×C and alpha H×W, uint8 or uint16."""
     height, width, channels = colour.shape
     mode = STORED | RGB * (channels == 3) | ALPHA * (alpha is not None) | DEEP * (depth > 8)
     fields = Fields(mode, width, height, [], side, depth, source)
@@ -166,7 +163,7 @@ def write(
 
 
 def examples() -> dict[str, bytes]:
-    """Stored files of every kind of formats 1.2 and 1.5: all modes, depths, filters and sources."""
+    """Stored files of every kind: all modes, depths, filters, sources and kinds of metadata."""
     made: dict[str, bytes] = {}
     rng = np.random.default_rng(12)
     for channels, depth, alpha in itertools.product((1, 3), (8, 9, 12, 16), (None, 0, 1, 2)):

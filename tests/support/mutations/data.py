@@ -11,6 +11,7 @@ DATASET = "data/test_dataset.py"
 FILES = "data/test_files.py"
 FOLDERS = "data/test_sources_folders.py"
 HOSTILE_SETS = "data/test_hostile.py"
+LATENTS = "data/test_latents.py"
 OPENING = "data/test_opening.py"
 PACKING = "data/test_packing_files.py"
 PARQUET = "data/test_sources_parquet.py"
@@ -25,6 +26,19 @@ _FOLDED = 'unicodedata.normalize("NFC", name.casefold()) if self._folded else na
 _FORK = "            os.register_at_fork(after_in_child=self._clear)"
 
 MUTATIONS = [
+    *of(
+        "data/reading/batches.py",
+        ("latents of stored pictures", 'if output == "latents" and any(', "if False and any(",
+         f"{LATENTS}::test_a_picture_without_latents_is_named"),
+        ("latents of several models", "if len(self._model_ids) > 1:", NEVER,
+         f"{LATENTS}::test_latents_of_several_models_are_not_mixed"),
+        ("places of tiles of latents", "            whole[box.slices] = part",
+         "            whole[: part.shape[0], : part.shape[1]] = part",
+         f"{LATENTS}::test_pictures_of_every_kind_have_latents"),
+        ("one batch of latents", "            symbols = iter(symbols_of(codec.model_for(model_id), tiles))",
+         "            symbols = iter([symbols_of(codec.model_for(model_id), [tile])[0] for tile in tiles])",
+         f"{LATENTS}::test_tiny_pictures_are_decoded_together"),
+    ),
     *of(
         "data/reading/files.py",
         ("short reads", "while len(data) < length:", "while False:", f"{FILES}::test_short_reads"),

@@ -5,12 +5,16 @@ from __future__ import annotations
 from tests.support.mutations.mutation import NEVER, of
 
 DAMAGE = "engine/test_damage.py"
+DEVICE = "cli/test_main.py::test_unknown_model_and_device"
 EXTREMES = "model/test_extremes.py"
 FORKS = "integrations/test_pillow.py::test_a_fork_in_the_middle_of_a_call"
 INPUTS = "pictures/test_inputs.py"
 INVALID = "format/test_invalid.py"
+PRECISION = "engine/test_precision.py"
 REGIONS = "engine/test_regions.py"
 STATE = "test_state.py"
+
+ONE_TILE = f"{REGIONS}::test_one_damaged_tile"
 
 _REGION = (
     "if min(top, left) < 0 or min(rows, columns) < 1 or top + rows > height or left + columns > width:"
@@ -30,7 +34,47 @@ MUTATIONS = [
     ),
     *of(
         "engine/decoding.py",
-        ("pixels are clamped", "torch.nan_to_num(x_hat).clamp(0, 1)", "torch.nan_to_num(x_hat)", EXTREMES),
+        ("deep pictures in float32", "exact = header.depth > 8 or header.step", "exact = header.step",
+         f"{PRECISION}::test_more_than_8_bits_are_decoded_in_float32"),
+        ("residuals of float32", "exact = header.depth > 8 or header.step", "exact = header.depth > 8",
+         f"{PRECISION}::test_a_residual_is_added_to_samples_in_float32"),
+        ("latents that are released", "latents.items() if tile in needed}", "latents.items()}",
+         f"{REGIONS}::test_latents_of_three_rows_of_tiles_are_held"),
+        ("tiles that are lost", "            damage.tiles.add(tile)\n", "", ONE_TILE),
+        ("neighbours of lost tiles", "((damage.tiles, halo),", "((damage.tiles, 0),", ONE_TILE),
+        ("residual of a lost tile", " or (damage is not None and tile in damage.tiles):", ":",
+         "coding/test_residual.py::test_a_lost_tile_has_no_residual"),
+    ),
+    *of(
+        "engine/tile_decoding.py",
+        ("pixels are clamped", ".mul(full).clamp_(0, full)", ".mul(full)",
+         f"{EXTREMES}::test_pixels_of_the_largest_symbols"),
+    ),
+    *of(
+        "engine/batch_decoding.py",
+        ("residuals in a batch", "or header.alpha or header.residual", "or header.alpha",
+         f"{PRECISION}::test_a_residual_is_added_to_samples_in_float32"),
+        ("deep pictures in a batch", "return header.depth == 8 and len(", "return len(",
+         "pictures/test_kinds.py::test_mixed_batches"),
+    ),
+    *of(
+        "engine/encoding.py",
+        ("searches for mse", 'if effort.iterations and model.objective.metric != "mse":', NEVER,
+         "coding/test_effort.py::test_search_needs_a_model_for_mse"),
+        ("no dead zone after a search", "0.0 if effort.iterations else model.objective.dead_zone",
+         "model.objective.dead_zone",
+         "coding/test_effort.py::test_a_search_decides_the_rounding"),
+        ("files larger than the samples", "    if stored is not None:", "    if False:",
+         "engine/test_round_trip.py::test_noise_never_grows_beyond_raw"),
+        ("hidden colour of a residual", "missing[samples[:, :, picture.channels] == 0] = 0", "pass",
+         "coding/test_residual.py::test_hidden_colour_costs_nothing"),
+    ),
+    *of(
+        "engine/loaded_model.py",
+        ("precision that is chosen", 'precision or ("bfloat16" if', '("bfloat16" if',
+         f"{PRECISION}::test_the_default_is_what_the_device_multiplies"),
+        ("kinds of devices", 'if where.type not in ("cpu", "cuda"):', NEVER, DEVICE),
+        ("devices that are there", 'if where.type == "cuda" and', "if False and", DEVICE),
     ),
     *of(
         "engine/goal.py",

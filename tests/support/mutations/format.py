@@ -119,6 +119,6 @@ MUTATIONS = [
         ("a size in its long form", "or (not other and max(height, width) <= _SMALL)", "", ROWS),
         ("size of a row", "if not min(height, width) > 0 or max(height, width) > TILE_SIZE:", NEVER, ROWS),
         ("kind of a row", "if row[0] & ~0b111 != _LONG:", NEVER, ROWS),
-        ("version of rows", 'if fields.get("version") != VERSION:', NEVER, ROWS),
+        ("version of rows", '        check_version(fields.get("version"))\n', "", ROWS),
     ),
 ]
