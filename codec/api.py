@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from codec.coding.effort import DEFAULT_EFFORT, Progress
 from codec.engine import running
 from codec.engine.reading import Data, OnError, Region, open_part
 from codec.engine.running import memory_named
-from codec.engine.worker import Codec, Concealed, Image, decode_part
+from codec.engine.worker import Codec, Concealed, Image, check_precision, decode_part
 from codec.format.metadata import Metadata
 from codec.limits import DEFAULT as DEFAULT_LIMITS
 from codec.limits import Limits
 from codec.model import registry
 from codec.pictures.picture import Samples
+
+if TYPE_CHECKING:
+    from codec.model.runtime import Precision
 
 __all__ = ["EXTENSION", "Codec", "compress", "decompress", "models", "shared_codec"]
 
@@ -23,11 +26,15 @@ EXTENSION = ".cae"
 
 
 @functools.lru_cache(maxsize=4)
-def _shared(model: str | None, device: str | None, version: tuple[int, int] | None) -> Codec:
-    return Codec(model=model, device=device)
+def _shared(
+    model: str | None, device: str | None, precision: Precision | None, version: tuple[int, int] | None
+) -> Codec:
+    return Codec(model=model, device=device, precision=precision)
 
 
-def shared_codec(model: str | os.PathLike[str] | None, device: str | None) -> Codec:
+def shared_codec(
+    model: str | os.PathLike[str] | None, device: str | None, precision: Precision | None = None
+) -> Codec:
     """Return the codec behind the public functions. Its weights are loaded once.
 
     They are loaded again if their file has changed.
@@ -39,7 +46,7 @@ def shared_codec(model: str | os.PathLike[str] | None, device: str | None) -> Co
         about = os.stat(name)
         version = (about.st_mtime_ns, about.st_size)
     with running.one_thread():
-        return _shared(name, device, version)
+        return _shared(name, device, precision, version)
 
 
 def compress(
@@ -77,9 +84,7 @@ def compress(
             dB above the target would (up to 0.6 dB where the error has a bound, because levels are
             that far apart there).
         effort: 1 (fastest) to 9 (smallest file at equal PSNR). From 4 on, the encoder searches for
-            better latents; the decoder does not change. At 3, with a quality or a target size,
-            every machine writes the same file, except for samples of more than 8 bits at qualities
-            above 90. Otherwise files may differ between machines, but they decode in the same way.
+            better latents; the decoder does not change.
         bit_depth: number of bits that uint16 samples use, 9 to 16. None selects the first of 10,
             12, 14 and 16 that holds all samples. Decoded samples have the same scale as the input.
         metadata: ICC profile, EXIF and XMP to write to the file; `Metadata.of(image)` returns those
@@ -90,6 +95,10 @@ def compress(
         device: device on which the networks run; None for the CPU.
 
     Alpha is kept exactly. Colour is not kept where alpha is 0.
+
+    The same call on the same machine, with the same number of threads, returns the same file. Files
+    of other machines may differ in a few symbols. Every file decodes to the same symbols on all
+    machines.
 
     A target takes at most eight encodes. If no quality reaches `target_bpp` or `target_psnr`, the
     result is the nearest file, with the warning `TargetMissed`; `inspect` then shows quality 0 or
@@ -110,21 +119,21 @@ def compress(
 @overload
 def decompress(
     data: Data, *, region: Region | None = None, on_error: Literal["raise"] = "raise",
-    limits: Limits = DEFAULT_LIMITS, device: str | None = None,
+    limits: Limits = DEFAULT_LIMITS, device: str | None = None, precision: Precision | None = None,
 ) -> Samples: ...
 
 
 @overload
 def decompress(
     data: Data, *, region: Region | None = None, on_error: Literal["conceal"],
-    limits: Limits = DEFAULT_LIMITS, device: str | None = None,
+    limits: Limits = DEFAULT_LIMITS, device: str | None = None, precision: Precision | None = None,
 ) -> Concealed: ...
 
 
 @memory_named()
 def decompress(
     data: Data, *, region: Region | None = None, on_error: OnError = "raise",
-    limits: Limits = DEFAULT_LIMITS, device: str | None = None,
+    limits: Limits = DEFAULT_LIMITS, device: str | None = None, precision: Precision | None = None,
 ) -> Samples | Concealed:
     """Decode the picture in a file.
 
@@ -142,14 +151,22 @@ def decompress(
             may differ from those of the undamaged file. A damaged header still raises an error.
         limits: maximum sizes to decode; see `Limits`.
         device: device on which the networks run; None for the CPU.
+        precision: "float32" or "bfloat16", in which the synthesis transform of pictures of 8 bits
+            multiplies. None selects bfloat16 where the device multiplies it in hardware, and
+            float32 elsewhere. In float32, samples are the same on all machines within one level. In
+            bfloat16 there is no such promise, and the PSNR may be up to 0.02 dB lower. Without such
+            hardware, bfloat16 is emulated, which is slow. Pictures of more than 8 bits are always
+            decoded in float32. The symbols of a file do not depend on the precision.
 
     Raises `FormatError` (`Truncated`, `ChecksumMismatch`, `UnsupportedVersion`, `UnknownModel`) or
     `LimitExceeded` and no other error, whatever the bytes. Also raises `TypeError` if `data` is not
-    bytes, and `ValueError` for a region that is not within the picture.
+    bytes, and `ValueError` for a region that is not within the picture or an unknown `precision`.
     """
+    check_precision(precision)
     file, part = open_part(data, region, on_error, limits)
     # Stored pictures need no weights.
-    return decode_part(None if file.header.stored else shared_codec(None, device), file, part, on_error)
+    worker = None if file.header.stored else shared_codec(None, device, precision)
+    return decode_part(worker, file, part, on_error)
 
 
 def models() -> list[dict[str, Any]]:

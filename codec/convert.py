@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codec.api import Codec, compress, shared_codec
 from codec.coding.stored import unpack_metadata
 from codec.engine.reading import Data, Region, as_bytes, open_part
 from codec.engine.running import memory_named
+from codec.engine.worker import check_precision
 from codec.format import container
 from codec.format.metadata import Metadata
 from codec.limits import DEFAULT as DEFAULT_LIMITS
@@ -25,6 +26,9 @@ from codec.pictures.streams import (
     write_to,
 )
 from codec.pictures.writing import check_suffix, image_chunks
+
+if TYPE_CHECKING:
+    from codec.model.runtime import Precision
 
 
 def encode(
@@ -77,11 +81,13 @@ def decode(
     strip: bool = False,
     limits: Limits = DEFAULT_LIMITS,
     device: str | None = None,
+    precision: Precision | None = None,
 ) -> None:
     """Decompress a `.cae` file into a picture file.
 
     `src` and `dst` are those of `encode`. The extension of `dst` selects the format of the picture,
-    unless `format` is given: an extension such as "png". A `dst` without a name needs it.
+    unless `format` is given: an extension such as "png". A `dst` without a name needs it. `region`,
+    `limits`, `device` and `precision` are those of `decompress`.
 
     Metadata is kept unless `strip` is set. Metadata that the format cannot hold causes the warning
     `NotKept`. Files in .npy, .ppm and .pgm format are written row by row, with memory use that does
@@ -93,13 +99,15 @@ def decode(
     that cannot be written, and `OSError` or `MissingExtra` as `encode` does.
     """
     check_destination(dst)
+    check_precision(precision)
     suffix = suffix_of(dst) if format is None else _suffix_for(format)
     if not suffix and format is None:
         raise ValueError("the destination has no extension: choose its format, as with format='png'")
     check_suffix(suffix)
     with open_data(src) as data:
         chunks = decode_to_chunks(
-            data, suffix, lambda: shared_codec(None, device), region=region, strip=strip, limits=limits
+            data, suffix, lambda: shared_codec(None, device, precision), region=region, strip=strip,
+            limits=limits,
         )
         with contextlib.closing(chunks):  # an error in writing stops the decoding at once
             write_to(dst, chunks)

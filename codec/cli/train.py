@@ -22,8 +22,8 @@ WEIGHTS = "model.safetensors"
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
-def _minutes(ctx: click.Context, param: click.Parameter, value: float) -> float:
-    if not 0 < value < 1e6:
+def _positive(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not 0 < value < 1e9:
         raise click.BadParameter("must be positive")
     return value
 
@@ -42,8 +42,12 @@ def _minutes(ctx: click.Context, param: click.Parameter, value: float) -> float:
     help="Change a value of the configuration, for example training.batch=16. May be repeated.",
 )
 @click.option(
-    "--minutes", default=60.0, show_default=True, callback=_minutes,
-    help="Total training time in minutes, including earlier runs.",
+    "--minutes", type=float, callback=_positive,
+    help="Total training time in minutes, including earlier runs. The default is 60.",
+)
+@click.option(
+    "--crops", type=float, callback=_positive,
+    help="Total number of crops to train on, including earlier runs. Replaces --minutes.",
 )
 @click.option("--resume", is_flag=True, help="Continue the run in --out.")
 @click.option(
@@ -55,7 +59,8 @@ def _minutes(ctx: click.Context, param: click.Parameter, value: float) -> float:
 @click.option("--threads", type=click.IntRange(1), default=None, help="CPU threads.")
 @click.option("--export/--no-export", "exported", default=True, help="Whether to write model.safetensors.")
 def train_command(
-    data: Path, out: Path, config: str, overrides: tuple[str, ...], minutes: float, resume: bool,
+    data: Path, out: Path, config: str, overrides: tuple[str, ...], minutes: float | None,
+    crops: float | None, resume: bool,
     init: Path | None, device: str | None, seed: int, threads: int | None, exported: bool,
 ) -> None:
     """Train a model and export it to OUT/model.safetensors.
@@ -68,16 +73,19 @@ def train_command(
     from codec.training import distributed
     from codec.training.config import load_config
     from codec.training.initialisation import read_start
-    from codec.training.loop import train
+    from codec.training.loop import Budget, train
 
+    if minutes is not None and crops is not None:
+        raise click.UsageError("give only one of --minutes and --crops")
+    budget = Budget(minutes or 60.0) if crops is None else Budget(crops, "crops")
     if threads is not None:
         torch.set_num_threads(threads)
     try:
         settings = load_config(config, overrides)
         where = None if device is None else check_device(device)
         start = None if init is None else read_start(init.read_bytes())
-        with _progress(minutes) as report:
-            train(data, out, settings, minutes=minutes, resume=resume, init=start, device=where,
+        with _progress() as report:
+            train(data, out, settings, budget=budget, resume=resume, init=start, device=where,
                   seed=seed, report=report)
         first = distributed.rank() == 0
         distributed.stop()  # before the export, so that the other processes need not wait for it
@@ -93,7 +101,7 @@ def train_command(
 
 
 @contextlib.contextmanager
-def _progress(minutes: float) -> Iterator[Any]:
+def _progress() -> Iterator[Any]:
     """Show progress on stderr.
 
     On a terminal this is a progress bar, otherwise one line per log entry.
@@ -106,7 +114,7 @@ def _progress(minutes: float) -> Iterator[Any]:
     # Under torchrun only the first of several processes shows the bar.
     speaks = sys.stderr.isatty() and os.environ.get("RANK", "0") == "0"
     with Progress(*columns, console=console, disable=not speaks) as progress:
-        task = progress.add_task("training", total=minutes)
+        task = progress.add_task("training", total=1.0)
 
         def report(entry: dict[str, Any]) -> None:
             if "validation" in entry:
@@ -114,9 +122,9 @@ def _progress(minutes: float) -> Iterator[Any]:
                 return
             text = (
                 f"step {entry['step']}  loss {entry['loss']:.4f}  {entry['bpp']:.3f} bpp  "
-                f"{entry['psnr']:.2f} dB  {entry['patches_per_second']:.0f} patches/s"
+                f"{entry['psnr']:.2f} dB  {entry['patches_per_second']:.1f} crops/s"
             )
-            progress.update(task, completed=entry["minutes"], description=text)
+            progress.update(task, completed=entry["share"], description=text)
             if progress.disable:
                 console.print(f"{entry['minutes']:7.1f} min  {text}")
 

@@ -2,8 +2,10 @@
 
 Memory use does not grow with the height of the picture.
 
-    payloads ─ latents of tiles ─ windows ─ synthesis (+ residual) ─┬─ bands of pixels
-               stored tiles, alpha ─────────────────────────────────┘
+    payloads ─ symbols ─ latents of tiles ─ windows ─ synthesis (+ residual) ─┬─ bands of pixels
+               stored tiles, alpha ───────────────────────────────────────────┘
+
+Symbols are decoded in integers, on the CPU. All that follows is floating point, on any device.
 
 The pixels of a tile depend only on the latents of its window. Every window runs through the
 synthesis transform alone, on one thread. A region therefore has the same pixels as the whole
@@ -15,7 +17,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
 import numpy as np
@@ -23,11 +24,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from codec.coding.latents import decode_latents
 from codec.coding.residual import add_residual, unpack_residual
 from codec.coding.stored import unpack_alpha, unpack_samples
 from codec.engine.loaded_model import LoadedModel
 from codec.engine.parallel import Workers
+from codec.engine.tile_decoding import latent_size, tile_latents, tile_symbols, to_samples
 from codec.entropy_coder import Symbols
 from codec.errors import FormatError
 from codec.format import tiling
@@ -36,9 +37,6 @@ from codec.format.header import Header
 from codec.format.tiling import Box
 from codec.model.config import PIXELS_PER_LATENT
 from codec.pictures.picture import Samples
-
-_BATCH_PIXELS = 1 << 20
-"""Tiles of equal size are entropy-decoded together up to this many pixels."""
 
 
 @dataclasses.dataclass
@@ -67,65 +65,6 @@ def lost_pixels(file: File, damage: Damage, region: Box, halo: int) -> NDArray[n
             if around.overlaps(region):
                 mask[around.intersection(region).relative_to(region).slices] = True
     return mask
-
-
-def decode_pictures(model: LoadedModel, files: Sequence[File]) -> list[Samples]:
-    """Return the pictures of files with latents. Simple files run through the networks together."""
-    together = [file for file in files if is_simple(file)]
-    latents = latents_of(model, together)
-    painted = synthesise(model, [file.header for file in together], latents)
-    found = {id(file): colour.cpu().numpy() for file, colour in zip(together, painted, strict=True)}
-    return [found[id(file)] if id(file) in found else _decode_whole(model, file) for file in files]
-
-
-def _decode_whole(model: LoadedModel, file: File) -> Samples:
-    return join(file, whole(file), decode_bands(model, file, whole(file), None))
-
-
-def is_simple(file: File) -> bool:
-    """Return whether a file is simple: the latents of one tile, 8 bits, no alpha, no residual."""
-    header = file.header
-    more = header.stored or header.alpha or header.residual
-    return header.depth == 8 and len(header.tiles) == 1 and not more
-
-
-def latents_of(model: LoadedModel, files: Sequence[File]) -> list[Tensor]:
-    """Return y_hat, h×w×M float32, of each of these simple files.
-
-    This half of decoding is exact.
-    """
-    with Workers() as workers:
-        found = _decode_tiles(model, files, [(index, 0) for index in range(len(files))], None, workers)
-    return [found[index, 0] for index in range(len(files))]
-
-
-def synthesise(model: LoadedModel, headers: Sequence[Header], latents: Sequence[Tensor]) -> list[Tensor]:
-    """Return pictures H×W×C uint8, on the device of the model, from the latents of simple files.
-
-    This is the other half of decoding. Latents of equal size run together, so that samples may
-    differ by one level from those of a picture that is decoded alone.
-    """
-    groups: dict[torch.Size, list[int]] = defaultdict(list)
-    for index, values in enumerate(latents):
-        groups[values.shape].append(index)
-    batches = []
-    for (height, width, _), members in groups.items():
-        count = max(1, _BATCH_PIXELS // (height * width * PIXELS_PER_LATENT**2))
-        batches += [members[start : start + count] for start in range(0, len(members), count)]
-
-    @torch.no_grad()
-    def run(batch: list[int]) -> Tensor:
-        levels = torch.tensor([headers[index].level for index in batch], device=model.device)
-        y_hat = torch.stack([latents[index] for index in batch]).to(model.device)
-        return model.networks.synthesis(y_hat, levels)  # type: ignore[no-any-return]
-
-    pictures: dict[int, Tensor] = {}
-    with Workers() as workers:
-        for batch, x_hat in zip(batches, workers.run(run, batches), strict=True):
-            for index, picture in zip(batch, x_hat, strict=True):
-                header = headers[index]
-                pictures[index] = _to_samples(picture[: header.height, : header.width], header)
-    return [pictures[index] for index in range(len(latents))]
 
 
 def decode_bands(
@@ -193,14 +132,13 @@ def _latent_bands(
     latents: dict[int, Tensor] = {}
     with Workers() as workers:
         for part, row in _rows_of_tiles(file, region):
-            windows = [tiling.window(box, model.halo, *size) for _, box in row]
+            windows = [tiling.window(box, model.networks.config.halo, *size) for _, box in row]
             needed = {
                 tile for window in windows for tile in tiling.tiles_within(window, *size, header.tile_size)
             }
             latents = {tile: values for tile, values in latents.items() if tile in needed}
-            missing = [(0, tile) for tile in sorted(needed - latents.keys())]
-            for (_, tile), values in _decode_tiles(model, [file], missing, damage, workers).items():
-                latents[tile] = values
+            missing = sorted(needed - latents.keys())
+            latents |= _decode_tiles(model, file, missing, damage, workers)
             band = np.empty((part.height, part.width, header.channels), _dtype(file))
 
             def paint(
@@ -235,79 +173,33 @@ def _latent_bands(
 
 
 def _decode_tiles(
-    model: LoadedModel, files: Sequence[File], wanted: Sequence[tuple[int, int]], damage: Damage | None,
-    workers: Workers,
-) -> dict[tuple[int, int], Tensor]:
-    """Return y_hat, h×w×M float32, of every wanted (file, tile)."""
-    found: dict[tuple[int, int], Tensor] = {}
-    groups: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
-    for index, tile in wanted:
-        header = files[index].header
-        box = tiling.tile_box(tile, header.height, header.width, header.tile_size)
-        groups[box.height, box.width].append((index, tile))
-    jobs = []
-    for size, members in groups.items():
-        count = max(1, _BATCH_PIXELS // (size[0] * size[1] * PIXELS_PER_LATENT**2))
-        jobs += [(size, members[start : start + count]) for start in range(0, len(members), count)]
+    model: LoadedModel, file: File, tiles: Sequence[int], damage: Damage | None, workers: Workers
+) -> dict[int, Tensor]:
+    """Return y_hat, h×w×M float32, of every one of these tiles."""
 
-    def decode(job: tuple[tuple[int, int], list[tuple[int, int]]]) -> list[Tensor]:
-        size, batch = job
+    def decode(tile: int) -> Tensor:
         try:
-            return _decode_batch(model, files, batch, size)
+            symbols = tile_symbols(model, [(file, tile)])
         except FormatError:
-            # Decode one by one, so that the error names the tile and the other tiles are kept.
-            return [_decode_alone(model, files[index], tile, size, damage) for index, tile in batch]
+            if damage is None:
+                raise
+            damage.tiles.add(tile)
+            channels = model.networks.config.latents
+            return torch.zeros(*latent_size(file.header, tile), channels, device=model.device)
+        return tile_latents(model, [file.header.level], symbols)[1][0]
 
-    for (_, batch), decoded in zip(jobs, workers.run(decode, jobs), strict=True):
-        found.update(zip(batch, decoded, strict=True))
-    return found
-
-
-def _decode_alone(
-    model: LoadedModel, file: File, tile: int, size: tuple[int, int], damage: Damage | None
-) -> Tensor:
-    try:
-        return _decode_batch(model, [file], [(0, tile)], size)[0]
-    except FormatError:
-        if damage is None:
-            raise
-        damage.tiles.add(tile)
-        channels = model.networks.config.latents
-        return torch.zeros(*size, channels, dtype=torch.float32, device=model.device)
-
-
-def _decode_batch(
-    model: LoadedModel, files: Sequence[File], batch: Sequence[tuple[int, int]], size: tuple[int, int]
-) -> list[Tensor]:
-    payloads = [files[index].payload(tile) for index, tile in batch]
-    try:
-        y_hat, _ = decode_latents(
-            model.networks,
-            model.tables,
-            payloads,
-            [files[index].header.tiles[tile].content_crc for index, tile in batch],
-            torch.tensor([files[index].header.level for index, _ in batch], device=model.device),
-            size,
-        )
-    except FormatError as error:
-        index, tile = batch[0]  # the only tile, or all tiles are decoded again one by one
-        raise type(error)(f"tile {tile} of {len(files[index].header.tiles)}: {error}") from None
-    return [values.float() for values in y_hat]  # copies: views would keep each other in memory
+    # On one thread each, for the same reason as in `_latent_bands`.
+    alone = len(file.header.tiles) > 1
+    return dict(zip(tiles, workers.run(decode, tiles, alone=alone), strict=True))
 
 
 @torch.no_grad()
 def _synthesise(model: LoadedModel, y_hat: Tensor, level: Tensor, header: Header) -> Samples:
-    samples = _to_samples(model.networks.synthesis(y_hat[None], level)[0], header).cpu().numpy()
+    # A residual was computed from float32 pixels, and so must be the pixels that it is added to.
+    exact = header.depth > 8 or header.step
+    synthesis = model.networks.synthesis if exact else model.fast_synthesis
+    samples = to_samples(synthesis.patches(y_hat[None], level)[0], header).cpu().numpy()
     return samples if header.depth == 8 else samples.astype(np.uint16)
-
-
-def _to_samples(x_hat: Tensor, header: Header) -> Tensor:
-    """Convert H×W×3 in [0,1] to H×W×C: uint8, or int32 for more than 8 bits."""
-    # The latents of a hostile file can overflow. The result must still be a picture.
-    x_hat = torch.nan_to_num(x_hat).clamp(0, 1) * ((1 << header.depth) - 1)
-    if header.channels == 1:
-        x_hat = x_hat.mean(-1, keepdim=True)
-    return x_hat.round().to(torch.uint8 if header.depth == 8 else torch.int32)
 
 
 def _decode_residual(

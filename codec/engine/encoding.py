@@ -5,12 +5,10 @@
 
 Each thread holds at most one batch of windows of the picture in memory at a time.
 
-Analysis runs in float64 (from effort 3 on), although float32 would be accurate enough. The number
-of threads, the batch size, the CPU and the library change the last bits of a float sum. In float32
-this changes a few symbols of a picture. In float64 a symbol changes only if its value lies within
-1e-12 of a tie, so that files are the same.
-The search (from effort 4 on) runs in float32, and its files may differ between machines.
-Synthesis runs in float32. Pixels may differ by one level between machines, and so may a residual.
+All networks run in float32. The last bits of a float sum depend on the machine and on the number of
+threads, so that a latent near a tie may be rounded differently, and files may differ. The same call
+on the same machine, with the same number of threads, returns the same file. Whatever the file is,
+its symbols are decoded alike on every machine.
 """
 
 from __future__ import annotations
@@ -58,6 +56,11 @@ TILE_SIZE = 1024
 
 At this size, the halo increases the work by a third."""
 
+_HALO = 5
+"""Number of latents around a tile that its analysis includes, as far as they are in the picture.
+
+Layers of the analysis transform reach further, but what they see there has no measurable effect."""
+
 _SHARE_OF_LATENTS = 0.5
 """Share of the encoding time that latents take, for a picture with a residual layer."""
 
@@ -92,7 +95,7 @@ def encode_pictures(
 
 
 def _encode(model: LoadedModel, pictures: Sequence[Picture], task: _Task, progress: Progress) -> list[bytes]:
-    jobs = Jobs(model.halo, task.tile_size)
+    jobs = Jobs(max(_HALO, model.networks.config.halo), task.tile_size)
     effort = task.effort
     for index, picture in enumerate(pictures):
         count = tiling.tile_count(picture.height, picture.width, task.tile_size)
@@ -108,7 +111,7 @@ def _encode(model: LoadedModel, pictures: Sequence[Picture], task: _Task, progre
     def encode_batch(batch: list[Job]) -> list[Payload]:
         n = levels.expand(len(batch))
         windows = [_window(pictures[job.picture], job.window) for job in batch]
-        y = _analyse(model, _stack(model, windows), n, effort.exact_analysis)
+        y = _analyse(model, _stack(model, windows), n)
         if effort.iterations:
             y = torch.cat([
                 _refine(
@@ -125,7 +128,7 @@ def _encode(model: LoadedModel, pictures: Sequence[Picture], task: _Task, progre
         dead_zone = 0.0 if effort.iterations else model.objective.dead_zone
         return encode_latents(model.networks, model.tables, y, n, dead_zone)[0]
 
-    if effort.iterations or not effort.exact_analysis:
+    if effort.iterations:
         _ = model.soft  # made here, and not by several threads at once
     batches = list(jobs.batches())
     with Workers(shares.stop, shares.tell) as workers:
@@ -143,28 +146,29 @@ def _encode(model: LoadedModel, pictures: Sequence[Picture], task: _Task, progre
     return files
 
 
-def _stack(model: LoadedModel, windows: Sequence[NDArray[np.float64]]) -> Tensor:
+def _stack(model: LoadedModel, windows: Sequence[NDArray[np.float32]]) -> Tensor:
     arrays = [np.broadcast_to(window, (*window.shape[:2], 3)) for window in windows]
     return torch.from_numpy(np.stack(arrays)).to(model.device)
 
 
 @torch.no_grad()
-def _analyse(model: LoadedModel, x: Tensor, level: Tensor, exact: bool) -> Tensor:
-    y: Tensor = model.networks.analysis(x, level) if exact else model.soft.analysis(x.float(), level)
-    return y.double()
+def _analyse(model: LoadedModel, x: Tensor, level: Tensor) -> Tensor:
+    y: Tensor = model.networks.analysis(x, level)
+    return y
 
 
 def _refine(
-    model: LoadedModel, pixels: NDArray[np.float64], picture: Box, job: Job, y: Tensor, level: Tensor,
+    model: LoadedModel, pixels: NDArray[np.float32], picture: Box, job: Job, y: Tensor, level: Tensor,
     iterations: int, progress: Progress,
 ) -> Tensor:
     inside = job.window.scaled(PIXELS_PER_LATENT).intersection(picture)
     window = Window(
-        pixels=torch.from_numpy(pixels).to(model.device)[None].float(),
+        pixels=torch.from_numpy(pixels).to(model.device)[None],
         height=inside.height,
         width=inside.width,
         inner=job.inner,
         level=level,
+        skip=model.tables.skip,
         weight=weight_of(float(rate_weight(level, *model.objective.lambdas)), pixels.shape[2]),
     )
     return refine(model.soft, window, y, model.objective.dead_zone, iterations, progress)
@@ -236,7 +240,7 @@ class _Task:
     metadata: Metadata
 
 
-def _window(picture: Picture, latents: Box) -> NDArray[np.float64]:
+def _window(picture: Picture, latents: Box) -> NDArray[np.float32]:
     """Return the colour of the pixels of `latents`, H×W×C in [0,1].
 
     Beyond the picture, its last row and column are repeated.
@@ -244,7 +248,7 @@ def _window(picture: Picture, latents: Box) -> NDArray[np.float64]:
     wanted = latents.scaled(PIXELS_PER_LATENT)
     inside = wanted.intersection(picture.box)
     samples = picture.read(inside)
-    colour = samples[:, :, : picture.channels] / float(picture.full)
+    colour = samples[:, :, : picture.channels] / np.float32(picture.full)
     if picture.has_alpha:
         colour = fill(colour, samples[:, :, picture.channels] > 0)
     beyond = (0, wanted.height - inside.height), (0, wanted.width - inside.width), (0, 0)

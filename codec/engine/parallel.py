@@ -1,9 +1,9 @@
 """Parallel processing of tiles, one tile per thread.
 
 Torch's own threads split every operation and wait for each other after each of them. On a machine
-that runs other work, they stall. Threads that process one tile each do not wait, and the result
-does not depend on their number. The entropy coder holds Python's global lock, but only for 4 % of
-the time of a tile, or a quarter of it with a residual layer.
+that runs other work, they stall. Threads that process one tile each do not wait, and the result of
+a tile does not depend on their number. The entropy coder holds Python's global lock: while it codes
+one tile, the networks of other tiles run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TypeVar
 import torch
 
 _MOST = 8
-"""Maximum number of tiles at once. Encoding one tile takes up to 0.9 GB."""
+"""Maximum number of tiles at once. The search for the latents of one takes about 0.8 GB."""
 
 _TICK = 0.1
 """Time between two calls of `tick` in seconds."""

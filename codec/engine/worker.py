@@ -37,6 +37,7 @@ from codec.pictures.picture import Picture, Samples, from_samples, to_picture
 
 if TYPE_CHECKING:
     from codec.engine.loaded_model import LoadedModel
+    from codec.model.runtime import Precision
 
 Image = Any
 """ndarray H×W or H×W×C, PIL image, or torch tensor C×H×W; see `compress`."""
@@ -51,19 +52,25 @@ class Codec:
     Args:
         model: name or id of a shipped model, path of a `.safetensors` file, or None for the
             default. Files written with any shipped model are decoded, whatever is chosen here.
-        device: "cpu", "cuda", …; None for the CPU. Symbols are intended to be the same on both.
-            This has not been run on a GPU yet.
+        device: "cpu", "cuda", …, on which the float networks run; None for the CPU. Symbols are
+            decoded on the CPU in any case. This has not been run on a GPU yet.
+        precision: "float32" or "bfloat16", in which pictures of 8 bits are decoded; see
+            `codec.decompress`. With `target_psnr`, the PSNR is that of this precision.
         threads: number of CPU threads during calls; None keeps torch's setting. In a process that
             was forked from a process that had loaded torch, one thread is always used, because more
             would hang.
 
-    Results do not depend on settings of torch or NumPy, such as a default dtype or autocast.
+    The same call on the same machine, with the same number of threads, returns the same file. Files
+    of other machines may differ in a few symbols. Every file decodes to the same symbols on all
+    machines. Results do not depend on settings of torch or NumPy, such as a default dtype or
+    autocast.
 
     A codec can be copied, pickled and sent to other processes. A pickle holds the id of a shipped
     model, or the path of the weights file, and no weights. They are loaded where it is unpickled,
     once in a process. `UnknownModel` is raised there if the same weights are not available.
 
-    Raises `UnknownModel` for an unknown name or damaged weights.
+    Raises `UnknownModel` for an unknown name or damaged weights, and `ValueError` or `TypeError`
+    for an invalid argument.
     """
 
     def __init__(
@@ -71,13 +78,16 @@ class Codec:
         *,
         model: str | os.PathLike[str] | None = None,
         device: str | None = None,
+        precision: Precision | None = None,
         threads: int | None = None,
     ) -> None:
         if threads is not None:
             threads = integer(threads, "threads")
             if threads < 1:
                 raise ValueError(f"threads must be at least 1, not {threads}")
+        check_precision(precision)
         self.device = device or "cpu"
+        self.precision = precision
         self.threads = threads
         from codec.engine.loaded_model import load
 
@@ -86,16 +96,18 @@ class Codec:
         self.weights_sha256 = hashlib.sha256(data).hexdigest()
         # The folder may change before a copy of this codec reads the weights.
         self._source = os.path.abspath(wanted) if registry.is_path(wanted) else self.weights_sha256[:12]
-        self._loaded = load(self.model, data, self.device)
+        self._loaded = load(self.model, data, self.device, precision)
         self._others: dict[bytes, LoadedModel] = {self._loaded.model_id: self._loaded}
 
     def __getstate__(self) -> dict[str, Any]:
-        names = ("model", "weights_sha256", "device", "threads", "_source")
+        names = ("model", "weights_sha256", "device", "precision", "threads", "_source")
         return {name: self.__dict__[name] for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._loaded = _restored(self.model, self._source, self.weights_sha256, self.device)
+        self._loaded = _restored(
+            self.model, self._source, self.weights_sha256, self.device, self.precision
+        )
         self._others = {self._loaded.model_id: self._loaded}
 
     def __copy__(self) -> Codec:
@@ -108,7 +120,10 @@ class Codec:
         return self.__copy__()
 
     def __repr__(self) -> str:
-        return f"Codec(model={self.model!r}, device={self.device!r}, threads={self.threads})"
+        return (
+            f"Codec(model={self.model!r}, device={self.device!r}, precision={self.precision!r}, "
+            f"threads={self.threads})"
+        )
 
     @property
     def model_id(self) -> str:
@@ -179,7 +194,8 @@ class Codec:
     ) -> list[bytes]:
         """Compress each picture to a file. The pictures may have different sizes.
 
-        From effort 3 on, a file does not depend on the other pictures of the batch.
+        Pictures of equal size run through the networks together. A file may therefore differ in a
+        few symbols from that of a picture which is compressed alone.
         """
         level = quality_level(DEFAULT_QUALITY if quality is None else quality)
         effort = check_effort(effort)
@@ -244,8 +260,13 @@ class Codec:
     def decompress_batch(
         self, files: Sequence[Data], *, limits: Limits = DEFAULT_LIMITS
     ) -> list[Samples]:
-        """Return the picture of each file. All files are checked before the first is decoded."""
-        from codec.engine.decoding import decode_bands, decode_pictures, join
+        """Return the picture of each file. All files are checked before the first is decoded.
+
+        Pictures of equal size run through the networks together. In float32, samples may therefore
+        differ by one level from those of a picture that is decoded alone.
+        """
+        from codec.engine.batch_decoding import decode_pictures
+        from codec.engine.decoding import decode_bands, join
 
         opened = [open_part(data, None, "raise", limits) for data in files]
         pictures: dict[int, Samples] = {}
@@ -269,7 +290,7 @@ class Codec:
             from codec.engine.loaded_model import load
 
             entry = registry.by_id(model_id)
-            self._others[model_id] = load(entry.name, entry.read(), self.device)
+            self._others[model_id] = load(entry.name, entry.read(), self.device, self.precision)
         return self._others[model_id]
 
     def one_at_a_time(self, file: File, part: Box) -> Generator[Samples, None, None]:
@@ -293,8 +314,18 @@ class Codec:
             yield
 
 
+def check_precision(precision: Any) -> None:
+    """Raise `TypeError` or `ValueError` unless `precision` is None, "float32" or "bfloat16"."""
+    if precision is not None and not isinstance(precision, str):
+        raise TypeError(f"precision must be a string, not {type(precision).__name__}")
+    if precision not in (None, "float32", "bfloat16"):
+        raise ValueError(f"precision must be 'float32' or 'bfloat16', not {precision!r}")
+
+
 @functools.lru_cache(maxsize=4)
-def _restored(name: str, source: str, sha256: str, device: str) -> LoadedModel:
+def _restored(
+    name: str, source: str, sha256: str, device: str, precision: Precision | None
+) -> LoadedModel:
     """Return the model of a codec that was pickled."""
     from codec.engine.loaded_model import load
 
@@ -307,7 +338,7 @@ def _restored(name: str, source: str, sha256: str, device: str) -> LoadedModel:
         raise UnknownModel(
             f"the unpickled codec needs weights of SHA-256 {sha256}, but {source} has {found}"
         )
-    return load(name, data, device)
+    return load(name, data, device, precision)
 
 
 def decode_part(worker: Codec | None, file: File, part: Box, on_error: OnError) -> Samples | Concealed:
@@ -322,6 +353,6 @@ def decode_part(worker: Codec | None, file: File, part: Box, on_error: OnError) 
         with worker._running():
             model = worker.model_for(file.header.model_id)
             samples = join(file, part, decode_bands(model, file, part, damage))
-        halo = model.halo
+        halo = model.networks.config.halo
     picture = from_samples(samples)
     return picture if damage is None else (picture, lost_pixels(file, damage, part, halo))

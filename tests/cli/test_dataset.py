@@ -66,7 +66,7 @@ def test_pack_again_and_report(tree: Path, packed: Path) -> None:
 def test_info_and_verify(packed: Path) -> None:
     lines = run("info", packed).stdout.splitlines()
     assert lines[0].endswith("6 pictures in 2 shards")
-    assert "model 6cbc9781ae79, whole files" in lines[1]
+    assert f"model {codec.Codec().model_id}, whole files" in lines[1]
     assert lines[-1] == "  column label: int64"
     about = json.loads(run("info", packed, "--json").stdout)
     assert about["pictures"] == 6

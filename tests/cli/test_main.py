@@ -8,6 +8,7 @@ import pty
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from PIL import Image
 
 import codec
 from codec.cli.main import main
+from codec.format.header import SIGNATURE
 from codec.training.data import read_rgb
 from tests.support.pictures import textured
 from tests.support.tiles import encode
@@ -180,6 +182,33 @@ def test_models_and_version() -> None:
     assert "(default)" in run("models").stdout
 
 
+@pytest.mark.parametrize("about", codec.models(), ids=lambda about: about["name"])
+def test_models_by_name_and_id(photo: Path, about: dict[str, Any]) -> None:
+    packed = photo.with_suffix(".cae")
+    for model in (about["name"], about["id"]):
+        assert run("compress", photo, "-f", "-q", 60, "-m", model).exit_code == 0
+        assert f"model {about['id']}" in run("info", packed).stdout
+        assert run("decompress", packed, photo.with_name("back.png"), "-f").exit_code == 0
+
+
+def test_a_model_that_does_not_ship(photo: Path) -> None:
+    fails(run("compress", photo, "-m", "nosuch"), 1, "no model named 'nosuch' (shipped: ")
+
+
+@pytest.mark.parametrize(
+    "command", [["info"], ["info", "--json"], ["verify"], ["decompress"], ["decompress", "--conceal"]]
+)
+def test_files_of_version_1_are_refused(photo: Path, model: list[str], command: list[str]) -> None:
+    assert run("compress", photo, *model).exit_code == 0
+    packed = photo.with_suffix(".cae")
+    photo.unlink()
+    data = packed.read_bytes()
+    packed.write_bytes(data[: len(SIGNATURE)] + b"\x01" + data[len(SIGNATURE) + 1 :])
+    result = run(*command, packed)
+    fails(result, 1, f"codec: {packed}: format version 1 is not supported: codec 0.10 is the last ")
+    assert list(photo.parent.iterdir()) == [packed]
+
+
 def test_binary_is_not_written_to_a_terminal(photo: Path, model: list[str]) -> None:
     controller, terminal = pty.openpty()
     command = [sys.executable, "-m", "codec", "compress", str(photo), "-", *model]
@@ -226,7 +255,7 @@ def test_what_is_left_of_a_damaged_file(tmp_path: Path, model: list[str]) -> Non
     fails(run("decompress", packed, "--conceal", *model), 1, "pixels may be wrong")
     kept = read_rgb(back)
     assert kept.shape == intact.shape
-    reach = 16 * worker._loaded.halo
+    reach = 16 * worker._loaded.networks.config.halo
     assert np.array_equal(kept[: 64 - reach], intact[: 64 - reach])
     assert np.array_equal(kept[:, : 128 - reach], intact[:, : 128 - reach])
     data[-1] ^= 1

@@ -11,7 +11,7 @@ import codec
 from codec import limits
 from codec.format import container
 from codec.format.fields import write_varint
-from codec.format.header import SIGNATURE, Header, parse_header
+from codec.format.header import SIGNATURE, VERSION, Header, parse_header
 from codec.format.index import make_tile
 from tests.support.pictures import noise, textured
 from tests.support.tiles import encode, unpack
@@ -58,7 +58,7 @@ def _header(**changes: object) -> bytes:
     }
     fields.update(changes)  # type: ignore[arg-type]
     body = b"".join(fields.values())
-    front = SIGNATURE + b"\x01" + write_varint(len(body)) + body
+    front = SIGNATURE + bytes([VERSION]) + write_varint(len(body)) + body
     return front + zlib.crc32(front).to_bytes(4, "little")
 
 
@@ -114,7 +114,7 @@ def test_an_unknown_version_is_named(small: bytes) -> None:
 def test_a_header_that_is_too_long() -> None:
     length = write_varint(limits.MAX_HEADER + 1)
     with pytest.raises(codec.LimitExceeded):
-        codec.inspect(SIGNATURE + b"\x01" + length + bytes(100))
+        codec.inspect(SIGNATURE + bytes([VERSION]) + length + bytes(100))
     header = Header(32, 32, 3, True, bytes(6), 0, 1024, (make_tile(b"", 0),) * (1 << 18))
     with pytest.raises(codec.LimitExceeded, match="header"):
         container.pack(header, [])
@@ -127,13 +127,13 @@ def test_lack_of_memory_has_a_name(tiny: codec.Codec, small: bytes) -> None:
     big = Header(**{**header.__dict__, "width": 16384, "height": 16384, "tile_size": 1024,
                     "tiles": (tile,) * 256})
     data = container.pack(big, [bytes(payloads[0])] * 256)
-    from codec.engine import decoding
+    from codec.engine import tile_decoding
 
     def fail(*args: object, **kwargs: object) -> None:
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decoding, "decode_latents", fail)
+        patch.setattr(tile_decoding, "decode_symbols", fail)
         with pytest.raises(codec.LimitExceeded, match="memory"):
             tiny.decompress(data)
 

@@ -32,8 +32,9 @@ def photo() -> Pixels:
 
 @pytest.fixture(scope="module")
 def shipped() -> codec.Codec:
-    """The default model, because the PSNR of the tiny model does not rise with quality."""
-    return codec.Codec()
+    """A shipped model for MSE. The PSNR of the tiny model does not rise with quality."""
+    workers = (codec.Codec(model=about["name"]) for about in codec.models())
+    return next(worker for worker in workers if worker._loaded.objective.metric == "mse")
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ def test_stored_pictures(tiny: codec.Codec, trials: list[int]) -> None:
     assert len(trials) == 1  # no other level can be better than lossless
     trials.clear()
     with pytest.raises(codec.TargetUnreachable):
-        tiny.compress(noise(16, 16), target_bytes=40)
+        tiny.compress(noise(16, 16), target_bytes=36)
 
 
 @pytest.mark.parametrize("options", [

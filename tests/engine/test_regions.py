@@ -134,7 +134,7 @@ def test_one_damaged_tile(tiny: codec.Codec, tiled: tuple[bytes, Pixels], tile: 
     own[row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE] = True
     assert mask[own].all()
     assert not np.array_equal(again[own], picture[own])
-    reach = 0 if file.header.stored else 16 * tiny._loaded.halo
+    reach = 0 if file.header.stored else 16 * tiny._loaded.networks.config.halo
     near = np.zeros(SIZE, bool)
     near[max(row * TILE - reach, 0) : (row + 1) * TILE + reach,
          max(column * TILE - reach, 0) : (column + 1) * TILE + reach] = True
@@ -158,7 +158,7 @@ def test_each_of_64_tiles(tiny: codec.Codec, level: int) -> None:
     lengths = [entry.length for entry in file.header.tiles]
     starts = list(itertools.accumulate(lengths, initial=len(data) - sum(lengths)))
     picture = tiny.decompress(data)
-    reach = 0 if file.header.stored else 16 * tiny._loaded.halo
+    reach = 0 if file.header.stored else 16 * tiny._loaded.networks.config.halo
     for tile in range(64):
         damaged = bytearray(data)
         damaged[starts[tile]] ^= 128
@@ -206,7 +206,7 @@ def test_a_file_that_ends_early(tiny: codec.Codec, tiled: tuple[bytes, Pixels]) 
     again, mask = tiny.decompress(cut, on_error="conceal")
     assert mask[2 * TILE :].all()
     assert np.array_equal(again[~mask], picture[~mask])
-    assert not mask[: 2 * TILE - 16 * tiny._loaded.halo].any()
+    assert not mask[: 2 * TILE - 16 * tiny._loaded.networks.config.halo].any()
     # Bytes after the end are not concealed: they are not damage but another file.
     with pytest.raises(codec.FormatError, match="follow"):
         tiny.decompress(data + b"x", on_error="conceal")
@@ -224,11 +224,13 @@ def test_latents_of_three_rows_of_tiles_are_held(
     held: list[int] = []
     decode, synthesise = decoding._decode_tiles, decoding._synthesise
 
-    def watch(engine: Any, files: Any, wanted: Any, damaged: Any, workers: Any) -> Any:
-        found = decode(engine, files, wanted, damaged, workers)
-        for (_, tile), values in found.items():
+    def watch(model: Any, file: Any, wanted: Any, damage: Any, workers: Any) -> Any:
+        found = decode(model, file, wanted, damage, workers)
+        for tile, values in found.items():
             assert tile not in alive
-            assert values.untyped_storage().nbytes() == 4 * values.numel()  # not a view
+            height, width, channels = values.shape
+            padded = (height + height % 2) * (width + width % 2) * channels
+            assert values.untyped_storage().nbytes() == 4 * padded  # not a view of more than this
             alive[tile] = weakref.ref(values)
         return found
 

@@ -419,8 +419,8 @@ def test_rows_go_from_file_to_file(tiny: codec.Codec, tmp_path: Path) -> None:
     compressing = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert codec.inspect(data).tiles == 24
-    # Memory for two copies of the windows as float64 and for their results. The picture itself
-    # would be 43 MB.
+    # Memory for two copies of the window of each thread in float32, of 9 MB each, and there are up
+    # to eight threads.
     assert size == 43_200_000
     assert compressing < 150e6
     with open(path, "rb") as file:
