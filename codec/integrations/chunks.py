@@ -37,13 +37,13 @@ class Settings:
 
     Args:
         quality: 0 (smallest file) to 100 (best quality). Fractions are allowed.
-        effort: 1 (fastest) to 9 (smallest file). Below 3 the bytes of a chunk depend slightly on
-            the other chunks of its batch.
+        effort: 1 (fastest) to 9 (smallest file).
         model: name or id of a shipped model, or None for the default. The attribute is always the
             id.
         weights_sha256: SHA-256 of the model's weights as 64 hexadecimal digits, or None to use that
             of the shipped model.
 
+    The bytes of a chunk may depend slightly on the other chunks of its batch and on the machine.
     Coding is lossy: pictures that are read are not exactly those that were written. If they are
     changed and written again, they lose quality again. The error is relative to the bit depth of a
     picture: 8 for uint8, otherwise the smallest of 10, 12, 14 and 16 that holds all samples.

@@ -77,9 +77,11 @@ def test_a_folder_becomes_a_dataset(tree: Path, packed: Path) -> None:
     assert len(dataset) == len(pictures)
     assert dataset.classes == list(CLASSES)
     assert sorted(contents(packed)) == [SUMS, *(f"shard-{n:05d}.parquet" for n in range(3))]
+    every = list(pictures.values())
+    batches = [codec.Codec().compress_batch(every[start : start + 8], quality=40) for start in (0, 8, 16)]
     for index, (name, pixels) in enumerate(pictures.items()):
         assert dataset.pathname(index) == name
-        assert dataset.read(index) == codec.compress(pixels, quality=40)
+        assert dataset.read(index) == batches[index // 8][index % 8]
         row = dataset[index]
         assert row["label"] == CLASSES.index(name.split("/")[0])
         assert row["image"].shape == pixels.shape
@@ -236,7 +238,6 @@ def test_two_at_once_do_not_write_one_shard(tree: Path, tmp_path: Path) -> None:
     [
         ({"quality": 50}, r"quality 40\.\d+, not 50"),
         ({"effort": 1}, "effort 3, not 1"),
-        ({"model": "medium-0.4"}, "model 6cbc9781ae79, not "),
         ({"bare": True}, "whole files, not bare rows of 40×48×3"),
         ({"shard_rows": 12}, "shard_rows 8, not 12"),
     ],
@@ -248,6 +249,13 @@ def test_a_set_packed_otherwise_is_not_mixed(
     before = contents(packed)
     with pytest.raises(codec.FormatError, match=message):
         codec.data.pack(tree, packed, **options)
+    assert contents(packed) == before
+
+
+def test_a_set_of_another_model_is_not_mixed(tree: Path, packed: Path, tiny_weights: Path) -> None:
+    before = contents(packed)
+    with pytest.raises(codec.FormatError, match=f"model {codec.Codec().model_id}, not "):
+        codec.data.pack(tree, packed, quality=40, shard_rows=8, model=str(tiny_weights))
     assert contents(packed) == before
 
 

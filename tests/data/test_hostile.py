@@ -27,7 +27,7 @@ import codec
 import codec.data
 from codec.data.reading import files
 from codec.data.sums import SUMS
-from codec.engine.decoding import is_simple
+from codec.engine.batch_decoding import is_simple
 from codec.format import container
 from tests.data.test_dataset import make_tree, picture, rewritten
 from tests.support.pictures import textured

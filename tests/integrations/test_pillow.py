@@ -24,7 +24,7 @@ import codec
 from codec import CodecImagePlugin
 from codec.cli.main import main
 from codec.CodecImagePlugin import CodecImageFile
-from codec.format.header import SIGNATURE
+from codec.format.header import SIGNATURE, VERSION
 from codec.pictures.reading import read_image
 from codec.pictures.writing import check_suffix
 from tests.support.pictures import textured
@@ -455,11 +455,12 @@ def test_truncated_files(data: bytes) -> None:
         open_bytes(data + b"x").load()
 
 
-def test_files_of_a_newer_version(data: bytes) -> None:
-    newer = bytearray(data)
-    newer[len(SIGNATURE)] = 2
-    with pytest.raises(UnidentifiedImageError, match="format version 2"):
-        open_bytes(bytes(newer))
+@pytest.mark.parametrize("version", [1, VERSION + 1])
+def test_files_of_another_version(version: int, data: bytes) -> None:
+    other = bytearray(data)
+    other[len(SIGNATURE)] = version
+    with pytest.raises(UnidentifiedImageError, match=f"format version {version}"):
+        open_bytes(bytes(other))
 
 
 def test_damaged_payloads(data: bytes, path: Path) -> None:

@@ -65,8 +65,8 @@ def pack(
 ) -> Report:
     """Compress the pictures of a source into a folder of shards.
 
-    Finished shards are skipped. To continue a call that was stopped, repeat it. The resulting
-    folder is the same as without the interruption.
+    Finished shards are skipped. To continue a call that was stopped, repeat it. On the same machine
+    with the same number of threads, the resulting folder is the same as without the interruption.
 
     Args:
         source: a folder, whose subfolders are the classes; Parquet files with encoded pictures;

@@ -60,6 +60,8 @@ class RowEncoder:
     ) -> Iterator[tuple[Item, bytes, dict[str, Any]]]:
         """Yield each item that can be packed, its row and the values of its columns.
 
+        `items` are all items of one shard. Pictures may be rounded differently in another batch, so
+        batches must not depend on where an earlier call was interrupted: none spans two shards.
         Everything else is added to the account. `told` is called after every batch.
         """
         for batch in self._batches(items, columns, account):

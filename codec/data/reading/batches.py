@@ -1,12 +1,13 @@
 """Batches for training.
 
-Entropy decoding runs in worker processes. The synthesis transform runs for a whole batch on the
-training device.
+Symbols are decoded in worker processes, in integers. The float networks run for a whole batch on
+the training device.
 
-    worker     rows ─ entropy decoding ─ latents          (exact, on CPUs)
-    main       latents of a batch ─ synthesis ─ tensors   (float, on any device)
+    worker     rows ─ scale model, range decoder ─ symbols                (exact, on CPUs)
+    main       symbols of a batch ─ mean model ─ latents ─ synthesis      (float, on any device)
 
-Workers of a `DataLoader` must not use a GPU. Latents in float32 take as many bytes as the pixels.
+Workers of a `DataLoader` must not use a GPU. Symbols are sent as int8 if they fit. They then take
+less than half as many bytes as the pixels.
 """
 
 from __future__ import annotations
@@ -15,59 +16,76 @@ import contextlib
 import copy
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from codec.api import Codec, shared_codec
+from codec.coding.latents import TileSymbols
 from codec.data.reading.dataset import Dataset, decode_named
-from codec.engine.decoding import is_simple, latents_of, synthesise
+from codec.engine.batch_decoding import is_simple, latents_of, symbols_of, synthesise
 from codec.engine.reading import open_part
 from codec.engine.running import memory_named
+from codec.errors import FormatError
+from codec.format import tiling
 from codec.format.header import Header
 from codec.limits import DEFAULT as DEFAULT_LIMITS
 from codec.limits import Limits, integer
 from codec.pictures.picture import Samples
 
+Output = Literal["pixels", "latents"]
+
 
 @dataclasses.dataclass
-class Latents:
-    """A picture after entropy decoding and before the synthesis transform."""
+class Coded:
+    """A picture after entropy decoding: integers only.
+
+    Symbols are arrays and not tensors: each tensor that a worker sends to its parent needs an open
+    file, and the number of open files is limited.
+    """
 
     header: Header
-    y_hat: NDArray[np.float32]
-    """Quantized latents, h×w×M. An array and not a tensor: each tensor that a worker sends to its
-    parent needs an open file, and the number of open files is limited."""
+    tiles: list[TileSymbols]
 
 
 @memory_named()
-def entropy_decode(files: Sequence[bytes], limits: Limits = DEFAULT_LIMITS) -> list[Latents | Samples]:
-    """Return the latents of each `.cae` file, on the CPU.
+def entropy_decode(
+    files: Sequence[bytes], limits: Limits = DEFAULT_LIMITS, output: Output = "pixels"
+) -> list[Coded | Samples]:
+    """Return the symbols of each `.cae` file, decoded on the CPU.
 
-    Files that need more than a synthesis transform (large, of more than 8 bits, with alpha or a
-    residual layer, or stored) are decoded completely, to pictures C×H×W. Raises the same errors as
-    `codec.decompress`.
+    For the output "pixels", files that need more than a synthesis transform (large, of more than 8
+    bits, with alpha or a residual layer, or stored) are decoded completely, to pictures C×H×W.
+    For the output "latents", all files must have latents; otherwise `FormatError` is raised. The
+    other errors are those of `codec.decompress`.
     """
     opened = [open_part(data, None, "raise", limits)[0] for data in files]
+    if output == "latents" and any(file.header.stored for file in opened):
+        raise FormatError(
+            "the picture is stored losslessly and has no latents: leave out such rows, for which "
+            "codec.inspect(dataset.read(row)).lossless is true, or load pixels"
+        )
     codec = shared_codec(None, None)
-    found: dict[int, Latents | Samples] = {}
+    found: dict[int, Coded | Samples] = {}
     by_model: dict[bytes, list[int]] = {}
     others = []
     for index, file in enumerate(opened):
-        if is_simple(file):
+        if output == "latents" or is_simple(file):
             by_model.setdefault(file.header.model_id, []).append(index)
         else:
             others.append(index)
     with codec._running():
         for model_id, indexes in by_model.items():
-            latents = latents_of(codec.model_for(model_id), [opened[index] for index in indexes])
-            for index, y_hat in zip(indexes, latents, strict=True):
-                found[index] = Latents(opened[index].header, y_hat.cpu().numpy())
+            tiles = [(opened[i], tile) for i in indexes for tile in range(len(opened[i].header.tiles))]
+            symbols = iter(symbols_of(codec.model_for(model_id), tiles))
+            for index in indexes:
+                header = opened[index].header
+                found[index] = Coded(header, list(itertools.islice(symbols, len(header.tiles))))
     pictures = codec.decompress_batch([files[index] for index in others], limits=limits)
     for index, picture in zip(others, pictures, strict=True):
         channels = picture if picture.ndim == 3 else picture[:, :, None]
@@ -76,34 +94,58 @@ def entropy_decode(files: Sequence[bytes], limits: Limits = DEFAULT_LIMITS) -> l
 
 
 @memory_named()
-def synthesise_batch(batch: Sequence[Latents | Samples], codec: Codec) -> list[Tensor]:
+def synthesise_batch(batch: Sequence[Coded | Samples], codec: Codec) -> list[Tensor]:
     """Return the pictures of the entries that `entropy_decode` returned.
 
     They are tensors C×H×W on the device of the codec, uint8, or uint16 for more than 8 bits.
     """
     found: dict[int, Tensor] = {}
-    by_model: dict[bytes, list[int]] = {}
+    by_model: dict[bytes, list[tuple[int, Coded]]] = {}
     for index, entry in enumerate(batch):
-        if isinstance(entry, Latents):
-            by_model.setdefault(entry.header.model_id, []).append(index)
+        if isinstance(entry, Coded):
+            by_model.setdefault(entry.header.model_id, []).append((index, entry))
         else:
             found[index] = torch.from_numpy(entry).to(codec.device)
     with codec._running():
-        for model_id, indexes in by_model.items():
-            entries = [entry for index in indexes if isinstance(entry := batch[index], Latents)]
-            model = codec.model_for(model_id)
-            latents = [torch.from_numpy(entry.y_hat) for entry in entries]
-            pictures = synthesise(model, [entry.header for entry in entries], latents)
-            found.update(zip(indexes, (picture.permute(2, 0, 1) for picture in pictures), strict=True))
+        for model_id, coded in by_model.items():
+            headers = [entry.header for _, entry in coded]
+            pictures = synthesise(codec.model_for(model_id), headers, [entry.tiles[0] for _, entry in coded])
+            for (index, _), picture in zip(coded, pictures, strict=True):
+                found[index] = picture.permute(2, 0, 1)
     return [found[index] for index in range(len(batch))]
+
+
+@memory_named()
+def dequantise_batch(batch: Sequence[Coded], codec: Codec) -> list[Tensor]:
+    """Return the dequantised latents of each picture, which all have the same model.
+
+    They are tensors M×h×w float32 on the device of the codec, with h = ⌈H/16⌉ and w = ⌈W/16⌉.
+    """
+    headers = [entry.header for entry in batch for _ in entry.tiles]
+    with codec._running():
+        model = codec.model_for(headers[0].model_id)
+        parts = iter(latents_of(model, headers, [tile for entry in batch for tile in entry.tiles]))
+        return [_joined(entry.header, list(itertools.islice(parts, len(entry.tiles)))) for entry in batch]
+
+
+def _joined(header: Header, parts: list[Tensor]) -> Tensor:
+    """Return the latents of a picture, M×h×w, from those of its tiles."""
+    whole = parts[0]
+    if len(parts) > 1:
+        whole = whole.new_empty(*tiling.latent_size(header.height, header.width), whole.shape[2])
+        boxes = tiling.tiles(header.height, header.width, header.tile_size)
+        for box, part in zip(boxes, parts, strict=True):
+            whole[box.slices] = part
+    return whole.permute(2, 0, 1)
 
 
 class _Rows:
     """A dataset whose rows are only entropy decoded. Worker processes use it."""
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, output: Output) -> None:
         self.dataset = copy.copy(dataset)
         self.dataset.transform = None  # it may not be possible to send it to other processes
+        self.output: Output = output
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -111,11 +153,11 @@ class _Rows:
     def __getitem__(self, index: int) -> Any:
         return self.__getitems__([index])[0]
 
-    def __getitems__(self, indexes: Sequence[int]) -> list[tuple[Latents | Samples, dict[str, Any]]]:
+    def __getitems__(self, indexes: Sequence[int]) -> list[tuple[Coded | Samples, dict[str, Any]]]:
         files = [self.dataset.read(index) for index in indexes]
         values = [self.dataset.values(index) for index in indexes]
         places = [self.dataset.locate(index) for index in indexes]
-        decode = functools.partial(entropy_decode, limits=self.dataset.limits)
+        decode = functools.partial(entropy_decode, limits=self.dataset.limits, output=self.output)
         return list(zip(decode_named(decode, places, files), values, strict=True))
 
 
@@ -127,27 +169,38 @@ class Loader:
     """An iterable over batches, as returned by `loader`. Its `len` is the number of batches."""
 
     def __init__(
-        self, batches: DataLoader[Any], dataset: Dataset, codec: Codec,
+        self, batches: DataLoader[Any], dataset: Dataset, codec: Codec, output: Output,
         transform: Callable[[Tensor], Any] | None,
     ) -> None:
         self.batches = batches
         """The `DataLoader` that provides the entropy-decoded batches."""
         self._dataset = dataset
         self._codec = codec
+        self._output = output
         self._transform = transform
+        self._model_ids: set[bytes] = set()
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for rows in self.batches:
-            pictures: list[Any] = synthesise_batch([entry for entry, _ in rows], self._codec)
+            pictures: list[Any] = self._decoded([entry for entry, _ in rows])
             if self._transform is not None:
                 pictures = [self._transform(picture) for picture in pictures]
             batch = {self._dataset.image_column: _stacked(pictures)}
             for name in self._dataset.columns:
                 batch[name] = _column([values[name] for _, values in rows], self._codec.device)
             yield batch
+
+    def _decoded(self, entries: list[Any]) -> list[Tensor]:
+        if self._output == "pixels":
+            return synthesise_batch(entries, self._codec)
+        self._model_ids |= {entry.header.model_id for entry in entries}
+        if len(self._model_ids) > 1:
+            names = " and ".join(sorted(model_id.hex() for model_id in self._model_ids))
+            raise FormatError(f"rows were written by models {names}, whose latents mean different things")
+        return dequantise_batch(entries, self._codec)
 
 
 def _stacked(pictures: list[Any]) -> Any:
@@ -173,6 +226,7 @@ def loader(
     shuffle: bool = False,
     num_workers: int = 0,
     device: str | None = None,
+    output: Output = "pixels",
     transform: Callable[[Tensor], Any] | None = None,
     **options: Any,
 ) -> Loader:
@@ -183,13 +237,20 @@ def loader(
     are tensors (int64, float64, bool). Other columns are lists. A column of numbers is also a list
     in a batch in which a number is missing.
 
+    With `output="latents"`, dequantised latents take the place of the pictures: M×h×w float32, with
+    h = ⌈H/16⌉ and w = ⌈W/16⌉. They are the input of the synthesis transform, which does not run.
+    They hold the colour of a picture of any size and depth. Alpha and residual layers are left out.
+    `FormatError` is raised for a picture that is stored losslessly and has no latents, and for
+    pictures of several models, whose latents mean different things.
+
     Args:
         dataset: the dataset. Its own `transform` is not used here.
-        num_workers: number of processes that read and do the entropy decoding; 0 for this process.
-        device: device of the synthesis transform and of the tensors, for example "cuda"; None for
-            the CPU.
-        transform: called with each picture C×H×W on `device`, for example to crop it to a common
-            size.
+        num_workers: number of processes that read rows and decode symbols; 0 for this process.
+        device: device of the float networks and of the tensors, for example "cuda"; None for the
+            CPU.
+        output: "pixels" or "latents".
+        transform: called with each picture C×H×W, or its latents M×h×w, on `device`, for example to
+            crop it to a common size.
         options: options of `torch.utils.data.DataLoader`: sampler, drop_last, generator,
             multiprocessing_context, …
 
@@ -206,8 +267,10 @@ def loader(
         raise ValueError(f"num_workers must be at least 0, not {num_workers}")
     if "collate_fn" in options:
         raise TypeError("collate_fn cannot be set: use transform, or a DataLoader on the dataset itself")
-    rows: Any = _Rows(dataset)
+    if output not in get_args(Output):
+        raise ValueError(f"output must be 'pixels' or 'latents', not {output!r}")
+    rows: Any = _Rows(dataset, output)
     batches: DataLoader[Any] = DataLoader(
         rows, batch_size, shuffle, num_workers=num_workers, collate_fn=_as_it_is, **options
     )
-    return Loader(batches, dataset, shared_codec(None, device), transform)
+    return Loader(batches, dataset, shared_codec(None, device), output, transform)
