@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from codec.model.config import ModelConfig
-from codec.model.quantization import LARGEST_DEAD_ZONE
+from codec.model.quantization import LARGEST_DEAD_ZONE, SCALES
 from codec.model.weights import Objective
 from codec.training.loss import Metric, check_metric
 from codec.training.optimizer import OPTIMIZERS
@@ -45,12 +45,15 @@ class TrainingConfig:
     """Dead zone in the last phase and in the encoder of the trained model.
 
     See `codec.model.quantization.shrink`."""
+    skip: int = 2
+    """Symbols whose scale index is at most `skip` are 0 and are not coded."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value, kind = getattr(self, field.name), type(field.default)
             if kind in (int, float) and not _is_number(value, kind):
-                raise ValueError(f"{field.name} must be a finite number, not {value!r}")
+                needed = "an integer" if kind is int else "a finite number"
+                raise ValueError(f"{field.name} must be {needed}, not {value!r}")
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer must be one of {OPTIMIZERS}, not {self.optimizer!r}")
         check_metric(self.metric)
@@ -66,6 +69,8 @@ class TrainingConfig:
             raise ValueError(f"frozen_encoder must be true or false, not {self.frozen_encoder!r}")
         if not 0 <= self.dead_zone <= LARGEST_DEAD_ZONE:
             raise ValueError(f"dead_zone must be from 0 to {LARGEST_DEAD_ZONE}, not {self.dead_zone}")
+        if not 0 <= self.skip < SCALES:
+            raise ValueError(f"skip must be from 0 to {SCALES - 1}, not {self.skip}")
         if self.dead_zone and not self.frozen_encoder:
             raise ValueError("dead_zone needs frozen_encoder: an encoder in training works around it")
         if self.crop < 64 or self.crop % 64:
@@ -78,7 +83,7 @@ class TrainingConfig:
     @property
     def objective(self) -> Objective:
         """The training objective and the rounding of the encoder."""
-        return Objective(self.lambdas, self.metric, self.dead_zone)
+        return Objective(self.lambdas, self.metric, self.dead_zone, self.skip)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainingConfig:

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from codec.coding.latents import quantize_latents
-from codec.engine.decoding import decode_pictures
+from codec.coding.latents import hyper_groups, quantize_latents
+from codec.engine.batch_decoding import decode_pictures
 from codec.engine.encoding import encode_pictures
 from codec.engine.loaded_model import LoadedModel
 from codec.format import container
 from codec.model.config import MAX_LEVEL
 from codec.model.network import Model
+from codec.model.quantization import SCALES
 from codec.model.weights import Objective, deserialise, model_id, serialise
 from codec.pictures.picture import to_picture
 from codec.training.config import TrainingConfig
@@ -29,19 +30,16 @@ QUALITIES = (0, 25, 50, 75, 100)
 
 
 @torch.no_grad()
-def freeze(model: Model) -> tuple[Model, dict[str, float]]:
-    """Return a copy of the model as it will be loaded, and the bound on sums of each exact layer.
+def freeze(model: Model) -> tuple[Model, int]:
+    """Return a copy of the model as it will be loaded, and the bound of `ScaleModel.freeze`.
 
-    In the copy the transforms are rounded to float16 and the entropy model is exact.
+    In the copy the float networks are rounded to float16 and the scale model is exact.
     """
     model = copy.deepcopy(model).requires_grad_(False).eval()
-    for part in (model.analysis, model.synthesis, model.hyper_analysis, model.hyper_prior):
+    for part in (model.analysis, model.synthesis, model.hyper_analysis, model.mean_model, model.hyper_prior):
         for parameter in part.parameters():
             parameter.copy_(parameter.to(torch.float16))
-    bounds = model.entropy_model.double().freeze()
-    model.analysis.double()
-    model.hyper_analysis.double()
-    return model, bounds
+    return model, model.scale_model.freeze()
 
 
 def export(
@@ -61,9 +59,9 @@ def export(
     """
     device = next(model.parameters()).device
     files, held_out = split(list_images(data))
-    frozen, bounds = freeze(model)
+    frozen, largest = freeze(model)
     sampler = CropSampler(files, crop, device, seed=2)
-    tables = fit_tables(*collect_histograms(frozen, sampler, batches, batch, objective.dead_zone))
+    tables = fit_tables(*collect_histograms(frozen, sampler, batches, batch, objective), objective.skip)
     draft = serialise(frozen, tables, {})
     rows = validate_real(draft, held_out, device, objective)
     for row, trained in zip(rows, validate(model, held_out, objective), strict=True):
@@ -82,7 +80,7 @@ def export(
             "names_sha256": hashlib.sha256(names.encode()).hexdigest(),
         },
         "validation": rows,
-        "largest_exact_sum": max(bounds.values()),
+        "largest_exact_sum": largest,
         "parameters": sum(p.numel() for p in model.parameters()),
     }
     return serialise(frozen, tables, metadata), rows
@@ -123,14 +121,17 @@ def estimated_bits(loaded: LoadedModel, image: np.ndarray, level: int) -> float:
 
     The picture is H×W×3 uint8 and is coded as one tile.
     """
-    x = torch.from_numpy(image)[None].to(loaded.device, torch.float64) / 255
+    x = torch.from_numpy(image)[None].to(loaded.device, torch.float32) / 255
     levels = torch.tensor([level], device=loaded.device)
     y = loaded.networks.analysis(x, levels)
-    coded, _ = quantize_latents(loaded.networks, y, levels, loaded.objective.dead_zone)
+    skip, dead_zone = loaded.tables.skip, loaded.objective.dead_zone
+    (tile,), indexes, _ = quantize_latents(loaded.networks, y, levels, dead_zone, skip)
     bits = 0.0
-    for symbols, indexes in zip(coded[0].symbols, coded[0].indexes, strict=True):
-        for index in np.unique(indexes):
-            bits += loaded.tables.tables[index].bits(symbols[indexes == index])
+    hyper = tile.hyper.reshape(-1, tile.hyper.shape[2]).T
+    for values, (table, _) in zip(hyper, hyper_groups(level, *hyper.shape[::-1]), strict=True):
+        bits += loaded.tables.tables[table].bits(values)
+    for index in range(0 if tile.dense else skip + 1, SCALES):
+        bits += loaded.tables.tables[index].bits(tile.latents[indexes[0] == index])
     return bits
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from codec.model.config import QUALITY_ANCHORS
 from codec.model.network import Model
 from codec.model.quantization import SCALE_MIN, SCALES, scale_index
-from codec.model.weights import deserialise, read_objective
+from codec.model.weights import deserialise, read_metadata, read_objective, read_tensors
 
 
 def principal_components(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -41,20 +41,25 @@ def quantization_step(lambdas: Tensor) -> Tensor:
 def initialise_with_klt(model: Model, crops: Tensor, lambdas: tuple[float, float]) -> None:
     """Set the linear path, gains and entropy offsets of `model` from N×S×S×3 uint8 crops."""
     config = model.config
-    c8, c16, m = config.width_8, config.width_16, config.latents
+    m = config.latents
     x = crops.double().cpu() / 255
     n, side = x.shape[:2]
     # (row and column of the 16×16 block), (index of the 8×8 block in it), (pixels of the 8×8 block)
     x = x.reshape(n, side // 16, 2, 8, side // 16, 2, 8, 3).permute(0, 1, 4, 2, 5, 3, 6, 7)
     x = x.reshape(-1, 4, 192)
     mean = x.mean((0, 1))
-    first, deviation_8 = principal_components((x - mean).reshape(-1, 192))
-    first, deviation_8 = first[:, :c8], deviation_8[:c8]
-    features = ((x - mean) @ first).reshape(len(x), 4 * c8)
-    second, deviation_16 = principal_components(features)
-    tiled = deviation_8.repeat(4)
+    centred = x - mean
+    all_8, all_deviations_8 = principal_components(centred.reshape(-1, 192))
+
+    def two_stages(c8: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return components and deviations at 1/8 with c8 channels, and those at 1/16."""
+        first = all_8[:, :c8]
+        features = (centred @ first).reshape(len(x), 4 * c8)
+        return first, all_deviations_8[:c8], *principal_components(features)
 
     analysis, synthesis = model.analysis, model.synthesis
+    first, deviation_8, second, deviation_16 = two_stages(config.analysis_width_8)
+    tiled, c16 = deviation_8.repeat(4), config.analysis_width_16
     analysis.embed.weight.copy_((first / deviation_8).T)
     analysis.embed.bias.copy_(-(mean @ first) / deviation_8)
     analysis.shortcut.weight.copy_((second[:, :m] * tiled[:, None]).T)
@@ -64,13 +69,16 @@ def initialise_with_klt(model: Model, crops: Tensor, lambdas: tuple[float, float
     analysis.latents.weight.zero_()
     analysis.latents.bias.zero_()
 
-    synthesis.shortcut.weight.copy_(second[:, :m] / tiled[:, None])
+    # With fewer channels at 1/8, the decoder drops the last components of the first stage.
+    kept, c16 = config.width_8, config.width_16
+    rows = second.unflatten(0, (4, -1))[:, :kept, :m] / deviation_8[:kept, None]
+    synthesis.shortcut.weight.copy_(rows.flatten(0, 1))
     synthesis.shortcut.bias.zero_()
     synthesis.latents.weight.copy_(torch.diag(1 / deviation_16)[:c16, :m])
     synthesis.latents.bias.zero_()
     synthesis.up.weight.zero_()
     synthesis.up.bias.zero_()
-    synthesis.pixels.weight.copy_(first * deviation_8)
+    synthesis.pixels.weight.copy_(first[:, :kept] * deviation_8[:kept])
     synthesis.pixels.bias.copy_(mean)
 
     low, high = lambdas
@@ -79,12 +87,11 @@ def initialise_with_klt(model: Model, crops: Tensor, lambdas: tuple[float, float
     analysis.log_gain.table.copy_(log_gain[:, None].expand(-1, m))
     synthesis.log_gain.table.copy_(-log_gain[:, None].expand(-1, m))
 
-    entropy = model.entropy_model
     middle = deviation_16[:m] * torch.exp(log_gain[QUALITY_ANCHORS // 2])
-    entropy.scale.copy_(torch.exp2(torch.round(torch.log2(middle.clamp_min(1)))))
+    model.mean_model.scale.copy_(torch.exp2(torch.round(torch.log2(middle.clamp_min(1)))))
     scales = deviation_16[None, :m] * torch.exp(log_gain[:, None])
     offset = scale_index(scales.clamp_min(SCALE_MIN)).clamp(0, SCALES - 1)
-    entropy.index_offset.table.copy_(offset)
+    model.scale_model.offset.table.copy_(offset)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,11 +101,34 @@ class TrainedStart:
     state: dict[str, Tensor]
     lambdas: tuple[float, float]
     """Lambdas of its training, at quality 0 and quality 100."""
+    partial: bool = False
+    """Whether the model has layers that cannot be taken from `state`; they keep their values."""
 
 
 def read_start(weights: bytes) -> TrainedStart:
     """Return parameters and lambdas of an exported weights file. Raises `InvalidWeights`."""
-    return TrainedStart(deserialise(weights)[0].float().state_dict(), read_objective(weights).lambdas)
+    lambdas = read_objective(weights).lambdas
+    if read_metadata(weights)["architecture"] == "klt-hyperprior-context4":
+        return TrainedStart(_first_generation(read_tensors(weights)), lambdas, partial=True)
+    return TrainedStart(deserialise(weights)[0].float().state_dict(), lambdas)
+
+
+def _first_generation(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the layers that a model shares with those of version 0.8."""
+    renamed = {
+        "scale": "mean_model.scale", "index_offset.table": "scale_model.offset.table",
+        "quality.table": "mean_model.quality.table",
+    }
+    state = {}
+    for name, value in tensors.items():
+        part, _, rest = name.partition(".")
+        if part in ("analysis", "hyper_analysis", "hyper_prior", "synthesis"):
+            state[name] = value.float()
+        elif part == "entropy_model" and (rest in renamed or rest.startswith("hyper_synthesis.")):
+            bits = 0 if rest == "scale" else 8 if "table" in rest else 20 if "bias" in rest else 12
+            new = renamed.get(rest, rest.replace("hyper_synthesis", "mean_model"))
+            state[new] = (value.double() * 2.0**-bits).float()
+    return state
 
 
 @torch.no_grad()
@@ -111,6 +141,13 @@ def initialise_from(model: Model, start: TrainedStart, lambdas: tuple[float, flo
     model of another shape.
     """
     own = model.state_dict()
+    if start.partial:
+        fitting = {n: v for n, v in start.state.items() if n in own and own[n].shape == v.shape}
+        model.load_state_dict(own | {
+            n: remap_table(v, start.lambdas, lambdas) if n.endswith(".table") else v
+            for n, v in fitting.items()
+        })
+        return
     unknown = sorted(set(start.state) - set(own))
     if unknown:
         raise ValueError(f"the weights to start from have layers that the model lacks: {', '.join(unknown)}")

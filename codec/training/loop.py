@@ -1,27 +1,29 @@
 """The training loop: a trunk at constant learning rate, a decay at the end, checkpoints, a log.
 
-The schedule depends on the minutes trained, not on the number of steps, so that the same command
-uses the available time on any machine. When the decay begins, the trunk is saved beside the
-checkpoint. A later run with more minutes continues from the trunk, so the training time of several
-runs adds up.
+The length of a run is given in minutes or in crops. With minutes, the same command uses the
+available time on any machine. With crops, runs on machines of different speed can be compared. When
+the decay begins, the trunk is saved beside the checkpoint. A later run with a larger budget
+continues from the trunk, so the training of several runs adds up.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from codec.model.config import MAX_LEVEL
 from codec.model.network import Model
+from codec.model.runtime import has_bfloat16
 from codec.model.weights import Objective
 from codec.pictures.atomic import replacing
 from codec.training import distributed
@@ -39,17 +41,12 @@ VALIDATION_LEVELS = (0, 256, 512, 768, 1024)
 Report = Callable[[dict[str, Any]], None]
 
 
-def has_bfloat16(device: torch.device) -> bool:
-    """Return whether the device multiplies bfloat16 in hardware.
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """The total length of a run, including earlier runs."""
 
-    Emulated bfloat16 is slower than float32.
-    """
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type != "cpu":
-        return True
-    about: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 and later
-    return any(about.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    amount: float
+    unit: Literal["minutes", "crops"] = "minutes"
 
 
 class Trainer:
@@ -69,8 +66,9 @@ class Trainer:
         self.optimizers = build_optimizers(self.model, config.optimizer, config.linear_rate)
         self.step = 0
         self.minutes = 0.0
+        self.crops = 0
         self.skipped = 0  # consecutive steps without a finite gradient
-        self.decay_budget: float | None = None  # minutes of the schedule, once its decay has begun
+        self.decay_budget: Budget | None = None  # that of the schedule, once its decay has begun
 
     def save(self, path: Path) -> None:
         """Write a checkpoint. If interrupted, the previous checkpoint is left unchanged."""
@@ -81,7 +79,8 @@ class Trainer:
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
             "minutes": self.minutes,
-            "decay_budget": self.decay_budget,
+            "crops": self.crops,
+            "decay_budget": self.decay_budget and dataclasses.asdict(self.decay_budget),
         }
         with replacing(path) as file:
             torch.save(state, file)
@@ -93,8 +92,8 @@ class Trainer:
         """
         # Load to the CPU: AdamW's step counters belong there. The rest is copied to the device.
         state = torch.load(path, map_location="cpu", weights_only=True)
-        if "optimizers" not in state:
-            raise ValueError(f"{path} was written before 0.3: start from its exported weights with --init")
+        if "crops" not in state:
+            raise ValueError(f"{path} was written before 0.11: start from exported weights with --init")
         saved = TrainingConfig.from_dict(state["config"])
         for name in ("model", "lambdas", "metric", "optimizer", "frozen_encoder", "dead_zone"):
             if getattr(saved, name) != getattr(self.config, name):
@@ -105,22 +104,27 @@ class Trainer:
             optimizer.load_state_dict(values)
         self.step = state["step"]
         self.minutes = state["minutes"]
-        self.decay_budget = state.get("decay_budget")
+        self.crops = state["crops"]
+        self.decay_budget = state["decay_budget"] and Budget(**state["decay_budget"])
 
-    def learning_rate(self, budget: float) -> float:
+    def spent(self, budget: Budget) -> float:
+        """Return the share of a budget that the run has used."""
+        return (self.minutes if budget.unit == "minutes" else self.crops) / budget.amount
+
+    def learning_rate(self, budget: Budget) -> float:
         """Return the learning rate.
 
         It rises during the warm-up steps, is then constant, and falls along a cosine to 2 % over
-        the last share of the time.
+        the last share of the budget.
         """
         config = self.config
         rate = config.learning_rate * min(1.0, (self.step + 1) / config.warmup_steps)
-        progress = (self.minutes / budget - (1 - config.decay)) / config.decay
+        progress = (self.spent(budget) - (1 - config.decay)) / config.decay
         if progress > 0:
             rate *= 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
         return rate
 
-    def train_step(self, pixels: Tensor, budget: float) -> dict[str, float]:
+    def train_step(self, pixels: Tensor, budget: Budget) -> dict[str, float]:
         """Run one optimiser step on N×S×S×3 uint8 and return figures for the log.
 
         A step without a finite gradient is skipped. Raises `ValueError` after too many in a row.
@@ -129,7 +133,7 @@ class Trainer:
         level = torch.randint(0, MAX_LEVEL + 1, (len(x),), device=self.device)
         noise, dead_zone = not self.config.frozen_encoder, self.config.dead_zone
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-            output = self.replica(x, level, noise=noise, dead_zone=dead_zone)
+            output = self.replica(x, level, noise=noise, dead_zone=dead_zone, skip=self.config.skip)
         loss = rate_distortion(output, x, level, self.config.lambdas, self.config.metric)
         self.model.zero_grad(set_to_none=True)
         loss.total.backward()
@@ -175,7 +179,9 @@ def validate(model: Model, files: list[Path], objective: Objective) -> list[dict
         total = bpp = decibels = hyper = 0.0
         for image in images:
             x = image.to(torch.float32) / 255
-            output = model(x, levels, noise=False, dead_zone=objective.dead_zone)
+            output = model(
+                x, levels, noise=False, dead_zone=objective.dead_zone, skip=objective.skip
+            )
             output.x_hat = (output.x_hat.clamp(0, 1) * 255).round() / 255
             loss = rate_distortion(output, x, levels, objective.lambdas, metric)
             total += float(loss.total)
@@ -191,11 +197,11 @@ def validate(model: Model, files: list[Path], objective: Objective) -> list[dict
 def open_run(
     config: TrainingConfig,
     out: Path,
-    minutes: float,
+    budget: Budget,
     resume: bool,
     init: TrainedStart | None,
     device: torch.device,
-    crops: CropSampler,
+    sampler: CropSampler,
 ) -> Trainer:
     """Return a new trainer, or one resumed from the newest state that fits the schedule.
 
@@ -209,17 +215,17 @@ def open_run(
             raise ValueError(f"nothing to resume in {out}")
         trainer.load(out / CHECKPOINT)
         # A decay for another budget is discarded: continue from the state where it began.
-        if trainer.decay_budget not in (None, minutes):
+        if trainer.decay_budget not in (None, budget):
             trainer.load(out / TRUNK)
         return trainer
     if (out / CHECKPOINT).exists():
         raise ValueError(f"{out} already holds a run: pass --resume, or choose another folder")
     if config.frozen_encoder and (init is None or init.lambdas != config.lambdas):
         raise ValueError("frozen_encoder needs trained weights of the same lambdas: pass them with --init")
+    if init is None or init.partial:
+        initialise_with_klt(trainer.model, sampler.batch(128), config.lambdas)
     if init is not None:
         initialise_from(trainer.model, init, config.lambdas)
-    else:
-        initialise_with_klt(trainer.model, crops.batch(128), config.lambdas)
     trainer.average.load_state_dict(trainer.model.state_dict())
     return trainer
 
@@ -229,7 +235,7 @@ def train(
     out: Path,
     config: TrainingConfig,
     *,
-    minutes: float,
+    budget: Budget,
     resume: bool = False,
     init: TrainedStart | None = None,
     device: torch.device | None = None,
@@ -239,7 +245,7 @@ def train(
     save_minutes: float = 5.0,
     validate_minutes: float = 15.0,
 ) -> Model:
-    """Train for `minutes` in total, including earlier runs. Return the averaged model.
+    """Train for `budget` in total, including earlier runs. Return the averaged model.
 
     `report` is called with every log entry, a dict, when it is written to `out/log.jsonl`. Under
     `torchrun` only the first process writes and reports. Speeds count the crops of all processes.
@@ -251,7 +257,7 @@ def train(
     training, held_out = split(list_images(data))
     sampler = CropSampler(training, config.crop, device, seed)
     usable_images(held_out, SMALLEST_SIDE[config.metric])
-    trainer = open_run(config, out, minutes, resume, init, device, sampler)
+    trainer = open_run(config, out, budget, resume, init, device, sampler)
     trainer.replica = distributed.replicate(trainer.model, device)
     # Use another seed after a resume and in every process, so that crops are not repeated.
     sampler.generator.manual_seed(seed + trainer.step + 1_000_003 * distributed.rank())
@@ -271,10 +277,16 @@ def train(
             log.flush()
             report(entry)
 
+        def progress() -> dict[str, Any]:
+            return {
+                "step": trainer.step, "minutes": round(trainer.minutes, 3), "crops": trainer.crops,
+                "share": trainer.spent(budget),
+            }
+
         def write_validation() -> None:
             if first:
                 rows = validate(trainer.average, held_out, config.objective)
-                write({"step": trainer.step, "minutes": trainer.minutes, "validation": rows})
+                write({**progress(), "validation": rows})
 
         @stack.callback
         def save_progress() -> None:  # also on Ctrl-C and errors
@@ -289,21 +301,21 @@ def train(
         saved = validated = trainer.minutes
         window = time.monotonic()
         counted = 0
-        while trainer.minutes < minutes:
-            if trainer.decay_budget is None and trainer.minutes >= (1 - config.decay) * minutes:
+        while (share := trainer.spent(budget)) < 1:
+            if trainer.decay_budget is None and share >= 1 - config.decay:
                 save(out / TRUNK)
-                trainer.decay_budget = minutes
+                trainer.decay_budget = budget
             counted += 1
-            for key, value in trainer.train_step(sampler.batch(config.batch), minutes).items():
+            for key, value in trainer.train_step(sampler.batch(config.batch), budget).items():
                 sums[key] = sums.get(key, 0.0) + value
+            trainer.crops += config.batch * distributed.size()
             trainer.minutes = distributed.from_first(offset + (time.monotonic() - start) / 60, device)
             if trainer.step % log_every == 0:
                 means = {key: value / counted for key, value in sums.items()}
                 speed = counted * config.batch * distributed.size() / (time.monotonic() - window)
                 write({
-                    "step": trainer.step,
-                    "minutes": round(trainer.minutes, 3),
-                    "learning_rate": trainer.learning_rate(minutes),
+                    **progress(),
+                    "learning_rate": trainer.learning_rate(budget),
                     **means,
                     "psnr": psnr(means.pop("mse")),
                     "patches_per_second": speed,

@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from codec.model.exact import ExactLinear
 from codec.model.layers import Linear32
 from codec.model.network import Model
+from codec.model.runtime import has_bfloat16
 
 OPTIMIZERS = ("adamw", "muon")
 
@@ -50,15 +51,18 @@ def orthogonalise(x: Tensor) -> Tensor:
     """Bring the singular values of matrices (N×A×B) near 1, by five Newton–Schulz steps.
 
     The coefficients of the quintic polynomial are those of Jordan et al. (see `Muon`). The singular
-    values end in about 0.7…1.2, which is close enough for the direction of an update.
+    values end in about 0.7…1.2, which is close enough for the direction of an update. So are
+    products in bfloat16, where the hardware has it.
     """
     wide = x.transpose(1, 2) if x.shape[1] > x.shape[2] else x
     wide = wide / wide.flatten(1).norm(dim=1)[:, None, None].clamp_min(1e-12)
+    if has_bfloat16(x.device):
+        wide = wide.bfloat16()
     for _ in range(5):
         gram = wide @ wide.transpose(1, 2)
         polynomial = torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
         wide = torch.baddbmm(wide, polynomial, wide, beta=3.4445)
-    return wide.transpose(1, 2) if x.shape[1] > x.shape[2] else wide
+    return (wide.transpose(1, 2) if x.shape[1] > x.shape[2] else wide).to(x.dtype)
 
 
 class Muon(Optimizer):
@@ -66,9 +70,9 @@ class Muon(Optimizer):
 
     See Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024). The update
     is scaled to the size of AdamW's updates (0.2 · √max(A, B), Liu et al., "Muon is scalable for
-    LLM training", 2025), so that one learning rate suits both. torch's own Muon runs in bfloat16,
-    which most CPUs emulate. There it took seven times as long as a whole training step. This class
-    keeps the dtype of the weights. It stacks matrices of equal shape, so that a GPU launches few
+    LLM training", 2025), so that one learning rate suits both. torch's own Muon always
+    runs in bfloat16, which many CPUs emulate. There it took seven times as long as a whole training
+    step. This class stacks matrices of equal shape, so that a GPU launches few
     kernels.
     """
 

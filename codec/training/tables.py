@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from codec.coding.latents import quantize_latents
-from codec.entropy_coder import PRECISION, Table
+from codec.coding.latents import hyper_groups, quantize_latents
+from codec.entropy_coder import PRECISION, Table, TableSet
 from codec.model.config import MAX_LEVEL, QUALITY_ANCHORS
 from codec.model.network import Model
 from codec.model.quantization import SCALES, scale_of_index
+from codec.model.weights import Objective
 from codec.training.data import CropSampler
 
 _WIDEST = 2048
@@ -27,7 +28,7 @@ Histogram = NDArray[np.int64]
 
 @torch.no_grad()
 def collect_histograms(
-    model: Model, sampler: CropSampler, batches: int, batch: int, dead_zone: float
+    model: Model, sampler: CropSampler, batches: int, batch: int, objective: Objective
 ) -> tuple[Histogram, Histogram]:
     """Return histograms of symbols by scale index (64×K) and of hyper-latents by table (9·C×K).
 
@@ -39,18 +40,20 @@ def collect_histograms(
     hyper = np.zeros((QUALITY_ANCHORS * channels, span), np.int64)
     generator = torch.Generator().manual_seed(1)
     for _ in range(batches):
-        x = sampler.batch(batch).to(torch.float64) / 255
+        x = sampler.batch(batch).to(torch.float32) / 255
         # With one level per batch, some tables would depend on few pictures.
         level = torch.randint(0, MAX_LEVEL + 1, (batch,), generator=generator).to(x.device)
-        coded, _ = quantize_latents(model, model.analysis(x, level), level, dead_zone)
-        for tile in coded:
-            _count(hyper, tile.symbols[0], tile.indexes[0].astype(np.int64) - SCALES)
-            for values, indexes in zip(tile.symbols[1:], tile.indexes[1:], strict=True):
-                _count(symbols, values, indexes.astype(np.int64))
+        y = model.analysis(x, level)
+        tiles, indexes, _ = quantize_latents(model, y, level, objective.dead_zone, objective.skip)
+        for tile, index, quality in zip(tiles, indexes, level.tolist(), strict=True):
+            first = hyper_groups(quality, 1, channels)[0][0] - SCALES
+            rows = np.broadcast_to(np.arange(first, first + channels), tile.hyper.shape)
+            _count(hyper, tile.hyper.ravel(), rows.ravel())
+            _count(symbols, tile.latents.ravel(), index.ravel().astype(np.int64))
     return symbols, hyper
 
 
-def _count(histogram: Histogram, values: NDArray[np.int32], rows: NDArray[np.int64]) -> None:
+def _count(histogram: Histogram, values: NDArray[np.signedinteger], rows: NDArray[np.int64]) -> None:
     columns = np.clip(values, -_WIDEST, _WIDEST).astype(np.int64) + _WIDEST
     flat = np.bincount(rows * histogram.shape[1] + columns, minlength=histogram.size)
     histogram += flat.reshape(histogram.shape)
@@ -92,7 +95,7 @@ def gaussian_prior(scale: float, mean: float, lowest: int, highest: int) -> NDAr
     return np.diff(cdf).clip(1e-12)
 
 
-def fit_tables(symbols: Histogram, hyper: Histogram) -> list[Table]:
+def fit_tables(symbols: Histogram, hyper: Histogram, skip: int) -> TableSet:
     """Return the tables of the 64 scales, symmetric around zero, then the hyper-latents' tables."""
     tables = []
     symmetric = symbols + symbols[:, ::-1]
@@ -111,6 +114,6 @@ def fit_tables(symbols: Histogram, hyper: Histogram) -> list[Table]:
         highest = min(int(seen.max()) + 2, _WIDEST - 1)
         prior = gaussian_prior(deviation, mean, lowest, highest)
         tables.append(_make_table(histogram, prior, lowest))
-    return tables
+    return TableSet(tables, skip)
 
 
