@@ -1,6 +1,6 @@
 """Effect of compression on a classifier, by quality, on enlarged scikit-learn digits.
 
-    python -m bench.studies.accuracy
+    python -m bench.studies.accuracy [--model mse]
 
 1,797 digits of 8×8 pixels are enlarged to 64×64 (bicubic). A support vector machine is trained on
 16×16 block means of one half, either original or compressed. The other half is classified, both
@@ -61,15 +61,16 @@ def through_codec(worker: codec.Codec, pictures: list[Pixels], quality: float) -
 
 
 @click.command()
-def main() -> None:
+@click.option("--model", help="Shipped model or weights file.")
+def main(model: str | None) -> None:
     """Classify compressed digits."""
     from sklearn.svm import SVC
 
     pictures, labels = digits()
     train = np.random.default_rng(0).permutation(len(pictures)) < len(pictures) // 2
     original = features(pictures)
-    model = SVC(C=10).fit(original[train], labels[train])
-    before = model.predict(original[~train])
+    classifier = SVC(C=10).fit(original[train], labels[train])
+    before = classifier.predict(original[~train])
     table = Table(title=f"{int((~train).sum())} digits of {SIDE}×{SIDE}, codec {codec.__version__}")
     columns = ("", "bytes", "PSNR", "trained on originals", "same answer", "trained on the same")
     for name in columns:
@@ -78,7 +79,7 @@ def main() -> None:
     def add(name: str, found: list[Pixels], size: float) -> None:
         compressed = features(found)
         error = np.mean((np.stack(found).astype(float) - np.stack(pictures)) ** 2)
-        answers = model.predict(compressed[~train])
+        answers = classifier.predict(compressed[~train])
         own = SVC(C=10).fit(compressed[train], labels[train])
         table.add_row(
             name, f"{size:.0f}", f"{10 * np.log10(255**2 / error):.1f}" if error else "exact",
@@ -87,7 +88,7 @@ def main() -> None:
         )
 
     add("original", pictures, SIDE * SIDE)
-    worker = codec.Codec()
+    worker = codec.Codec(model=model)
     for quality in (75.0, 50.0, 25.0, 10.0, 0.0):
         add(f"codec {quality:g}", *through_codec(worker, pictures, quality))
     for jpeg in (90, 50, 10, 1):

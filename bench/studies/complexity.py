@@ -1,11 +1,10 @@
 """Multiply-accumulate operations per pixel of every part of a model, counted by running it.
 
-    python -m bench.studies.complexity [--config small --config medium …]
+    python -m bench.studies.complexity [--config fast --config medium …]
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import click
@@ -14,35 +13,35 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from codec.model.config import MAX_LEVEL, ModelConfig
+from codec.model.config import LATENTS_PER_HYPER_LATENT, MAX_LEVEL, PIXELS_PER_LATENT, ModelConfig
 from codec.model.network import Model
 from codec.training.config import load_config
 
 SIDE = 256
-"""Side of the test picture in pixels. The cost per pixel hardly depends on it."""
+"""Side of the test picture in pixels. Sides that are no multiples of 64 cost slightly more."""
+
+ENCODING = ("analysis", "hyper-analysis", "scales", "means")
+DECODING = ("scales", "means", "synthesis")
 
 
 @torch.no_grad()
 def complexity(config: ModelConfig) -> dict[str, float]:
-    """kMAC per pixel of the transforms and of the entropy model.
+    """Return kMAC per pixel of every part, of encoding and of decoding, and millions of parameters.
 
-    All convolutions and matrix products are counted. The float networks are counted. The exact
-    networks do the same products.
+    All convolutions and matrix products are counted.
     """
     model = Model(config)
     level = torch.tensor([MAX_LEVEL // 2])
+    h = SIDE // PIXELS_PER_LATENT
     x = torch.zeros(1, SIDE, SIDE, 3)
-    y = torch.zeros(1, SIDE // 16, SIDE // 16, config.latents)
-    z = torch.zeros(1, math.ceil(SIDE / 64), math.ceil(SIDE / 64), config.hyper_latents)
-
-    def entropy() -> None:
-        size = (y.shape[1], y.shape[2])
-        model.entropy_model.run(z, level, size, lambda step, mean, index: torch.zeros_like(mean))
-
+    y = torch.zeros(1, h, h, config.latents)
+    side = h // LATENTS_PER_HYPER_LATENT
+    z = torch.zeros(1, side, side, config.hyper_latents)
     parts: dict[str, Callable[[], object]] = {
         "analysis": lambda: model.analysis(x, level),
         "hyper-analysis": lambda: model.hyper_analysis(y),
-        "entropy model": entropy,
+        "scales": lambda: model.scale_model(z, level),
+        "means": lambda: model.mean_model.run(z, level, (h, h), lambda step, mean: torch.zeros_like(mean)),
         "synthesis": lambda: model.synthesis(y, level),
     }
     costs = {}
@@ -50,14 +49,14 @@ def complexity(config: ModelConfig) -> dict[str, float]:
         with FlopCounterMode(display=False) as counter:
             part()
         costs[name] = counter.get_total_flops() / 2 / 1000 / SIDE**2
-    costs["encode"] = costs["analysis"] + costs["hyper-analysis"] + costs["entropy model"]
-    costs["decode"] = costs["entropy model"] + costs["synthesis"]
-    costs["parameters (M)"] = sum(p.numel() for p in model.parameters()) / 1e6
+    costs["encoding"] = sum(costs[name] for name in ENCODING)
+    costs["decoding"] = sum(costs[name] for name in DECODING)
+    costs["parameters (M)"] = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     return costs
 
 
 @click.command()
-@click.option("--config", "configs", multiple=True, default=("small", "medium", "large"), show_default=True)
+@click.option("--config", "configs", multiple=True, default=("fast", "medium", "large"), show_default=True)
 def main(configs: tuple[str, ...]) -> None:
     """Print kMAC per pixel of each configuration."""
     rows = {name: complexity(load_config(name).model) for name in configs}
@@ -66,7 +65,7 @@ def main(configs: tuple[str, ...]) -> None:
     for name in rows:
         table.add_column(name, justify="right")
     for part in next(iter(rows.values())):
-        table.add_row(part, *(f"{costs[part]:.1f}" for costs in rows.values()))
+        table.add_row(part, *(f"{costs[part]:.2f}" for costs in rows.values()))
     Console().print(table)
 
 

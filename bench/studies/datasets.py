@@ -4,7 +4,7 @@
 
 Pictures are cut out of photographs at half size, so that they are as sharp as those of usual
 training sets. They are packed and read back: the folders with Pillow, the dataset with
-`codec.data.loader`.
+`codec.data.loader`, as pixels and as latents.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ def main(
     pictures = list(cut(photos, count, side))
     pixels = count * side * side
     table = Table(title=f"{count} pictures of {side}×{side}, codec {codec.__version__}; {machine()}")
-    for name in ("", "bytes", "of PNG", "bpp", "PSNR", "write/s", "read/s", f"read/s, {workers} workers"):
+    speeds = ("write/s", "read/s", f"read/s, {workers} workers", "latents/s")
+    for name in ("", "bytes", "of PNG", "bpp", "PSNR", *speeds):
         table.add_column(name, justify="right" if name else "left")
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
@@ -103,7 +104,7 @@ def main(
             table.add_row(
                 f"{kind}{' 90' if options else ''} folder", f"{size:,}", f"{size / png:.1%}",
                 f"{8 * size / pixels:.3f}", f"{psnr(error):.2f}" if error else "exact",
-                f"{count / wrote:.0f}", f"{count / read:.0f}", "",
+                f"{count / wrote:.0f}", f"{count / read:.0f}", "", "",
             )
         for quality in qualities:
             for rows in (False, True) if bare else (False,):
@@ -122,6 +123,11 @@ def main(
                             error += squared_error(images, pictures[seen : seen + len(images)]) / count
                         seen += len(images)
                     rates.append(count / (time.perf_counter() - began))
+                there = [row for row in range(count) if not codec.inspect(dataset.read(row)).lossless]
+                began = time.perf_counter()
+                for _ in codec.data.loader(dataset, 64, output="latents", sampler=there):
+                    pass
+                rates.append(len(there) / (time.perf_counter() - began))
                 size = size_of(out)
                 table.add_row(
                     f"codec {quality:g}{' bare' if rows else ''}", f"{size:,}", f"{size / png:.1%}",
@@ -129,7 +135,7 @@ def main(
                     *(f"{rate:.0f}" for rate in rates),
                 )
                 shutil.rmtree(out)
-    Console(width=110).print(table)
+    Console(width=120).print(table)
 
 
 if __name__ == "__main__":

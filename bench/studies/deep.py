@@ -1,6 +1,6 @@
 """Errors and sizes of 16-bit photographs, compared with rounding to 8 bits and with JPEG 2000.
 
-    python -m bench.studies.deep PHOTOGRAPHS
+    python -m bench.studies.deep PHOTOGRAPHS [--model mse]
 
 The test pictures are averages of 2×2 pixels of the photographs in the folder. These averages have
 more than eight bits. JPEG 2000 is the irreversible mode of OpenJPEG at the smallest size whose RMSE
@@ -62,10 +62,11 @@ def jpeg_2000_bits(image: NDArray[np.uint16], error: float) -> float:
 @click.command()
 @click.argument("photographs", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--most", default=24, show_default=True, help="Maximum number of pictures.")
-def main(photographs: Path, most: int) -> None:
+@click.option("--model", help="Shipped model or weights file.")
+def main(photographs: Path, most: int, model: str | None) -> None:
     """Compress 16-bit pictures at several qualities."""
     images = [halved(read_rgb(path)) for path in list_images(photographs)[:most]]
-    worker = codec.Codec()
+    worker = codec.Codec(model=model)
     table = Table(title=f"{len(images)} 16-bit pictures: errors on a scale of 65,535, bits per pixel (means)")
     for column in ("", "RMSE", "largest error", "bits", "bits of JPEG 2000"):
         table.add_column(column, justify="right")

@@ -1,11 +1,11 @@
 """Gain and cost of each effort level in bits, decibels and seconds, measured on real files.
 
-    python -m bench.studies.effort FOLDER [--held-out] [--side 256] [--effort 9 …] [--steps 200 …]
-        [--quality 25 …]
+    python -m bench.studies.effort FOLDER [--model mse] [--held-out] [--side 256] [--effort 9 …]
+        [--steps 200 …] [--quality 25 …]
 
 BD-rates are relative to effort 3, over the measured qualities (PCHIP over log rate, RGB PSNR).
 Times are those of one pass with a fixed number of threads. `bench.studies.speed` measures the other
-times of the codec.
+times of the codec. Efforts above 3 need a model that was trained for mean squared error.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Test whether tile edges are visible: PSNR of the same pixels coded with and without tile edges.
 
-    python -m bench.studies.seams PHOTOGRAPHS [--held-out]
+    python -m bench.studies.seams PHOTOGRAPHS [--held-out] [--model mse]
 
 Crops of PHOTOGRAPHS are coded in several tiles and as one tile. The difference in PSNR is the cost
 of tiling. It is measured within 8 pixels of the tile edges and elsewhere. The cost at the edges
@@ -54,11 +54,14 @@ def squared_error(
               help="Side of the centre crops. Smaller pictures are skipped.")
 @click.option("--tile", "tiles", default=(256,), multiple=True, show_default=True, help="Side of the tiles.")
 @click.option("--most", default=12, show_default=True, help="Maximum number of pictures.")
-def main(photographs: Path, held_out: bool, side: int, tiles: tuple[int, ...], most: int) -> None:
+@click.option("--model", help="Shipped model or weights file.")
+def main(
+    photographs: Path, held_out: bool, side: int, tiles: tuple[int, ...], most: int, model: str | None
+) -> None:
     """Compare pictures coded in tiles with the same pictures coded as one tile."""
     files = list_images(photographs)
     files = split(files)[1] if held_out else files
-    worker = codec.Codec()
+    worker = codec.Codec(model=model)
     table = Table(title="PSNR in tiles minus PSNR in one tile (dB)")
     for column in ("tile", "quality", "pictures", "near edges", "elsewhere", "edges minus elsewhere"):
         table.add_column(column, justify="right")

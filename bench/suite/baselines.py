@@ -26,7 +26,7 @@ Decode = Callable[[bytes], Pixels]
 OURS = "codec"
 """Prefix of the names of this project's codec: `codec-MODEL`, or `codec:FILE` for a weights file.
 
-An effort level other than the default is appended after an @, as in `codec-medium@9`."""
+An effort level other than the default is appended after an @, as in `codec-mse@9`."""
 
 FIVES = tuple(range(5, 100, 5))
 TENS = (1, 5, *range(10, 91, 10), 95)
@@ -69,14 +69,8 @@ def all_baselines() -> list[Baseline]:
 
 
 def default_names() -> list[str]:
-    """All names except models that are kept for older files, and except `jpeg-default`.
-
-    `jpeg-default` checks the benchmark against a published curve.
-    """
-    import codec
-
-    left_out = {f"{OURS}-{entry['name']}" for entry in codec.models() if not entry["default"]}
-    return [b.name for b in all_baselines() if b.name not in left_out | {"jpeg-default"}]
+    """All names except `jpeg-default`, which checks the benchmark against a published curve."""
+    return [baseline.name for baseline in all_baselines() if baseline.name != "jpeg-default"]
 
 
 def find(name: str) -> Baseline:

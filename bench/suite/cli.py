@@ -39,7 +39,7 @@ BUSY = 0.5  # load average; an idle machine is near 0
 @click.option(
     "--codecs", metavar="NAMES",
     help="Comma-separated names from --list, or codec:FILE for a weights file.  "
-    "[default: all but older models and jpeg-default]",
+    "[default: all but jpeg-default]",
 )
 @click.option("--list", "list_codecs", is_flag=True, help="List the codecs and exit.")
 @click.option(

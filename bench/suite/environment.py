@@ -12,6 +12,9 @@ from .measure import cores
 _PACKAGES = ("torch", "numpy", "constriction", "zstandard", "pillow", "imagecodecs", "pytorch-msssim",
              "ssimulacra2", "bjontegaard")
 
+_LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS")
+"""Environment variables that limit the instructions that libraries use."""
+
 
 def cpu() -> str:
     """Name of the processor."""
@@ -21,6 +24,19 @@ def cpu() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine() or "unknown"
+
+
+def instruction_set() -> str:
+    """Vector instructions of the processor that matter for speed, and limits set for libraries."""
+    import torch
+
+    known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 and later
+    names = {"avx2": "AVX2", "avx512_f": "AVX-512", "avx512_bf16": "AVX-512-BF16", "amx_bf16": "AMX"}
+    found = [name for key, name in names.items() if known.get(key)] or [
+        torch.backends.cpu.get_cpu_capability()
+    ]
+    limits = [f"{name}={os.environ[name]}" for name in _LIMITS if name in os.environ]
+    return " ".join([", ".join(found), *(f"({limit})" for limit in limits)])
 
 
 def machine() -> str:

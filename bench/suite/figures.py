@@ -17,9 +17,11 @@ from typing import Any
 
 import click
 
+from codec.model import registry
 from codec.pictures.atomic import write_atomically
 
 from . import anchors
+from .baselines import OURS
 from .metrics import METRICS, ms_ssim_db
 from .plots import draw, nearest_point
 from .summary import bd_rates, published_codec
@@ -35,18 +37,21 @@ SPEED_AT = 0.75  # bits per pixel
 Codec = dict[str, Any]
 
 
-def load(folder: Path) -> tuple[list[Codec], dict[str, Any]]:
-    """Codecs as in a summary, and the complete content of one file.
+def load(folder: Path) -> tuple[list[Codec], list[dict[str, Any]]]:
+    """Codecs as in a summary, and the complete content of the files of this codec.
 
-    The codecs are those of the files, followed by curves published for the same pictures. Pictures
-    and environment are the same in all files.
+    The codecs are those of the files, followed by curves published for the same pictures. The
+    default model is the first of both lists. Pictures and environment are the same in all files.
     """
     files = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
     if not files:
         raise click.ClickException(f"no result files in {folder}")
     if len({content["pictures"]["fingerprint"] for content in files}) > 1:
         raise click.ClickException(f"{folder} contains results of different pictures")
-    if not any(content["ours"] for content in files):
+    default = f"{OURS}-{registry.named(None).name}"
+    files.sort(key=lambda content: (not content["ours"], content["codec"] != default, content["codec"]))
+    ours = [content for content in files if content["ours"]]
+    if not ours:
         raise click.ClickException(f"{folder} contains no results of this codec")
     measured = [
         {
@@ -55,9 +60,7 @@ def load(folder: Path) -> tuple[list[Codec], dict[str, Any]]:
         }
         for content in files
     ]
-    measured.sort(key=lambda codec: (not codec["ours"], codec["name"]))
     curves = [published_codec(curve) for curve in anchors.published(files[0]["pictures"]["fingerprint"])]
-    ours = next(content for content in files if content["ours"])
     return [*measured, *(curve for curve in curves if curve["name"] in PUBLISHED)], ours
 
 
@@ -76,22 +79,30 @@ def _points(content: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def blocks(codecs: list[Codec], about: dict[str, Any]) -> dict[str, str]:
+def identity(content: dict[str, Any]) -> str:
+    """The name and the id of the model in a result file of this codec."""
+    return f"{content['name'].split()[-1]} {content['description'].partition(';')[0].split()[-1]}"
+
+
+def blocks(codecs: list[Codec], ours: list[dict[str, Any]]) -> dict[str, str]:
     """The parts of README between its pairs of markers, in Markdown, by the name of the pair."""
-    where, pictures = about["environment"], about["pictures"]
-    package = about["description"].partition(";")[0]
+    where, pictures = ours[0]["environment"], ours[0]["pictures"]
+    models = " and ".join(f"model {identity(content)}" for content in ours)
+    version = ours[0]["description"].partition(",")[0]
     return {
         "comparison": "\n".join([
             f"On the {pictures['count']} Kodak photographs: bits at equal quality, compared with optimised",
             "JPEG (BD-rate; negative: fewer bits), and megapixels per second near",
-            f"{SPEED_AT:g} bpp, on {where['cores']} cores of an {where['CPU']}. Measured with {package}.",
+            f"{SPEED_AT:g} bpp, on {where['cores']} cores of an {where['CPU']}.",
+            f"Measured with {version}, {models}.",
             "",
             *_comparison_rows(codecs),
         ]),
         "qualities": "\n".join([
-            "Means over the same photographs, whole files:",
+            "Means over the same photographs, whole files,",
+            f"{version}, model {identity(ours[0]).split()[0]}:",
             "",
-            *_quality_rows(next(codec for codec in codecs if codec["ours"])),
+            *_quality_rows(codecs[0]),
         ]),
     }
 
@@ -159,11 +170,11 @@ def rewritten(readme: str, block: str, name: str) -> str:
 @click.option("--check", is_flag=True, help="Write nothing. Fail if README does not match the files.")
 def main(folder: Path, keep: bool, check: bool) -> None:
     """Rewrite the figures of README from the result files in FOLDER."""
-    codecs, about = load(folder)
+    codecs, ours = load(folder)
     readme = ROOT / "README.md"
     before = after = readme.read_text(encoding="utf-8")
     try:
-        for name, block in blocks(codecs, about).items():
+        for name, block in blocks(codecs, ours).items():
             after = rewritten(after, block, name)
     except ValueError as error:
         raise click.ClickException(str(error)) from None

@@ -72,6 +72,14 @@ class Worker:
         # package.
         return [sys.executable, "-P", "-m", f"{__package__}.worker", self.codec, str(self.threads)]
 
+    def environment(self) -> dict[str, str]:
+        """Environment variables of the child process."""
+        count = str(self.threads)
+        path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
+        return {
+            **os.environ, "OMP_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count, "PYTHONPATH": path,
+        }
+
     def ask(self, **request: Any) -> dict[str, Any]:
         """Send a request and return the answer. `CodecFailed` says how the codec failed."""
         process = self._process or self._start()
@@ -96,15 +104,11 @@ class Worker:
         return reply
 
     def _start(self) -> subprocess.Popen[bytes]:
-        count = str(self.threads)
-        path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
-        environment = {
-            **os.environ, "OMP_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count, "PYTHONPATH": path,
-        }
         with _pinned(self.threads):
             self._process = subprocess.Popen(
                 self.command(),
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, env=environment,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
+                env=self.environment(),
                 # Only the parent handles Ctrl-C and then stops its workers. Otherwise a codec would
                 # appear to fail.
                 start_new_session=True,

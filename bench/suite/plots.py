@@ -61,12 +61,12 @@ def _draw_curves(codecs: list[Codec], path: Path) -> Path:
 
 
 def _styles(codecs: list[Codec]) -> list[dict[str, Any]]:
-    """Line styles. Our curve is emphasised, published curves are subdued."""
-    colours, dashes = itertools.cycle(THEIRS), itertools.cycle(DASHES)
+    """Line styles. Our curves are emphasised, published curves are subdued."""
+    colours, dashes, solid = itertools.cycle(THEIRS), itertools.cycle(DASHES), itertools.cycle(("-", "--"))
     styles: list[dict[str, Any]] = []
     for codec in codecs:
         if codec["ours"]:
-            styles.append({"linewidth": 2.6, "color": OURS, "zorder": 5})
+            styles.append({"linewidth": 2.6, "color": OURS, "zorder": 5, "linestyle": next(solid)})
         elif codec["kind"] == "published":
             styles.append({"linewidth": 1.1, "color": PUBLISHED, "linestyle": next(dashes)})
         else:
