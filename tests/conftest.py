@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from codec.engine import encoding
@@ -15,9 +18,12 @@ import pytest
 import torch
 
 import codec
+from codec import api
+from codec.coding import latents
+from codec.model import registry
 from codec.model.config import ModelConfig
 from codec.model.network import Model
-from codec.model.weights import serialise
+from codec.model.weights import Objective, serialise
 from codec.training.data import CropSampler, list_images
 from codec.training.export import freeze
 from codec.training.initialisation import initialise_with_klt
@@ -25,21 +31,27 @@ from codec.training.tables import collect_histograms, fit_tables
 from tests.support.pictures import SAMPLES
 
 TINY = ModelConfig(
-    width_8=16, width_16=16, blocks_8=1, blocks_16=1, synthesis_blocks_8=1, synthesis_blocks_16=1, latents=24,
-    hyper_latents=4, hyper_width=8, context_width=16, context_blocks=1,
+    latents=24, hyper_latents=4, analysis_width_8=20, analysis_width_16=24, analysis_blocks_8=1,
+    analysis_blocks_16=1, width_8=16, width_16=16, blocks_8=1, blocks_16=1, inner_8=8, inner_16=16,
+    scale_width=8, hyper_width=8, context_width=16, context_blocks=1, context_steps=4,
 )
 
 LAMBDAS = (0.0006, 0.2)
 DEAD_ZONE = 0.1
+SKIP = 12
 
 
 def tiny_model() -> tuple[Model, CropSampler]:
-    """Return an untrained KLT model whose blocks are not the identity, and a source of crops."""
+    """Return an untrained KLT model, and a source of crops.
+
+    Its blocks are not the identity, and most of its hyper-latents are not zero.
+    """
     torch.manual_seed(0)
     sampler = CropSampler(list_images(SAMPLES), 64, torch.device("cpu"))
     model = Model(TINY)
     initialise_with_klt(model, sampler.batch(64), LAMBDAS)
     with torch.no_grad():
+        model.hyper_analysis.down_64.weight.mul_(8)
         for parameter in model.parameters():
             parameter.add_(0.01 * torch.randn_like(parameter))
     return model, sampler
@@ -49,8 +61,9 @@ def make_tiny_weights() -> bytes:
     """Return the weights file of the tiny model."""
     model, sampler = tiny_model()
     frozen, _ = freeze(model)
-    tables = fit_tables(*collect_histograms(frozen, sampler, batches=4, batch=8, dead_zone=DEAD_ZONE))
-    training = {"lambdas": LAMBDAS, "dead_zone": DEAD_ZONE}
+    objective = Objective(LAMBDAS, dead_zone=DEAD_ZONE, skip=SKIP)
+    tables = fit_tables(*collect_histograms(frozen, sampler, batches=4, batch=8, objective=objective), SKIP)
+    training = {"lambdas": LAMBDAS, "dead_zone": DEAD_ZONE, "skip": SKIP}
     return serialise(frozen, tables, {"training": {"config": {"training": training}}})
 
 
@@ -69,6 +82,23 @@ def tiny(tiny_weights: Path) -> codec.Codec:
 
 
 @pytest.fixture
+def second_model(tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[registry.ModelEntry]:
+    """The tiny model, shipped under the name "second" beside the others."""
+    sha256 = hashlib.sha256(tiny_weights.read_bytes()).hexdigest()
+    entry = registry.ModelEntry("second", str(tiny_weights), sha256, default=False)
+    shipped = (*registry.entries(), entry)
+    monkeypatch.setattr(registry, "entries", lambda: shipped)
+    yield entry
+    api._shared.cache_clear()  # the codecs of other tests must not know this model
+
+
+@pytest.fixture
 def never_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     """Code latents even where storing the pixels would be smaller."""
     monkeypatch.setattr(encoding, "_store", lambda *args: None)
+
+
+@pytest.fixture
+def never_dense(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skip symbols even where this discards much of a latent."""
+    monkeypatch.setattr(latents, "_MOST_DISCARDED", math.inf)

@@ -19,10 +19,11 @@ from PIL import Image
 
 import codec
 from codec.coding import latents
-from codec.engine import decoding, encoding, reading
+from codec.engine import encoding, reading, tile_decoding
 from codec.entropy_coder import Decoder, Encoder
 from codec.format import tiling
-from codec.model.entropy_model import EntropyModel
+from codec.model.mean_model import MeanModel
+from codec.model.scale_model import ScaleModel
 from codec.model.transforms import AnalysisTransform, SynthesisTransform
 from codec.pictures.reading import read_image
 from tests.support import children
@@ -70,15 +71,15 @@ def fail(where: Any, name: str, number: int, error: BaseException, work: Callabl
 
 ENCODING: list[tuple[Any, str]] = [
     (tiling, "tiles"), (tiling, "window"), (np, "stack"), (np, "pad"), (encoding, "encode_latents"),
-    (AnalysisTransform, "forward"), (EntropyModel, "run"), (latents, "quantize"), (Encoder, "put"),
-    (Encoder, "finish"), (zstandard, "ZstdCompressor"), (zlib, "crc32"),
+    (AnalysisTransform, "forward"), (ScaleModel, "indexes"), (MeanModel, "run"), (latents, "quantize"),
+    (Encoder, "put"), (Encoder, "finish"), (zstandard, "ZstdCompressor"), (zlib, "crc32"),
 ]
 DECODING: list[tuple[Any, str]] = [
     (reading, "check_region"), (tiling, "tiles"), (np, "empty"), (np, "frombuffer"), (Decoder, "get"),
-    (Decoder, "finish"), (EntropyModel, "run"), (decoding, "decode_latents"), (SynthesisTransform, "forward"),
-    (zlib, "crc32"),
+    (Decoder, "finish"), (ScaleModel, "indexes"), (MeanModel, "run"), (tile_decoding, "decode_symbols"),
+    (tile_decoding, "reconstruct"), (SynthesisTransform, "patches"), (zlib, "crc32"),
 ]
-STORED_DO_WITHOUT = DECODING[4:9]
+STORED_DO_WITHOUT = DECODING[4:11]
 """Functions that are not called to decode a file of stored pixels."""
 
 

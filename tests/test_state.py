@@ -220,7 +220,7 @@ def test_a_codec_travels(tiny_weights: Path, tmp_path: Path, monkeypatch: pytest
     """By model and settings, without its weights, whatever the working directory is there."""
     monkeypatch.chdir(tiny_weights.parent)
     image = textured(32, 48)
-    worker = codec.Codec(model=tiny_weights.name, threads=1)
+    worker = codec.Codec(model=tiny_weights.name, threads=1, precision="float32")
     data = worker.compress(image, effort=4)  # the networks with gradients do not travel either
     pickled = pickle.dumps(worker)
     assert len(pickled) < 1000
@@ -232,7 +232,7 @@ def test_a_codec_travels(tiny_weights: Path, tmp_path: Path, monkeypatch: pytest
     again = [pickle.loads(pickle.dumps(pickle.loads(pickled))) for _ in range(2)]
     assert again[0]._loaded is again[1]._loaded  # loaded once in a process
     assert copy.deepcopy(worker)._loaded is worker._loaded
-    default = codec.Codec(threads=3)
+    default = codec.Codec(threads=3, precision="bfloat16")
     assert repr(pickle.loads(pickle.dumps(default))) == repr(default)
 
 
