@@ -67,6 +67,7 @@ def load(name: str, weights: bytes, device: str, precision: Precision | None = N
     """
     try:
         with running.exclusive(None):
+            running.keep_freed_memory()
             where = check_device(device)
             networks, tables = deserialise(weights)
             chosen = precision or ("bfloat16" if has_bfloat16(where) else "float32")
