@@ -24,11 +24,11 @@ ENCODING = ("analysis", "hyper-analysis", "scales", "means")
 DECODING = ("scales", "means", "synthesis")
 
 
-@torch.no_grad()
 def complexity(config: ModelConfig) -> dict[str, float]:
     """Return kMAC per pixel of every part, of encoding and of decoding, and millions of parameters.
 
-    All convolutions and matrix products are counted.
+    All convolutions and matrix products are counted. They run with gradients, because products that
+    overwrite their input are not counted.
     """
     model = Model(config)
     level = torch.tensor([MAX_LEVEL // 2])

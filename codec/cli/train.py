@@ -178,14 +178,17 @@ def _export(run: Path, output: Path, data: Path, device: torch.device, batches: 
 
     from codec.pictures.atomic import write_atomically
     from codec.training.config import TrainingConfig
-    from codec.training.export import describe_training, export
+    from codec.training.export import export
     from codec.training.loop import CHECKPOINT, Trainer
 
     state = torch.load(run / CHECKPOINT, map_location="cpu", weights_only=True)
     config = TrainingConfig.from_dict(state["config"])
     trainer = Trainer(config, device)
     trainer.load(run / CHECKPOINT)
-    description = describe_training(config, trainer.step, trainer.minutes)
+    description = {
+        "config": config.as_dict(), "steps": trainer.step, "minutes": round(trainer.minutes, 1),
+        "crops": trainer.crops,
+    }
     weights, rows = export(
         trainer.average, data, training=description, objective=config.objective, crop=config.crop,
         batches=batches,

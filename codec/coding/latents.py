@@ -173,11 +173,13 @@ def encode_latents(
 
 def _coded(tables: TableSet, index: NDArray[np.uint8], dense: bool) -> tuple[NDArray[np.intp], Groups]:
     """Return the positions of the coded latents in coding order, and their groups."""
-    order, groups = tables.grouped(index.ravel())
+    index = index.ravel()
     if dense:
-        return order, groups
-    skipped = sum(count for table, count in groups if table <= tables.skip)
-    return order[skipped:], [group for group in groups if group[0] > tables.skip]
+        return tables.grouped(index)
+    # Most latents are skipped. Sorting only the others takes half the time.
+    where = np.flatnonzero(index > tables.skip)
+    order, groups = tables.grouped(index[where])
+    return where[order], groups
 
 
 @torch.no_grad()

@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from codec.coding.distortion import Distortion
 from codec.coding.effort import Progress
 from codec.format.tiling import Box
-from codec.model.config import LATENTS_PER_HYPER_LATENT, PIXELS_PER_LATENT
-from codec.model.layers import space_to_depth
+from codec.model.config import LATENTS_PER_HYPER_LATENT
 from codec.model.network import Model, gaussian_bits, without_weights
 from codec.model.quantization import SCALES, scale_of_index, shrink, soft_clamp, straight_through_round
 
@@ -64,26 +64,16 @@ def soft_round(x: Tensor, sharpness: float) -> Tensor:
 
 @dataclasses.dataclass(frozen=True)
 class Window:
-    """The input of the search for one tile: the pixels of its window, and which of them count."""
+    """The input of the search for one tile, beside the latents of its window."""
 
-    pixels: Tensor
-    """1×H×W×C float32 in [0,1]; C is 1 (gray) or 3."""
-    height: int
-    width: int
-    """`height`, `width`: rows and columns within the picture. The rest is padding without cost."""
+    distortion: Distortion
+    """The cost of decoded pixels of the window."""
     inner: Box
     """The latents of the tile, relative to those of the window."""
     level: Tensor
     """The quality level, one value."""
     skip: int
     """The skip index of the model's tables."""
-    weight: float
-    """Cost in bits of a squared error of 1, summed over samples."""
-
-
-def weight_of(lam: float, channels: int) -> float:
-    """Return `Window.weight` for the lambda of the objective bpp + lambda · 255² · MSE."""
-    return lam * 255**2 / channels
 
 
 def refine(
@@ -137,7 +127,7 @@ def refine(
 
 @dataclasses.dataclass(frozen=True)
 class _Cost:
-    """The cost of a tile: its estimated bits plus the weighted error of its window's pixels."""
+    """The cost of a tile: its estimated bits plus the distortion of its window's pixels."""
 
     total: Tensor
     here: Tensor
@@ -217,13 +207,7 @@ def _cost(model: Model, window: Window, around: Tensor, y: Tensor, sharpness: fl
     whole = around.clone()
     rows, columns = window.inner.slices
     whole[:, rows, columns] = y_hat
-    x_hat = model.synthesis(whole, level).clamp(0, 1)
-    if window.pixels.shape[3] == 1:
-        x_hat = x_hat.mean(-1, keepdim=True)
-    counted = torch.zeros_like(window.pixels[..., :1])
-    counted[:, : window.height, : window.width] = window.weight
-    error = (x_hat - window.pixels).square().sum(-1, keepdim=True) * counted
-    blocks = space_to_depth(error, PIXELS_PER_LATENT).sum(-1, keepdim=True)
+    blocks = window.distortion(model.synthesis(whole, level).clamp(0, 1))
     latent_bits = bits.sum(-1, keepdim=True)
     here = blocks[:, rows, columns] + latent_bits + _spread(hyper_bits, size)
     return _Cost(latent_bits.sum() + hyper_bits.sum() + blocks.sum(), here)

@@ -27,10 +27,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from codec import limits
+from codec.coding.distortion import distortion_of
 from codec.coding.effort import DEFAULT_EFFORT, EFFORTS, Effort, Progress
 from codec.coding.latents import Payload, encode_latents
 from codec.coding.residual import pack_residual, quantize_residual, step_of
-from codec.coding.search import Window, refine, weight_of
+from codec.coding.search import Window, refine
 from codec.coding.stored import bytes_of, pack, pack_alpha, pack_metadata, to_bytes
 from codec.engine.decoding import decode_bands
 from codec.engine.loaded_model import LoadedModel
@@ -75,12 +76,7 @@ def encode_pictures(
     progress: Progress = lambda share: None,
     metadata: Metadata | None = None,
 ) -> list[bytes]:
-    """Return one file for each picture, in order, with `metadata` in each.
-
-    Raises `ValueError` if the search does not support the model.
-    """
-    if effort.iterations and model.objective.metric != "mse":
-        raise ValueError(f"efforts above 3 need a model trained for mse, not for {model.objective.metric}")
+    """Return one file for each picture, in order, with `metadata` in each."""
     task = _Task(level, tile_size, effort, metadata or Metadata())
     if not effort.iterations:
         return _encode(model, pictures, task, progress)
@@ -162,15 +158,12 @@ def _refine(
     iterations: int, progress: Progress,
 ) -> Tensor:
     inside = job.window.scaled(PIXELS_PER_LATENT).intersection(picture)
-    window = Window(
-        pixels=torch.from_numpy(pixels).to(model.device)[None],
-        height=inside.height,
-        width=inside.width,
-        inner=job.inner,
-        level=level,
-        skip=model.tables.skip,
-        weight=weight_of(float(rate_weight(level, *model.objective.lambdas)), pixels.shape[2]),
+    objective = model.objective
+    distortion = distortion_of(
+        objective.metric, torch.from_numpy(pixels).to(model.device)[None], inside.height, inside.width,
+        float(rate_weight(level, *objective.lambdas)),
     )
+    window = Window(distortion, job.inner, level, model.tables.skip)
     return refine(model.soft, window, y, model.objective.dead_zone, iterations, progress)
 
 

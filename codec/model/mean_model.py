@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codec.model.config import ModelConfig
-from codec.model.layers import Depthwise3x3, QualityTable, depth_to_space
+from codec.model.layers import Depthwise3x3, QualityTable, ResidualLinear, depth_to_space, leaky_relu
 
 _PHASES = 4
 _XOR = {2: (0, 1), 4: (0, 3, 1, 2)}
@@ -77,13 +77,12 @@ class ContextBlock(nn.Module):
         super().__init__()
         self.mix_in = nn.Linear(channels, channels)
         self.spatial = Depthwise3x3(channels)
-        self.mix_out = nn.Linear(channels, channels)
-        with torch.no_grad():
-            self.mix_out.weight.mul_(0.1)
+        self.mix_out = ResidualLinear(channels, channels, gain=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = F.leaky_relu(self.spatial(F.leaky_relu(self.mix_in(x), 0.125)), 0.125)
-        out: Tensor = x + self.mix_out(inner)
+        """Map N×H×W×C to the same shape. Without gradients the output overwrites `x`."""
+        inner = leaky_relu(self.spatial(leaky_relu(self.mix_in(x))))
+        out: Tensor = self.mix_out(x, inner)
         return out
 
 
@@ -117,8 +116,8 @@ class MeanModel(nn.Module):
 
     def features(self, z_hat: Tensor, level: Tensor) -> Tensor:
         """Return features N×4h×4w×hyper_width of hyper-latents N×h×w×C."""
-        x = depth_to_space(F.leaky_relu(self.up_32(z_hat), 0.125), 2)
-        x = depth_to_space(F.leaky_relu(self.up_16(self.spatial_32(x)), 0.125), 2)
+        x = depth_to_space(leaky_relu(self.up_32(z_hat)), 2)
+        x = depth_to_space(leaky_relu(self.up_16(self.spatial_32(x))), 2)
         out: Tensor = self.spatial_16(x) + self.quality(level)
         return out
 
@@ -136,7 +135,7 @@ class MeanModel(nn.Module):
             x = conditions[step]
             if step:
                 x = x + self.context[step - 1](self.normalise(merge_steps(parts, self.steps)))
-            x = F.leaky_relu(x, 0.125)
+            x = F.leaky_relu(x, 0.125)  # a copy: the blocks overwrite it
             for block in self.blocks:
                 x = block(x)
             phases = split_phases(x)

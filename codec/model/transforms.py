@@ -25,7 +25,10 @@ from codec.model.layers import (
     Linear,
     Linear32,
     QualityTable,
+    ResidualLinear,
     depth_to_space,
+    leaky_relu,
+    multiply,
     space_to_depth,
 )
 
@@ -49,16 +52,15 @@ class AnalysisTransform(nn.Module):
         self.down = nn.Linear(4 * c8, c16)
         self.scale_16 = QualityTable(c16, 1.0)
         self.blocks_16 = nn.Sequential(*(Block(c16, c16) for _ in range(config.analysis_blocks_16)))
-        self.latents = nn.Linear(c16, config.latents)
+        self.latents = ResidualLinear(c16, config.latents)
         self.log_gain = QualityTable(config.latents)
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         x = self.embed(space_to_depth(x, PATCH))
-        x = space_to_depth(self.blocks_8(x * self.scale_8(level)), 2)
+        x = space_to_depth(self.blocks_8(multiply(x, self.scale_8(level))), 2)
         shortcut = self.shortcut(x)
-        x = self.blocks_16(self.down(x) * self.scale_16(level))
-        y: Tensor = (shortcut + self.latents(x)) * torch.exp(self.log_gain(level))
-        return y
+        x = self.blocks_16(multiply(self.down(x), self.scale_16(level)))
+        return multiply(self.latents(shortcut, x), torch.exp(self.log_gain(level)))
 
 
 class SynthesisTransform(nn.Module):
@@ -75,7 +77,7 @@ class SynthesisTransform(nn.Module):
         self.latents = Linear(config.latents, c16)
         self.blocks_16 = nn.Sequential(*(Block(c16, config.inner_16) for _ in range(config.blocks_16)))
         self.scale_16 = QualityTable(c16, 1.0)
-        self.up = Linear(c16, 4 * c8)
+        self.up = ResidualLinear(c16, 4 * c8)
         self.blocks_8 = nn.Sequential(*(Block(c8, config.inner_8) for _ in range(config.blocks_8)))
         self.scale_8 = QualityTable(c8, 1.0)
         self.pixels = Linear32(c8, PATCH * PATCH * 3)
@@ -90,9 +92,9 @@ class SynthesisTransform(nn.Module):
     def patches(self, y_hat: Tensor, level: Tensor) -> Tensor:
         """Return the pixels as patches of 8×8: N×2h×2w×192, in (row, column, channel) order."""
         y = self.dequantise(y_hat, level)
-        x = self.blocks_16(self.latents(y)) * self.scale_16(level)
-        x = depth_to_space(self.shortcut(y) + self.up(x), 2)
-        patches: Tensor = self.pixels(self.blocks_8(x) * self.scale_8(level))
+        x = multiply(self.blocks_16(self.latents(y)), self.scale_16(level))
+        x = depth_to_space(self.up(self.shortcut(y), x), 2)
+        patches: Tensor = self.pixels(multiply(self.blocks_8(x), self.scale_8(level)))
         return patches
 
 
@@ -114,8 +116,8 @@ class HyperAnalysisTransform(nn.Module):
     def forward(self, y: Tensor) -> Tensor:
         h, w = y.shape[1:3]
         y = F.pad(y, (0, 0, 0, -w % 4, 0, -h % 4))
-        x = self.spatial_16(F.leaky_relu(self.squeeze(y), 0.125))
-        x = F.leaky_relu(self.down_32(space_to_depth(x, 2)), 0.125)
+        x = self.spatial_16(leaky_relu(self.squeeze(y)))
+        x = leaky_relu(self.down_32(space_to_depth(x, 2)))
         x = space_to_depth(self.spatial_32(x), 2)
         z: Tensor = self.down_64(x)
         return z

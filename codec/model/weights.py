@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -25,8 +25,11 @@ from codec.model.network import Model, without_weights
 from codec.model.quantization import LARGEST_DEAD_ZONE, SCALES
 from codec.model.scale_model import ScaleModel
 
-ARCHITECTURE = "klt-scales-means"
+ARCHITECTURE = "klt-scales-means-2"
 """Name of the structure of the networks. Weights of another architecture are rejected."""
+
+Metric = Literal["mse", "ms-ssim"]
+METRICS: tuple[Metric, ...] = ("mse", "ms-ssim")
 
 _FLOAT_PARTS = ("analysis", "synthesis", "hyper_analysis", "mean_model", "hyper_prior")
 # The hyper-prior is used in training only. It is stored so that training can start from the file.
@@ -35,6 +38,14 @@ _SCALES = "scale_model."
 
 class InvalidWeights(ValueError):
     """The weights file does not contain a usable model. The message says why."""
+
+
+def check_metric(name: str) -> Metric:
+    """Return `name` as a metric. Raises `ValueError` if there is no metric of this name."""
+    for metric in METRICS:
+        if metric == name:
+            return metric
+    raise ValueError(f"metric must be one of {METRICS}, not {name!r}")
 
 
 def _grid_bits(scale_model: ScaleModel) -> dict[str, int]:
@@ -109,7 +120,7 @@ class Objective:
 
     lambdas: tuple[float, float]
     """Lambdas at quality 0 and quality 100."""
-    metric: str = "mse"
+    metric: Metric = "mse"
     """Distortion metric: "mse" or "ms-ssim"."""
     dead_zone: float = 0.0
     """Dead zone of the rounding in its encoder; see `codec.model.quantization.shrink`."""
@@ -122,7 +133,7 @@ def read_objective(data: bytes) -> Objective:
     try:
         training = read_metadata(data)["metadata"]["training"]["config"]["training"]
         low, high = training["lambdas"]
-        metric, dead_zone = training.get("metric", "mse"), float(training.get("dead_zone", 0.0))
+        metric, dead_zone = check_metric(training.get("metric", "mse")), float(training.get("dead_zone", 0.0))
         skip = int(training.get("skip", 0))
         if not 0 <= dead_zone <= LARGEST_DEAD_ZONE:
             raise ValueError("the dead zone is out of range")
@@ -131,7 +142,7 @@ def read_objective(data: bytes) -> Objective:
         lambdas = (float(low), float(high))
         if not all(0 < value < math.inf for value in lambdas):
             raise ValueError("lambdas must be positive")
-        return Objective(lambdas, str(metric), dead_zone, skip)
+        return Objective(lambdas, metric, dead_zone, skip)
     except (KeyError, TypeError, ValueError, OverflowError):
         raise InvalidWeights("the training objective in the metadata is missing or invalid") from None
 

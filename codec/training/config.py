@@ -12,8 +12,7 @@ from typing import Any
 
 from codec.model.config import ModelConfig
 from codec.model.quantization import LARGEST_DEAD_ZONE, SCALES
-from codec.model.weights import Objective
-from codec.training.loss import Metric, check_metric
+from codec.model.weights import Metric, Objective, check_metric
 from codec.training.optimizer import OPTIMIZERS
 
 
@@ -45,7 +44,7 @@ class TrainingConfig:
     """Dead zone in the last phase and in the encoder of the trained model.
 
     See `codec.model.quantization.shrink`."""
-    skip: int = 2
+    skip: int = 4
     """Symbols whose scale index is at most `skip` are 0 and are not coded."""
 
     def __post_init__(self) -> None:

@@ -21,7 +21,6 @@ from codec.model.network import Model
 from codec.model.quantization import SCALES
 from codec.model.weights import Objective, deserialise, model_id, serialise
 from codec.pictures.picture import to_picture
-from codec.training.config import TrainingConfig
 from codec.training.data import CropSampler, list_images, split, usable_images
 from codec.training.loop import validate
 from codec.training.tables import collect_histograms, fit_tables
@@ -133,8 +132,3 @@ def estimated_bits(loaded: LoadedModel, image: np.ndarray, level: int) -> float:
     for index in range(0 if tile.dense else skip + 1, SCALES):
         bits += loaded.tables.tables[index].bits(tile.latents[indexes[0] == index])
     return bits
-
-
-def describe_training(config: TrainingConfig, step: int, minutes: float) -> dict[str, Any]:
-    """Return the description of a training run for the metadata."""
-    return {"config": config.as_dict(), "steps": step, "minutes": round(minutes, 1)}

@@ -16,7 +16,7 @@ from torch import Tensor
 from codec.model.config import QUALITY_ANCHORS
 from codec.model.network import Model
 from codec.model.quantization import SCALE_MIN, SCALES, scale_index
-from codec.model.weights import deserialise, read_metadata, read_objective, read_tensors
+from codec.model.weights import deserialise, read_objective
 
 
 def principal_components(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,7 +67,6 @@ def initialise_with_klt(model: Model, crops: Tensor, lambdas: tuple[float, float
     analysis.down.weight.copy_((second * tiled[:, None] / deviation_16)[:, :c16].T)
     analysis.down.bias.zero_()
     analysis.latents.weight.zero_()
-    analysis.latents.bias.zero_()
 
     # With fewer channels at 1/8, the decoder drops the last components of the first stage.
     kept, c16 = config.width_8, config.width_16
@@ -77,7 +76,6 @@ def initialise_with_klt(model: Model, crops: Tensor, lambdas: tuple[float, float
     synthesis.latents.weight.copy_(torch.diag(1 / deviation_16)[:c16, :m])
     synthesis.latents.bias.zero_()
     synthesis.up.weight.zero_()
-    synthesis.up.bias.zero_()
     synthesis.pixels.weight.copy_(first[:, :kept] * deviation_8[:kept])
     synthesis.pixels.bias.copy_(mean)
 
@@ -101,34 +99,11 @@ class TrainedStart:
     state: dict[str, Tensor]
     lambdas: tuple[float, float]
     """Lambdas of its training, at quality 0 and quality 100."""
-    partial: bool = False
-    """Whether the model has layers that cannot be taken from `state`; they keep their values."""
 
 
 def read_start(weights: bytes) -> TrainedStart:
     """Return parameters and lambdas of an exported weights file. Raises `InvalidWeights`."""
-    lambdas = read_objective(weights).lambdas
-    if read_metadata(weights)["architecture"] == "klt-hyperprior-context4":
-        return TrainedStart(_first_generation(read_tensors(weights)), lambdas, partial=True)
-    return TrainedStart(deserialise(weights)[0].float().state_dict(), lambdas)
-
-
-def _first_generation(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the layers that a model shares with those of version 0.8."""
-    renamed = {
-        "scale": "mean_model.scale", "index_offset.table": "scale_model.offset.table",
-        "quality.table": "mean_model.quality.table",
-    }
-    state = {}
-    for name, value in tensors.items():
-        part, _, rest = name.partition(".")
-        if part in ("analysis", "hyper_analysis", "hyper_prior", "synthesis"):
-            state[name] = value.float()
-        elif part == "entropy_model" and (rest in renamed or rest.startswith("hyper_synthesis.")):
-            bits = 0 if rest == "scale" else 8 if "table" in rest else 20 if "bias" in rest else 12
-            new = renamed.get(rest, rest.replace("hyper_synthesis", "mean_model"))
-            state[new] = (value.double() * 2.0**-bits).float()
-    return state
+    return TrainedStart(deserialise(weights)[0].state_dict(), read_objective(weights).lambdas)
 
 
 @torch.no_grad()
@@ -141,13 +116,6 @@ def initialise_from(model: Model, start: TrainedStart, lambdas: tuple[float, flo
     model of another shape.
     """
     own = model.state_dict()
-    if start.partial:
-        fitting = {n: v for n, v in start.state.items() if n in own and own[n].shape == v.shape}
-        model.load_state_dict(own | {
-            n: remap_table(v, start.lambdas, lambdas) if n.endswith(".table") else v
-            for n, v in fitting.items()
-        })
-        return
     unknown = sorted(set(start.state) - set(own))
     if unknown:
         raise ValueError(f"the weights to start from have layers that the model lacks: {', '.join(unknown)}")

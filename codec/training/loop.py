@@ -30,7 +30,7 @@ from codec.training import distributed
 from codec.training.config import TrainingConfig
 from codec.training.data import CropSampler, list_images, split, usable_images
 from codec.training.initialisation import TrainedStart, initialise_from, initialise_with_klt
-from codec.training.loss import SMALLEST_SIDE, check_metric, psnr, rate_distortion
+from codec.training.loss import SMALLEST_SIDE, psnr, rate_distortion
 from codec.training.optimizer import build_optimizers, set_rate
 
 CHECKPOINT = "checkpoint.pt"
@@ -170,8 +170,7 @@ def validate(model: Model, files: list[Path], objective: Objective) -> list[dict
     bpp is computed from estimated bits.
     """
     device = next(model.parameters()).device
-    metric = check_metric(objective.metric)
-    usable = usable_images(files, SMALLEST_SIDE[metric])
+    usable = usable_images(files, SMALLEST_SIDE[objective.metric])
     images = [torch.from_numpy(image)[None].to(device) for image in usable]
     rows = []
     for level in VALIDATION_LEVELS:
@@ -183,7 +182,7 @@ def validate(model: Model, files: list[Path], objective: Objective) -> list[dict
                 x, levels, noise=False, dead_zone=objective.dead_zone, skip=objective.skip
             )
             output.x_hat = (output.x_hat.clamp(0, 1) * 255).round() / 255
-            loss = rate_distortion(output, x, levels, objective.lambdas, metric)
+            loss = rate_distortion(output, x, levels, objective.lambdas, objective.metric)
             total += float(loss.total)
             bpp += float(loss.bpp)
             hyper += float(loss.hyper_bpp)
@@ -222,9 +221,9 @@ def open_run(
         raise ValueError(f"{out} already holds a run: pass --resume, or choose another folder")
     if config.frozen_encoder and (init is None or init.lambdas != config.lambdas):
         raise ValueError("frozen_encoder needs trained weights of the same lambdas: pass them with --init")
-    if init is None or init.partial:
+    if init is None:
         initialise_with_klt(trainer.model, sampler.batch(128), config.lambdas)
-    if init is not None:
+    else:
         initialise_from(trainer.model, init, config.lambdas)
     trainer.average.load_state_dict(trainer.model.state_dict())
     return trainer

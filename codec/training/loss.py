@@ -4,40 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from codec.coding.distortion import MS_SSIM_WEIGHT, MSE_SHARE
 from codec.model.network import TrainingOutput, rate_weight
-
-Metric = Literal["mse", "ms-ssim"]
-METRICS: tuple[Metric, ...] = ("mse", "ms-ssim")
-
-
-def check_metric(name: str) -> Metric:
-    """Return `name` as a metric. Raises `ValueError` if there is no metric of this name."""
-    for metric in METRICS:
-        if metric == name:
-            return metric
-    raise ValueError(f"metric must be one of {METRICS}, not {name!r}")
-
+from codec.model.weights import Metric
 
 SMALLEST_SIDE = {"mse": 64, "ms-ssim": 192}
 """Smallest side in pixels of pictures for each metric, a multiple of 64.
 
 MS-SSIM halves pictures four times.
-"""
-
-_MS_SSIM_WEIGHT = 1300 / 255**2
-"""Factor on 1 − MS-SSIM that makes it comparable to a mean squared error with the same lambda.
-
-The published MS-SSIM models of CompressAI have lambdas 1,300 times those of their MSE models."""
-
-_MSE_SHARE = 0.2
-"""Share of the mean squared error in the distortion for MS-SSIM.
-
-With MS-SSIM alone, colours and brightness could drift.
 """
 
 
@@ -76,7 +54,7 @@ def rate_distortion(
     mse = (x_hat - x).square().mean((1, 2, 3))
     distortion = mse
     if metric == "ms-ssim":
-        distortion = _MSE_SHARE * mse + (1 - _MSE_SHARE) * _MS_SSIM_WEIGHT * (1 - _ms_ssim(x_hat, x))
+        distortion = MSE_SHARE * mse + (1 - MSE_SHARE) * MS_SSIM_WEIGHT * (1 - _ms_ssim(x_hat, x))
     hyper_bpp = output.hyper_bits / pixels
     bpp = output.latent_bits / pixels + hyper_bpp
     lam = rate_weight(level, *lambdas)

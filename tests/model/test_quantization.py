@@ -11,6 +11,7 @@ import torch
 
 import codec
 from codec.coding import search
+from codec.coding.distortion import distortion_of
 from codec.coding.latents import quantize_latents
 from codec.format.tiling import Box
 from codec.model.quantization import (
@@ -69,7 +70,7 @@ def test_a_search_starts_behind_the_dead_zone(tiny: codec.Codec, never_dense: No
     pixels = torch.from_numpy(textured(256, 256))[None].float() / 255
     with torch.no_grad():
         y = model.analysis(pixels, level)
-    window = search.Window(pixels, 256, 256, Box(0, 0, 16, 16), level, skip, 1000.0)
+    window = search.Window(distortion_of("mse", pixels, 256, 256, 0.05), Box(0, 0, 16, 16), level, skip)
     start = search.refine(soft, window, y, DEAD_ZONE, 0)
     cases = ((y, DEAD_ZONE), (start, 0.0), (y, 0.0))
     wide, nearest, plain = (

@@ -59,8 +59,8 @@ MUTATIONS = [
     ),
     *of(
         "engine/encoding.py",
-        ("searches for mse", 'if effort.iterations and model.objective.metric != "mse":', NEVER,
-         "coding/test_effort.py::test_search_needs_a_model_for_mse"),
+        ("searches for the metric", "        objective.metric, torch.from_numpy(pixels)",
+         '        "mse", torch.from_numpy(pixels)', "coding/test_effort.py::test_search_for_ms_ssim"),
         ("no dead zone after a search", "0.0 if effort.iterations else model.objective.dead_zone",
          "model.objective.dead_zone",
          "coding/test_effort.py::test_a_search_decides_the_rounding"),
