@@ -83,8 +83,9 @@ def compress(
             never below it if a quality reaches it. The file takes no more bits than a PSNR of 0.1
             dB above the target would (up to 0.6 dB where the error has a bound, because levels are
             that far apart there).
-        effort: 1 (fastest) to 9 (smallest file at equal PSNR). From 4 on, the encoder searches for
-            better latents; the decoder does not change.
+        effort: 1 (fastest) to 9 (smallest file at equal distortion, in the metric for which the
+            model was trained). From 4 on, the encoder searches for better latents; the decoder does
+            not change.
         bit_depth: number of bits that uint16 samples use, 9 to 16. None selects the first of 10,
             12, 14 and 16 that holds all samples. Decoded samples have the same scale as the input.
         metadata: ICC profile, EXIF and XMP to write to the file; `Metadata.of(image)` returns those
