@@ -43,6 +43,8 @@ class Table:
         f = self.frequencies
         if f.ndim != 1 or not 2 <= f.size <= 1 << 16:
             raise ValueError("a table needs 2 to 65,536 entries")
+        if abs(self.lowest) > 1 << 20:
+            raise ValueError("the lowest symbol of a table must be within ±2^20")
         if f.dtype != np.int64 or f.min() < 1 or int(f.sum()) != 1 << PRECISION:
             raise ValueError("frequencies must be positive int64 and sum to 2^24")
 

@@ -96,8 +96,14 @@ class Stopwatch:
 
         return timed
 
-    def fastest(self, work: Callable[[], object], repeat: int) -> tuple[float, dict[str, float]]:
-        """Return the seconds of the fastest of several passes, and those of its parts."""
+    def fastest(
+        self, work: Callable[[], object], repeat: int, threads: int
+    ) -> tuple[float, dict[str, float]]:
+        """Return the seconds of the fastest of several passes, and those of its parts.
+
+        Parts are divided by the number of threads that ran them, at most `threads`. A call may
+        start new ones.
+        """
         best: tuple[float, dict[str, float]] = (float("inf"), {})
         for _ in range(repeat):
             self.reset()
@@ -105,8 +111,8 @@ class Stopwatch:
             work()
             whole = time.perf_counter() - start
             if whole < best[0]:
-                count = len(self.threads)
-                best = whole, {part: seconds / count for part, seconds in self.seconds.items()}
+                ran = min(threads, len(self.threads))
+                best = whole, {part: seconds / ran for part, seconds in self.seconds.items()}
         return best
 
 
@@ -177,9 +183,9 @@ def main(
                 name = [f"{size[0]}×{size[1]}", precision, str(count)]
                 with watch.running():
                     if precision == "float32":  # the encoder knows no other precision
-                        found = watch.fastest(encode, repeat)
+                        found = watch.fastest(encode, repeat, count)
                         encoded.add_row(name[0], "float32", name[2], *row_of(ENCODING, *found, pixels))
-                    found = watch.fastest(decode, repeat)
+                    found = watch.fastest(decode, repeat, count)
                     decoded.add_row(*name, *row_of(DECODING, *found, pixels))
         encoded.add_section()
         decoded.add_section()

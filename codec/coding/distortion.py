@@ -49,6 +49,8 @@ def distortion_of(metric: Metric, pixels: Tensor, height: int, width: int, lam: 
     original = pixels.permute(0, 3, 1, 2)
     counted = torch.zeros_like(original[:, :1])
     counted[:, :, :height, :width] = 1
+    rows = torch.arange(original.shape[2], device=pixels.device).clamp_max(height - 1)
+    columns = torch.arange(original.shape[3], device=pixels.device).clamp_max(width - 1)
     per_sample = lam * 255**2 / original.shape[1]
     squares, structure = (1.0, 0.0) if metric == "mse" else (MSE_SHARE, (1 - MSE_SHARE) * MS_SSIM_WEIGHT)
     scales = _scales(original) if structure else []
@@ -57,14 +59,15 @@ def distortion_of(metric: Metric, pixels: Tensor, height: int, width: int, lam: 
         decoded = x_hat.permute(0, 3, 1, 2)
         if original.shape[1] == 1:
             decoded = decoded.mean(1, keepdim=True)
-        error = (decoded - original) * counted
-        total = squares * _sums(error.square())
-        for number, (means, deviations) in enumerate(scales):
+        # Like the original, the error is continued beyond the edge. Zeros would add variance there.
+        error = (decoded - original)[:, :, rows][:, :, :, columns]
+        total = squares * _sums(error.square() * counted)
+        for number, (means, variances) in enumerate(scales):
             if number:
                 error = F.avg_pool2d(error, 2)
             mean, variance = _moments(error)
-            similarity = variance * deviations + mean.square() * means
-            total = total + structure * _sums(similarity, number)
+            missing = mean.square() * means + variance * variances
+            total = total + structure * _sums(missing * F.avg_pool2d(counted, 1 << number), number)
         return per_sample * total.permute(0, 2, 3, 1)
 
     return cost
@@ -72,9 +75,9 @@ def distortion_of(metric: Metric, pixels: Tensor, height: int, width: int, lam: 
 
 @torch.no_grad()
 def _scales(x: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Return the weights of the squared local mean and of the local variance of the error.
+    """Return weights of the squared local mean and of the local variance of the error, by scale.
 
-    There is one pair for each scale. The mean (SSIM's luminance) counts at the coarsest only.
+    The mean (SSIM's luminance) counts at the coarsest scale only.
     """
     weights = []
     for number, power in enumerate(_POWERS):

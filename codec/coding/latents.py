@@ -53,6 +53,14 @@ class TileSymbols:
     """Whether all symbols are coded, also those whose scale index is at most the skip index."""
 
 
+def too_far(discarded: Tensor) -> Tensor:
+    """Return whether skipping may not discard latents at these distances to their means.
+
+    The encoder then makes the tile dense.
+    """
+    return discarded > _MOST_DISCARDED
+
+
 def hyper_groups(level: int, positions: int, channels: int) -> Groups:
     """Return the groups of the hyper-latents of a tile.
 
@@ -117,7 +125,7 @@ def quantize_latents(
     indexes = scale_indexes(model.scale_model, z.cpu(), level.cpu(), size)
     index = torch.from_numpy(indexes).to(y.device).float()
     symbols, y_hat, discarded = _quantize(model.mean_model, y, z, level, index, dead_zone, skip)
-    dense = discarded > _MOST_DISCARDED
+    dense = too_far(discarded)
     if dense.any():
         symbols[dense], y_hat[dense], _ = _quantize(
             model.mean_model, y[dense], z[dense], level[dense], index[dense], dead_zone, -1

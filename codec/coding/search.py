@@ -19,6 +19,7 @@ from torch import Tensor
 
 from codec.coding.distortion import Distortion
 from codec.coding.effort import Progress
+from codec.coding.latents import too_far
 from codec.format.tiling import Box
 from codec.model.config import LATENTS_PER_HYPER_LATENT
 from codec.model.network import Model, gaussian_bits, without_weights
@@ -92,8 +93,13 @@ def refine(
     """
     around = y
     slices = window.inner.slices
-    best = _behind_dead_zone(model, window, around[:, slices[0], slices[1]], dead_zone)
+    start = around[:, slices[0], slices[1]]
+    best = _behind_dead_zone(model, window, start, dead_zone)
     least = _cost(model, window, around, best, None)
+    if least.total.isinf():
+        window = dataclasses.replace(window, skip=-1)  # the tile is dense
+        best = _behind_dead_zone(model, window, start, dead_zone)
+        least = _cost(model, window, around, best, None)
     moving = best.clone().requires_grad_(True)
     mean, pace = torch.zeros_like(best), torch.ones_like(best[..., :1])
     low, high = _SHARPNESS
@@ -187,7 +193,8 @@ def _cost(model: Model, window: Window, around: Tensor, y: Tensor, sharpness: fl
     """Return the cost of a tile's latents `y`.
 
     They are rounded softly if `sharpness` is given, otherwise truly. Latents around the tile are
-    those of the window, `around`.
+    those of the window, `around`. The total is infinite if true rounding would discard too much of
+    a latent that is not coded: the encoder would code the whole tile as dense.
     """
     level, size = window.level, (y.shape[1], y.shape[2])
     mean_model = model.mean_model
@@ -195,11 +202,14 @@ def _cost(model: Model, window: Window, around: Tensor, y: Tensor, sharpness: fl
     hyper_bits = model.hyper_prior.bits(z_hat, level).sum(-1, keepdim=True)
     index, coded = _indexes(model, window, z_hat, size)
     symbols: list[Tensor] = []
+    discarded = torch.zeros((), dtype=y.dtype, device=y.device)
 
     def quantizer(step: int, mean: Tensor) -> Tensor:
-        residual = mean_model.select(y, step) - mean
+        nonlocal discarded
+        residual, kept = mean_model.select(y, step) - mean, mean_model.select(coded, step)
         rounded = residual.round() if sharpness is None else soft_round(residual, sharpness)
-        symbols.append(rounded * mean_model.select(coded, step))
+        symbols.append(rounded * kept)
+        discarded = torch.maximum(discarded, (residual.detach() * (1 - kept)).abs().max())
         return symbols[-1]
 
     y_hat = mean_model.run(z_hat, level, size, quantizer)
@@ -210,7 +220,10 @@ def _cost(model: Model, window: Window, around: Tensor, y: Tensor, sharpness: fl
     blocks = window.distortion(model.synthesis(whole, level).clamp(0, 1))
     latent_bits = bits.sum(-1, keepdim=True)
     here = blocks[:, rows, columns] + latent_bits + _spread(hyper_bits, size)
-    return _Cost(latent_bits.sum() + hyper_bits.sum() + blocks.sum(), here)
+    total = latent_bits.sum() + hyper_bits.sum() + blocks.sum()
+    if sharpness is None and too_far(discarded):
+        total = torch.full_like(total, math.inf)
+    return _Cost(total, here)
 
 
 def _spread(hyper: Tensor, size: tuple[int, int]) -> Tensor:

@@ -104,7 +104,7 @@ def _paint(model: LoadedModel, headers: Sequence[Header], symbols: Sequence[Tile
     levels, y_hat = tile_latents(model, [header.level for header in headers], symbols)
     patches = model.fast_synthesis.patches(y_hat, levels)
     return [
-        to_samples(each, header)[: header.height, : header.width]
+        to_samples(each, header)[: header.height, : header.width].contiguous()
         for each, header in zip(patches, headers, strict=True)
     ]
 

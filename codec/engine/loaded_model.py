@@ -72,6 +72,8 @@ def load(name: str, weights: bytes, device: str, precision: Precision | None = N
             networks, tables = deserialise(weights)
             chosen = precision or ("bfloat16" if has_bfloat16(where) else "float32")
             objective = read_objective(weights)
+            if objective.skip != tables.skip:
+                raise InvalidWeights("the skip index of the tables is not that of the training")
             return LoadedModel(networks, tables, model_id(weights), where, objective, chosen)
     except InvalidWeights as error:
         raise UnknownModel(f"model {name!r}: {error}") from None

@@ -86,6 +86,16 @@ class ExactLinear(nn.Module):
         return F.linear(x, weight, straight_through_grid(self.bias, SUM_BITS))
 
 
+def check_products() -> None:
+    """Raise `InexactLayer` if torch does not multiply numbers of 12 bits exactly in float32.
+
+    It does not if the environment tells oneDNN to compute in bfloat16 (ONEDNN_DEFAULT_FPMATH_MODE).
+    """
+    x = (2**12 - 1) * torch.eye(64, dtype=torch.float32)
+    if not torch.equal(F.linear(x, x), (2**12 - 1) * x):
+        raise InexactLayer("torch does not multiply float32 exactly here: see ONEDNN_DEFAULT_FPMATH_MODE")
+
+
 def to_activation(x: Tensor) -> Tensor:
     """Apply the leaky ReLU, round to the grid and clamp. Gradients pass the rounding unchanged."""
     return straight_through_grid(F.leaky_relu(x, 0.125).clamp(-LIMIT, LIMIT), ACTIVATION_BITS)

@@ -8,19 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from codec.model.exact import round_to_grid
-
 SCALES = 64
 SCALE_MIN = 0.11
 SCALE_MAX = 64.0
 
 LARGEST_DEAD_ZONE = 0.25
-
-_ZONE_BITS = 10
-"""Dead zones are multiples of 2^-_ZONE_BITS, as latents and means are.
-
-A tie in rounding is then a tie on every machine.
-"""
 
 SYMBOL_LIMIT = 1 << 20
 """Symbols and hyper-latents lie within ±SYMBOL_LIMIT. The format has no larger values."""
@@ -86,5 +78,5 @@ def shrink(residual: Tensor, index: Tensor, dead_zone: float) -> Tensor:
     """
     if not dead_zone:
         return residual
-    zone = round_to_grid(dead_zone * ((20 - index.detach()) / 8).clamp(0, 1), _ZONE_BITS)
+    zone = dead_zone * ((20 - index.detach()) / 8).clamp(0, 1)
     return residual - residual.clamp(-zone, zone)

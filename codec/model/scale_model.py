@@ -17,6 +17,7 @@ from codec.model.exact import (
     LIMIT,
     SUM_BITS,
     ExactLinear,
+    check_products,
     neighbourhoods,
     round_to_grid,
     straight_through_grid,
@@ -54,6 +55,7 @@ class ScaleModel(nn.Module):
         Returns the bound on all sums, in units of their grids; it is below 2^24. Raises
         `InexactLayer`.
         """
+        check_products()
         for table in (self.quality, self.offset):
             rounded = round_to_grid(table.table.double(), ACTIVATION_BITS)
             table.table = nn.Parameter(rounded.float(), requires_grad=False)

@@ -186,16 +186,17 @@ def deserialise(data: bytes) -> tuple[Model, TableSet]:
         if not bool((torch.frexp(scale)[0] == 0.5).all() and (scale >= 1).all()):
             raise ValueError("scales must be powers of two")
         scale_model.freeze()
-        tables, skip = _read_tables(tensors), int(tensors["tables.skip"])
+        skip = int(tensors["tables.skip"])
+        tables = TableSet(_read_tables(tensors), skip)
     except Exception as error:  # a missing tensor is a KeyError, and torch raises RuntimeError
         raise InvalidWeights(f"weights cannot be loaded: {error}") from None
-    if len(tables) != SCALES + QUALITY_ANCHORS * model.config.hyper_latents:
-        raise InvalidWeights(f"{len(tables)} tables do not fit the model")
+    if len(tables.tables) != SCALES + QUALITY_ANCHORS * model.config.hyper_latents:
+        raise InvalidWeights(f"{len(tables.tables)} tables do not fit the model")
     if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
         raise InvalidWeights("a weight is not finite")
     if not 0 <= skip < SCALES:
         raise InvalidWeights("the skip index is not a scale index")
-    return model.requires_grad_(False).eval(), TableSet(tables, skip)
+    return model.requires_grad_(False).eval(), tables
 
 
 def _check_size(c: ModelConfig, weights: int) -> None:

@@ -32,13 +32,14 @@ QUALITIES = (0, 25, 50, 75, 100)
 def freeze(model: Model) -> tuple[Model, int]:
     """Return a copy of the model as it will be loaded, and the bound of `ScaleModel.freeze`.
 
-    In the copy the float networks are rounded to float16 and the scale model is exact.
+    In the copy the float networks are rounded to float16, and the scale model is exact and on the
+    CPU.
     """
     model = copy.deepcopy(model).requires_grad_(False).eval()
     for part in (model.analysis, model.synthesis, model.hyper_analysis, model.mean_model, model.hyper_prior):
         for parameter in part.parameters():
             parameter.copy_(parameter.to(torch.float16))
-    return model, model.scale_model.freeze()
+    return model, model.scale_model.cpu().freeze()
 
 
 def export(

@@ -95,7 +95,7 @@ class Trainer:
         if "crops" not in state:
             raise ValueError(f"{path} was written before 0.11: start from exported weights with --init")
         saved = TrainingConfig.from_dict(state["config"])
-        for name in ("model", "lambdas", "metric", "optimizer", "frozen_encoder", "dead_zone"):
+        for name in ("model", "lambdas", "metric", "optimizer", "frozen_encoder", "dead_zone", "skip"):
             if getattr(saved, name) != getattr(self.config, name):
                 raise ValueError(f"{path} was trained with another {name}: start from weights with --init")
         self.model.load_state_dict(state["model"])

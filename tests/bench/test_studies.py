@@ -34,20 +34,20 @@ def test_parts_of_decoding_are_measured(tiny: codec.Codec) -> None:
     data = tiny.compress(textured(96, 80))
     watch, before = speed.Stopwatch(), latents.scale_indexes
     with watch.running():
-        whole, parts = watch.fastest(lambda: tiny.decompress(data), 2)
+        whole, parts = watch.fastest(lambda: tiny.decompress(data), 2, 1)
     assert parts.keys() == set(speed.DECODING)
     assert min(parts.values()) > 0
     assert sum(parts.values()) < whole
     assert latents.scale_indexes is before
     tiny.decompress(data)
-    assert watch.fastest(lambda: tiny.decompress(data), 1)[1] == {}
+    assert watch.fastest(lambda: tiny.decompress(data), 1, 1)[1] == {}
 
 
 def test_parts_of_encoding_are_measured(tiny: codec.Codec) -> None:
     image = textured(96, 80)
     watch = speed.Stopwatch()
     with watch.running():
-        whole, parts = watch.fastest(lambda: tiny.compress(image, quality=40), 1)
+        whole, parts = watch.fastest(lambda: tiny.compress(image, quality=40), 1, 1)
     assert parts.keys() == {part for names in speed.ENCODING.values() for part in names.split()}
     assert sum(parts.values()) < whole
     row = speed.row_of(speed.ENCODING, whole, parts, 96 * 80)
@@ -61,7 +61,7 @@ def test_tiles_at_the_same_time_count_by_thread(tiny_weights: Path) -> None:
     data = encode_pictures(worker._loaded, [to_picture(textured(256, 256))], 500, 64)[0]
     watch = speed.Stopwatch()
     with watch.running():
-        whole, parts = watch.fastest(lambda: worker.decompress(data), 1)
+        whole, parts = watch.fastest(lambda: worker.decompress(data), 1, 2)
     assert len(watch.threads) == 2
     assert sum(parts.values()) < whole
 

@@ -49,7 +49,7 @@ MUTATIONS = [
          f"{EXTREMES}::test_symbols_take_few_bytes_where_they_fit"),
         ("symbols that are not coded", "scale_index, dead_zone)) * coded)", "scale_index, dead_zone)))",
          f"{LATENTS}::test_symbols_that_are_not_coded"),
-        ("dense tiles", "dense = discarded > _MOST_DISCARDED", "dense = discarded < 0", DENSE),
+        ("dense tiles", "return discarded > _MOST_DISCARDED", "return discarded < 0", DENSE),
         ("latents far below their mean", "skipped.abs().amax", "skipped.amax", DENSE),
         ("padding makes no tile dense", "masked_fill(coded | (scale_index < 0), 0)",
          "masked_fill(coded, 0)", f"{LATENTS}::test_the_padding_of_odd_sizes_has_no_symbols"),
