@@ -9,16 +9,7 @@ import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from codec.data.layout import (
-    FEATURES_KEY,
-    SCHEMA_KEY,
-    SHARD_KEY,
-    Account,
-    Settings,
-    pyarrow,
-    write_features,
-    writer_schema,
-)
+from codec.data.layout import SHARD_KEY, Account, Settings, pyarrow, writer_schema
 from codec.data.packing.columns import Columns, array_of, size_of
 from codec.errors import FormatError
 
@@ -60,9 +51,7 @@ class ShardWriter:
     def _open(self) -> None:
         pa = pyarrow()
         settings, fields = self._settings, self._columns.fields
-        self._schema = writer_schema(settings, fields).with_metadata(
-            {SCHEMA_KEY: settings.to_json(), FEATURES_KEY: write_features(settings, self._features)}
-        )
+        self._schema = writer_schema(settings, fields, self._features)
         column = f"{settings.column}.bytes"
         paths = f"{settings.column}.path"
         others = [*_leaves(pa.schema(fields)), paths]

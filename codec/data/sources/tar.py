@@ -135,7 +135,7 @@ class TarSource:
     def items(self, start: int, stop: int) -> Iterator[Item]:
         for number in range(start, min(stop, len(self._samples))):
             sample, shown = self._samples[number]
-            columns: dict[str, Any] = dict(self._fixed.of(sample.tar))
+            columns: dict[str, Any] = dict(self._fixed.values[sample.tar])
             problem = self._problems.get(number)
             picture, path = b"", None
             try:
