@@ -89,7 +89,6 @@ class _Map(ABC):
         if self._codec is None:
             self._codec = Codec(model=self.model, device=self.device, threads=self.threads)
         codec = self._codec
-        results: list[Any]
         try:
             results = self._map(codec, items)
         except CodecError:  # one item failed: repeat them one by one to find its error
@@ -181,8 +180,6 @@ class Compress(_Map):
                 value = choose(Decoded(value), check_bands(self.bands)).samples[:, :]
         except ValueError as error:  # a band that this picture does not have
             raise InvalidImage(str(error)) from None
-        if isinstance(value, np.ndarray) and value.ndim == 3 and value.shape[2] == 1:
-            value = value[:, :, 0]
         return to_picture(value), Metadata()
 
     def _map(self, codec: Codec, items: list[tuple[Picture, Metadata]]) -> list[bytes]:

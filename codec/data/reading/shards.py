@@ -17,7 +17,7 @@ import bisect
 import contextlib
 import itertools
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,7 +116,7 @@ class Shard:
             return None
         return _path_in(cells.cells(self, row, (f"{self.column}.path",))[self.column])
 
-    def values(self, row: int, columns: tuple[str, ...]) -> dict[str, Any]:
+    def values(self, row: int, columns: Sequence[str]) -> dict[str, Any]:
         """Return the values of the user's columns in a row."""
         found = {**cells.cells(self, row, self._stored(columns)), **self.partition}
         return {name: found[name] for name in columns}
@@ -127,7 +127,7 @@ class Shard:
             found = {**row, **self.partition}
             yield {name: found[name] for name in columns}
 
-    def _stored(self, columns: tuple[str, ...]) -> tuple[str, ...]:
+    def _stored(self, columns: Sequence[str]) -> tuple[str, ...]:
         return tuple(name for name in columns if name not in self.partition)
 
     def paths_in_order(self, group: int) -> Iterator[str | None]:

@@ -14,7 +14,7 @@ from codec.data.layout import class_names, pyarrow
 from codec.data.reading.dataset import Dataset
 from codec.data.sources.base import Item
 from codec.data.sources.iterable import IterableSource
-from codec.data.sources.values import find_picture, picture_column, rows_of
+from codec.data.sources.values import find_picture, picture_column, rows_of, storage_of
 
 _BATCH = 256
 
@@ -120,11 +120,6 @@ class HuggingFaceSource:
                 chunks = [chunk.storage for chunk in column.chunks]
                 columns[name] = pyarrow().chunked_array(chunks, storage_of(column.type))
         return rows_of(columns)
-
-
-def storage_of(kind: Any) -> Any:
-    """Return the type in which values of a type are stored."""
-    return kind.storage_type if isinstance(kind, pyarrow().BaseExtensionType) else kind
 
 
 class DatasetSource:
