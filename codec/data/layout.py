@@ -26,9 +26,6 @@ VERSION = 1
 SHARD_KEY = b"codec.shard"
 _SCHEMA_KEY, _FEATURES_KEY = b"codec", b"huggingface"
 
-_Metadata = Mapping[bytes, bytes] | None
-"""The metadata of a schema or of a footer, as pyarrow returns it."""
-
 
 def pyarrow() -> Any:
     """Return the module `pyarrow`. Raises `MissingExtra` if it is not installed."""
@@ -86,7 +83,7 @@ class Settings:
         return alike and dataclasses.replace(self, shards=other.shards, package=other.package) == other
 
     @classmethod
-    def read(cls, metadata: _Metadata) -> Settings | None:
+    def read(cls, metadata: Mapping[bytes, bytes] | None) -> Settings | None:
         """Return the settings in the metadata of a schema; None if there are none.
 
         Raises `UnsupportedVersion` or `FormatError`.
@@ -191,7 +188,7 @@ def writer_schema(settings: Settings, fields: list[Any], features: dict[str, Any
     })
 
 
-def read_account(metadata: _Metadata) -> tuple[Account | None, str | None, list[int]]:
+def read_account(metadata: Mapping[bytes, bytes] | None) -> tuple[Account | None, str | None, list[int]]:
     """Return the account, the lengths and the marks in the metadata of a footer.
 
     The marks are the CRC-32s of the first picture of each row group.
@@ -210,7 +207,7 @@ def read_account(metadata: _Metadata) -> tuple[Account | None, str | None, list[
     return account, lengths, marks
 
 
-def read_features(metadata: _Metadata) -> dict[str, Any]:
+def read_features(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
     """Return Hugging Face's description of the columns; empty if there is none."""
     text = (metadata or {}).get(_FEATURES_KEY)
     found = {} if text is None else _object(text, "the features").get("info", {})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 from collections.abc import Iterator
@@ -90,8 +89,8 @@ def _lock(number: int, *, wait: bool) -> bool:
         return False
     try:
         fcntl.flock(number, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN):
-            raise BlockingIOError(error.errno, error.strerror) from None
+    except BlockingIOError:
+        raise
+    except OSError:
         return False
     return True

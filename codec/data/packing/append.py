@@ -10,7 +10,7 @@ import collections
 import dataclasses
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from codec.data.layout import class_names
@@ -55,14 +55,15 @@ def plan(shards: dict[int, Shard], source: Source, shard_rows: int, *, several: 
         if len(base) < begun:
             raise FormatError(f"shard {missing[0]} of an earlier call is missing: {_ALONE}")
     names = list(_names(source))
-    new, notes, retried = _compared(base, names, source)
+    new, notes, retried = _compared(base.values(), names, source)
     fields, features, relabel = _extended(base, source)
     added = _Selection(source, new, fields, features, relabel)
     chunks = -(-len(new) // shard_rows)
     if several and missing:
         numbers = list(range(len(base), len(base) + chunks))
         begun_so = all(
-            _is_of(shards[number], added, place * shard_rows, shard_rows)
+            (account := shards[number].account) is not None
+            and account.source == added.digest(place * shard_rows, (place + 1) * shard_rows)
             for place, number in enumerate(numbers) if number in shards
         )
         if len(base) + chunks != total or not begun_so:
@@ -79,11 +80,6 @@ def plan(shards: dict[int, Shard], source: Source, shard_rows: int, *, several: 
     )
 
 
-def _is_of(shard: Shard, source: Source, start: int, rows: int) -> bool:
-    """Return whether a shard was made from these items."""
-    return shard.account is not None and shard.account.source == source.digest(start, start + rows)
-
-
 def _names(source: Source) -> Iterator[str]:
     for number, item in enumerate(source.items(0, source.count() or 0)):
         if item.path is None or item.path == f"{number:08d}":
@@ -95,7 +91,7 @@ def _names(source: Source) -> Iterator[str]:
 
 
 def _compared(
-    shards: dict[int, Shard], names: list[str], source: Source
+    shards: Iterable[Shard], names: list[str], source: Source
 ) -> tuple[list[int], dict[str, int], set[str]]:
     """Compare the names of the items of a source with those in existing shards.
 
@@ -104,28 +100,26 @@ def _compared(
     their shard shows that its source has changed.
     """
     packed, bad = collections.Counter[str](), collections.Counter[str]()
-    inside: dict[int, list[str]] = {}
-    for number, shard in shards.items():
+    inside: list[tuple[Shard, list[str], list[str]]] = []
+    for shard in shards:
         assert shard.account is not None
         paths = [path or "" for group in range(shard.groups) for path in shard.paths_in_order(group)]
         failed = [failure["path"] for failure in shard.account.failures]
         packed.update(paths)
         bad.update(failed)
-        inside[number] = paths + failed
+        inside.append((shard, paths, failed))
     places: dict[str, list[int]] = {}
     for place, name in enumerate(names):
         places.setdefault(name, []).append(place)
     gone = (packed - collections.Counter(names)).total()
     notes = {"no longer in the source, kept as packed": gone} if gone else {}
     done = packed + bad
-    for number, shard in shards.items():
-        assert shard.account is not None
-        if _is_unchanged(shard, [places.get(name, []) for name in inside[number]], source):
+    for shard, paths, failed in inside:
+        if _is_unchanged(shard, [places.get(name, []) for name in paths + failed], source):
             continue
         if shard.rows:
             notes[f"files of {shard.name} have changed in the source, its pictures are kept as packed"] = 0
-        for failure in shard.account.failures:
-            done[failure["path"]] -= 1
+        done.subtract(failed)
     new = []
     for place, name in enumerate(names):
         if done[name] > 0:

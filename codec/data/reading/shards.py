@@ -19,7 +19,7 @@ import itertools
 import zlib
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -36,9 +36,6 @@ from codec.data.layout import (
 from codec.data.reading import cells
 from codec.data.reading.files import Stored, stored
 from codec.errors import FormatError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _BUFFER = 1 << 18
 """Number of bytes that are read at a time from row groups that are not needed as a whole."""
@@ -62,7 +59,7 @@ class Shard:
             with self._open(None) as opened:
                 about = opened.metadata
             self.rows: int = about.num_rows
-            self.schema: pa.Schema = about.schema.to_arrow_schema()
+            self.schema: Any = about.schema.to_arrow_schema()
             self.settings = Settings.read(self.schema.metadata)
             self.features = read_features(self.schema.metadata)
             self.account, self._packed_lengths, self._marks = read_account(about.metadata)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 import sys
 from collections.abc import Iterator
@@ -105,10 +106,7 @@ class HuggingFaceSource:
         if self._stream is None:
             tables = self._source.iter(batch_size=_BATCH)
             self._stream = (row for table in tables for row in self._values(table))
-        while self._position < stop:
-            row = next(self._stream, None)
-            if row is None:
-                return
+        for row in itertools.islice(self._stream, max(0, stop - self._position)):
             self._position += 1
             if self._position > start:
                 yield row

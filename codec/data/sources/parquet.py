@@ -129,10 +129,5 @@ class ParquetSource:
             first += rows
 
     def _item(self, row: dict[str, Any], number: int, folder: Path, bare: RowFormat | None) -> Item:
-        path, load_file = find_picture(row.pop(self.column), folder, f"row {number}")
-
-        def load() -> Any:
-            data = load_file()
-            return data if bare is None else bare.unpack(data)
-
-        return Item(path or f"{number:08d}", load, row)
+        path, load = find_picture(row.pop(self.column), folder, f"row {number}")
+        return Item(path or f"{number:08d}", load if bare is None else lambda: bare.unpack(load()), row)
