@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
+import tarfile
 from pathlib import Path
 from typing import Any
 
 from codec.api import EXTENSION
 from codec.data.reading.dataset import Dataset
-from codec.data.tars import MEMBER_KEY, add_sample, open_tar, path_in
+from codec.data.tars import MEMBER_KEY, add_sample, path_in
 from codec.data.unpacking import Told, inner_path, plain, tolerant
 from codec.pictures.atomic import replacing
 
@@ -46,7 +46,11 @@ def export(
         for left in folder.glob(f".{target.name}-*.tmp"):  # written by a process that was killed
             left.unlink()
         taken: set[str] = set()
-        with replacing(target, prefix=f".{target.name}-") as file, contextlib.closing(open_tar(file)) as tar:
+        # Only names that are long or not ASCII make this format differ from a plain USTAR file.
+        with (
+            replacing(target, prefix=f".{target.name}-") as file,
+            tarfile.open(fileobj=file, mode="w:", format=tarfile.PAX_FORMAT) as tar,
+        ):
             for _, (index, (path, data, columns)) in zip(range(samples), rows, strict=False):
                 key = _key(path, index, taken)
                 add_sample(tar, key, _sample(path, key, data, columns, columns_of, dataset))
@@ -56,12 +60,11 @@ def export(
 
 def _members_of(dataset: Dataset) -> dict[str, str]:
     """Return the extensions of the columns that were members of tars, by column."""
-    found = {}
-    for field in dataset.shards[0].schema:
-        extension = (field.metadata or {}).get(MEMBER_KEY)
-        if extension is not None and field.name in dataset.columns:
-            found[field.name] = extension.decode("utf-8", "surrogateescape")
-    return found
+    return {
+        field.name: field.metadata[MEMBER_KEY].decode("utf-8", "surrogateescape")
+        for field in dataset.shards[0].schema
+        if field.name in dataset.columns and MEMBER_KEY in (field.metadata or {})
+    }
 
 
 def _key(path: str | None, index: int, taken: set[str]) -> str:

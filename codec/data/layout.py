@@ -11,8 +11,7 @@ import contextlib
 import dataclasses
 import json
 import zlib
-from collections.abc import Generator
-from pathlib import Path
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,8 @@ from codec.format.rows import RowFormat
 
 VERSION = 1
 
-SCHEMA_KEY, SHARD_KEY, FEATURES_KEY = b"codec", b"codec.shard", b"huggingface"
+SHARD_KEY = b"codec.shard"
+_SCHEMA_KEY, _FEATURES_KEY = b"codec", b"huggingface"
 
 
 def pyarrow() -> Any:
@@ -79,14 +79,18 @@ class Settings:
         Another version may have continued packing. Shards that were appended have a larger total
         number.
         """
-        if (self.shards is None) is not (other.shards is None):
-            return False
-        return dataclasses.replace(self, shards=other.shards, package=other.package) == other
+        alike = (self.shards is None) is (other.shards is None)
+        return alike and dataclasses.replace(self, shards=other.shards, package=other.package) == other
 
     @classmethod
-    def from_json(cls, text: bytes) -> Settings:
-        """Return the settings in a JSON text. Raises `UnsupportedVersion` or `FormatError`."""
-        fields = _object(text, "the schema's metadata")
+    def read(cls, metadata: Mapping[bytes, bytes] | None) -> Settings | None:
+        """Return the settings in the metadata of a schema; None if there are none.
+
+        Raises `UnsupportedVersion` or `FormatError`.
+        """
+        if not metadata or _SCHEMA_KEY not in metadata:
+            return None
+        fields = _object(metadata[_SCHEMA_KEY], "the schema's metadata")
         if fields.pop("version", None) != VERSION:
             raise UnsupportedVersion("the dataset has a version that this package cannot read")
         rows, bands = fields.pop("rows", None), fields.pop("bands", None)
@@ -113,8 +117,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
 def _check_types(found: Settings | Account, what: str) -> None:
     """Raise `FormatError` if a field has a wrong type or is negative."""
     for name, value in vars(found).items():
-        wrong = type(value) not in _KINDS[name] or (isinstance(value, (int, float)) and not value >= 0)
-        if wrong:
+        if type(value) not in _KINDS[name] or (isinstance(value, (int, float)) and not value >= 0):
             raise FormatError(f"{what}: invalid value of {name}: {value!r}")
 
 
@@ -170,32 +173,29 @@ def _object(text: bytes, what: str) -> dict[str, Any]:
     return fields
 
 
-def writer_schema(settings: Settings, fields: list[Any]) -> Any:
-    """Return the schema of a shard, without metadata."""
+def writer_schema(settings: Settings, fields: list[Any], features: dict[str, Any]) -> Any:
+    """Return the schema of a shard, with the settings and the features of its columns.
+
+    To Hugging Face's `datasets`, whole files are declared as pictures, and bare rows as bytes.
+    """
     pa = pyarrow()
     image = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
-    return pa.schema([pa.field(settings.column, image), *fields])
-
-
-def write_features(settings: Settings, features: dict[str, Any]) -> bytes:
-    """Return the features for Hugging Face's `datasets`.
-
-    Whole files are declared as pictures, and bare rows as bytes.
-    """
     value = {"_type": "Value"}
     bare = {"bytes": {"dtype": "binary", **value}, "path": {"dtype": "string", **value}}
-    image = {"_type": "Image"} if settings.rows is None else bare
-    return json.dumps({"info": {"features": {settings.column: image, **features}}}).encode()
+    about = {settings.column: {"_type": "Image"} if settings.rows is None else bare, **features}
+    return pa.schema([pa.field(settings.column, image), *fields]).with_metadata({
+        _SCHEMA_KEY: settings.to_json(), _FEATURES_KEY: json.dumps({"info": {"features": about}}).encode(),
+    })
 
 
-def read_account(text: bytes | None) -> tuple[Account | None, str | None, list[int]]:
-    """Return the account, the lengths and the marks in a footer.
+def read_account(metadata: Mapping[bytes, bytes] | None) -> tuple[Account | None, str | None, list[int]]:
+    """Return the account, the lengths and the marks in the metadata of a footer.
 
     The marks are the CRC-32s of the first picture of each row group.
     """
-    if text is None:
+    if not metadata or SHARD_KEY not in metadata:
         return None, None, []
-    fields = _object(text, "the footer's metadata")
+    fields = _object(metadata[SHARD_KEY], "the footer's metadata")
     lengths, marks = fields.pop("lengths", None), fields.pop("marks", [])
     if not isinstance(lengths, (str, type(None))) or not isinstance(marks, list):
         raise FormatError("the footer's metadata: lengths or marks have a wrong type")
@@ -207,8 +207,9 @@ def read_account(text: bytes | None) -> tuple[Account | None, str | None, list[i
     return account, lengths, marks
 
 
-def read_features(text: bytes | None) -> dict[str, Any]:
+def read_features(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
     """Return Hugging Face's description of the columns; empty if there is none."""
+    text = (metadata or {}).get(_FEATURES_KEY)
     found = {} if text is None else _object(text, "the features").get("info", {})
     features = found.get("features", {}) if isinstance(found, dict) else {}
     return features if isinstance(features, dict) else {}
@@ -270,13 +271,12 @@ def find_column(schema: Any, features: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def refused_by_name(shard: Path | str) -> Generator[None, None, None]:
-    """Turn errors of pyarrow into a `FormatError` that names the shard."""
-    name = shard.name if isinstance(shard, Path) else shard
+def refused_by_name(name: str) -> Generator[None, None, None]:
+    """Turn errors of pyarrow into a `FormatError` that names the file."""
     try:
         yield
     except _STRANGE as error:
-        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
+        if isinstance(error, OSError) and error.errno is not None:
             raise
         text = " ".join(str(error).split()) or type(error).__name__
         raise FormatError(f"{name} is not a readable Parquet file: {text}") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ def add_sum(folder: Path, name: str, fresh: bool) -> None:
 
     Several processes may call this at the same time, if the file system has locks.
     """
-    with _locked(folder / f".{SUMS}.lock", wait=True):
+    with only_one(folder / f".{SUMS}.lock", wait=True):
         sums = read_sums(folder)
         if name in sums and not fresh:
             return
@@ -44,19 +43,13 @@ def read_sums(folder: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def only_one(path: Path) -> Iterator[bool]:
-    """Hold a lock. Raises `FormatError` if another process has it.
+def only_one(path: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Hold a lock. Raises `FormatError` if another process has it, unless told to `wait` for it.
 
     Yields whether there are locks at all: some file systems and systems have none, and then other
     processes are not noticed. A lock file that a killed process left behind does not block other
     processes.
     """
-    with _locked(path, wait=False) as locks:
-        yield locks
-
-
-@contextlib.contextmanager
-def _locked(path: Path, *, wait: bool) -> Iterator[bool]:
     while True:
         file = open(path, "wb")  # noqa: SIM115
         try:
@@ -96,8 +89,8 @@ def _lock(number: int, *, wait: bool) -> bool:
         return False
     try:
         fcntl.flock(number, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN):
-            raise BlockingIOError(error.errno, error.strerror) from None
+    except BlockingIOError:
+        raise
+    except OSError:
         return False
     return True

@@ -14,7 +14,6 @@ import json
 import posixpath
 import tarfile
 from pathlib import Path
-from typing import BinaryIO
 
 from codec.errors import FormatError
 
@@ -29,22 +28,18 @@ _PACKED = {
 """First bytes of compressed files, and the program that decompresses them."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Member:
-    """Position of the content of a member in its tar."""
-
-    start: int
-    size: int
+_Member = tuple[int, int]
+"""Offset and size of the content of a member in its tar."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class Sample:
     """The members that share a key, by extension in lower case."""
 
     tar: int
     """Number of the tar."""
     key: str
-    members: dict[str, Member]
+    members: dict[str, _Member]
     problem: str | None = None
     """What is wrong with the sample: two members with one extension, a link that leads nowhere."""
 
@@ -84,23 +79,19 @@ class TarIndex:
                     key = f"{folder}/{base}" if folder else base
                     at = last.get(key)
                     if at is not None and extension in samples[at].members and at == len(samples) - 1:
-                        samples[at] = dataclasses.replace(
-                            samples[at], problem=f"it has two members .{extension}"
-                        )
+                        samples[at].problem = f"it has two members .{extension}"
                         continue
                     if at is None or extension in samples[at].members:
                         last[key] = at = len(samples)
                         samples.append(Sample(number, key, {}))
-                    member: Member | None = Member(info.offset_data, info.size)
+                    member: _Member | None = (info.offset_data, info.size)
                     if linked:
                         target = info.linkname if info.islnk() else f"{folder}/{info.linkname}"
                         member = _find(posixpath.normpath(target), samples, last)
                         if member is None:
                             what = f"its .{extension} is a link to {info.linkname}"
-                            samples[at] = dataclasses.replace(
-                                samples[at], problem=f"{what}, which is no earlier file of the tar"
-                            )
-                    samples[at].members[extension] = member or Member(0, 0)
+                            samples[at].problem = f"{what}, which is no earlier file of the tar"
+                    samples[at].members[extension] = member or (0, 0)
                 end = tar.offset
         except (tarfile.TarError, EOFError, ValueError) as error:
             reason = _reason(path, error)
@@ -112,7 +103,7 @@ class TarIndex:
         """Return a digest of the keys and of the positions of the members of samples."""
         sha = hashlib.sha256()
         for sample in samples:
-            about = [(name, member.start, member.size) for name, member in sample.members.items()]
+            about = [(name, *member) for name, member in sample.members.items()]
             sha.update(repr((self.paths[sample.tar].name, sample.key, about)).encode("utf-8", "replace"))
         return sha.hexdigest()
 
@@ -121,21 +112,22 @@ class TarIndex:
         found = {}
         path = self.paths[sample.tar]
         with open(path, "rb") as file:
-            for extension, member in sample.members.items():
+            for extension, (start, size) in sample.members.items():
                 if only is not None and extension != only:
                     continue
-                file.seek(member.start)
-                found[extension] = file.read(member.size)
-                if len(found[extension]) != member.size:
+                file.seek(start)
+                found[extension] = file.read(size)
+                if len(found[extension]) != size:
                     raise FormatError(f"{path.name} has become shorter since it was listed")
         return found
 
 
-def _find(name: str, samples: list[Sample], last: dict[str, int]) -> Member | None:
+def _find(name: str, samples: list[Sample], last: dict[str, int]) -> _Member | None:
     """Return the member with a name, or None if there is none yet."""
     folder, _, rest = name.rpartition("/")
     base, _, extension = rest.partition(".")
-    for key in (f"{folder}/{base}" if folder else base, f"./{folder}/{base}" if folder else f"./{base}"):
+    inside = f"{folder}/{base}" if folder else base
+    for key in (inside, f"./{inside}"):
         if key in last:
             return samples[last[key]].members.get(extension.lower())
     return None
@@ -144,10 +136,8 @@ def _find(name: str, samples: list[Sample], last: dict[str, int]) -> Member | No
 def _reason(path: Path, error: Exception) -> str:
     with open(path, "rb") as file:
         start = file.read(8)
-    for magic, program in _PACKED.items():
-        if start.startswith(magic):
-            return f"it is compressed, decompress it first ({program})"
-    return str(error)
+    program = next((program for magic, program in _PACKED.items() if start.startswith(magic)), None)
+    return f"it is compressed, decompress it first ({program})" if program else str(error)
 
 
 def _check_end(path: Path, end: int) -> None:
@@ -186,11 +176,3 @@ def add_sample(tar: tarfile.TarFile, key: str, members: dict[str, bytes]) -> Non
         info.size = len(data)
         info.mode = 0o644
         tar.addfile(info, io.BytesIO(data))
-
-
-def open_tar(file: BinaryIO) -> tarfile.TarFile:
-    """Open a tar to which samples can be written.
-
-    Only names that are long or not ASCII make it differ from a plain USTAR file.
-    """
-    return tarfile.open(fileobj=file, mode="w:", format=tarfile.PAX_FORMAT)

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from codec import convert
-from codec.api import EXTENSION
+from codec.api import EXTENSION, shared_codec
 from codec.data.reading.dataset import Dataset
 from codec.errors import CodecError
 from codec.limits import DEFAULT
@@ -51,19 +51,16 @@ def unpack(
     if dataset.columns and (folder / METADATA).exists() and not force:
         raise FileExistsError(17, "already exists", os.fspath(folder / METADATA))
     failures: list[dict[str, str]] = []
-    taken = _Taken(folder)
+    names = _Names(folder)
     lines: list[bytes] = []
     for index, (path, data, columns) in enumerate(tolerant(dataset, failures)):
-        name = _name(path, index, suffix, taken)
+        name = names.new(path, index, suffix)
         target = folder / name
         try:
             if target.exists() and not force:
                 raise FileExistsError(17, "already exists")
             target.parent.mkdir(parents=True, exist_ok=True)
-            if suffix == EXTENSION:
-                write_atomically(target, data)
-            else:
-                write_atomically(target, _decoded(data, suffix))
+            write_atomically(target, data if suffix == EXTENSION else _decoded(data, suffix))
         except (CodecError, OSError, ValueError) as error:
             failures.append({"path": name, "error": _text(error)})
             continue
@@ -76,8 +73,6 @@ def unpack(
 
 
 def _decoded(data: bytes, suffix: str) -> Iterator[bytes]:
-    from codec.api import shared_codec
-
     return convert.decode_to_chunks(
         data, suffix, lambda: shared_codec(None, None), region=None, strip=False, limits=DEFAULT
     )
@@ -96,19 +91,24 @@ def tolerant(
             yield row
 
 
-class _Taken:
-    """The names of the files that were written into a folder."""
+class _Names:
+    """The names of the files that are written into a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folded = folds_names(folder)
-        self._names: set[str] = set()
-        self.add(METADATA)
+        self._taken = {self._key(METADATA)}
 
-    def __contains__(self, name: str) -> bool:
-        return self._key(name) in self._names
-
-    def add(self, name: str) -> None:
-        self._names.add(self._key(name))
+    def new(self, path: str | None, index: int, suffix: str) -> str:
+        """Return a name within the folder that no other picture has."""
+        pure = inner_path(path)
+        names = itertools.chain(
+            [] if pure is None else [str(pure.with_suffix(suffix)), f"{pure}{suffix}"],
+            [f"{index:08d}{suffix}"],
+            (f"{index:08d}_{attempt}{suffix}" for attempt in itertools.count(2)),
+        )
+        name = next(name for name in names if self._key(name) not in self._taken)
+        self._taken.add(self._key(name))
+        return name
 
     def _key(self, name: str) -> str:
         return unicodedata.normalize("NFC", name.casefold()) if self._folded else name
@@ -132,24 +132,6 @@ def inner_path(path: str | None) -> PurePosixPath | None:
     if not safe or not parts or ".." in parts or pure.name.startswith(".codec-"):
         return None
     return pure
-
-
-def _name(path: str | None, index: int, suffix: str, taken: _Taken) -> str:
-    """Return a file name within the folder that no other picture has."""
-    number = f"{index:08d}{suffix}"
-    pure = inner_path(path)
-    if pure is None:
-        name = number
-    else:
-        name = str(pure.with_suffix(suffix))
-        if name in taken:
-            name = f"{pure}{suffix}"
-    for attempt in itertools.count(1):
-        if name not in taken:
-            break
-        name = number if attempt == 1 else f"{index:08d}_{attempt}{suffix}"
-    taken.add(name)
-    return name
 
 
 def plain(columns: dict[str, Any], dataset: Dataset, ours: str) -> dict[str, Any]:

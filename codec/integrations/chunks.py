@@ -112,9 +112,7 @@ def encode_chunks(settings: Settings, chunks: Sequence[NDArray[Any]]) -> list[by
     """
     stacks = [_stack_of(chunk) for chunk in chunks]
     pictures = [from_samples(picture) for stack in stacks for picture in stack]
-    files = iter(
-        settings.worker().compress_batch(pictures, quality=settings.quality, effort=settings.effort)
-    )
+    files = iter(settings.worker().compress_batch(pictures, quality=settings.quality, effort=settings.effort))
     return [b"".join(itertools.islice(files, len(stack))) for stack in stacks]
 
 

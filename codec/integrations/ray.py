@@ -82,21 +82,18 @@ class _Map(ABC):
     def _run(self, values: list[Any]) -> list[Any]:
         """Return the result of each row, or its error."""
         rows: list[Any] = [_attempt(self._open, value) for value in values]
-        good = [row for row, item in enumerate(rows) if not isinstance(item, Exception)]
-        items = [rows[row] for row in good]
+        items = [item for item in rows if not isinstance(item, Exception)]
         if not items:
             return rows
         if self._codec is None:
             self._codec = Codec(model=self.model, device=self.device, threads=self.threads)
         codec = self._codec
-        results: list[Any]
         try:
             results = self._map(codec, items)
         except CodecError:  # one item failed: repeat them one by one to find its error
             results = [_attempt(lambda item: self._map(codec, [item])[0], item) for item in items]
-        for row, result in zip(good, results, strict=True):
-            rows[row] = result
-        return rows
+        done = iter(results)
+        return [item if isinstance(item, Exception) else next(done) for item in rows]
 
     @abstractmethod
     def _open(self, value: Any) -> Any:
@@ -181,8 +178,6 @@ class Compress(_Map):
                 value = choose(Decoded(value), check_bands(self.bands)).samples[:, :]
         except ValueError as error:  # a band that this picture does not have
             raise InvalidImage(str(error)) from None
-        if isinstance(value, np.ndarray) and value.ndim == 3 and value.shape[2] == 1:
-            value = value[:, :, 0]
         return to_picture(value), Metadata()
 
     def _map(self, codec: Codec, items: list[tuple[Picture, Metadata]]) -> list[bytes]:
@@ -253,10 +248,7 @@ class Decompress(_Map):
         pictures = [empty if isinstance(picture, Exception) else picture for picture in rows]
         if pictures and len({(picture.shape, picture.dtype) for picture in pictures}) == 1:
             return np.stack(pictures)
-        column = np.empty(len(pictures), object)
-        for row, picture in enumerate(pictures):
-            column[row] = picture
-        return column
+        return np.fromiter(pictures, object, len(pictures))
 
 
 def compress(

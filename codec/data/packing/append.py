@@ -10,7 +10,7 @@ import collections
 import dataclasses
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from codec.data.layout import class_names
@@ -36,9 +36,7 @@ class Addition:
     """Names of bad pictures that have been packed since, or are in `source` again."""
 
 
-def plan(
-    shards: dict[int, Shard], source: Source, shard_rows: int, *, several: bool
-) -> Addition:
+def plan(shards: dict[int, Shard], source: Source, shard_rows: int, *, several: bool) -> Addition:
     """Return what to append to these shards, by number, so that they hold all items of a source.
 
     `several` says whether other processes append at the same time. All of them must then derive the
@@ -57,15 +55,15 @@ def plan(
         if len(base) < begun:
             raise FormatError(f"shard {missing[0]} of an earlier call is missing: {_ALONE}")
     names = list(_names(source))
-    known = _Known(base)
-    new = known.new(names, source)
+    new, notes, retried = _compared(base.values(), names, source)
     fields, features, relabel = _extended(base, source)
     added = _Selection(source, new, fields, features, relabel)
     chunks = -(-len(new) // shard_rows)
     if several and missing:
         numbers = list(range(len(base), len(base) + chunks))
         begun_so = all(
-            _is_of(shards[number], added, place * shard_rows, shard_rows)
+            (account := shards[number].account) is not None
+            and account.source == added.digest(place * shard_rows, (place + 1) * shard_rows)
             for place, number in enumerate(numbers) if number in shards
         )
         if len(base) + chunks != total or not begun_so:
@@ -77,21 +75,13 @@ def plan(
         source=added,
         numbers=numbers,
         total=max([total, *(number + 1 for number in numbers)]),
-        notes=known.notes(names),
-        retried=known.retried(names, new),
+        notes=notes,
+        retried=retried,
     )
 
 
-def _is_of(shard: Shard, source: Source, start: int, rows: int) -> bool:
-    """Return whether a shard was made from these items."""
-    return shard.account is not None and shard.account.source == source.digest(start, start + rows)
-
-
 def _names(source: Source) -> Iterator[str]:
-    count = source.count()
-    if count is None:
-        raise ValueError("append needs a source of files, whose items have names")
-    for number, item in enumerate(source.items(0, count)):
+    for number, item in enumerate(source.items(0, source.count() or 0)):
         if item.path is None or item.path == f"{number:08d}":
             raise FormatError(
                 f"item {number} of the source has no name, so it is not known whether it is packed already: "
@@ -100,72 +90,56 @@ def _names(source: Source) -> Iterator[str]:
         yield item.path
 
 
-class _Known:
-    """The names in existing shards."""
+def _compared(
+    shards: Iterable[Shard], names: list[str], source: Source
+) -> tuple[list[int], dict[str, int], set[str]]:
+    """Compare the names of the items of a source with those in existing shards.
 
-    def __init__(self, shards: dict[int, Shard]) -> None:
-        self._shards = shards
-        self._packed: collections.Counter[str] = collections.Counter()
-        self._bad: collections.Counter[str] = collections.Counter()
-        self._names: dict[int, list[str]] = {}
-        self._changed: list[str] = []
-        for number, shard in shards.items():
-            assert shard.account is not None
-            paths = [path or "" for group in range(shard.groups) for path in shard.paths_in_order(group)]
-            bad = [failure["path"] for failure in shard.account.failures]
-            self._packed.update(paths)
-            self._bad.update(bad)
-            self._names[number] = paths + bad
+    Returns the positions of the items that are not packed, notes on the shards, and the names of
+    bad pictures that have been packed since or are not packed. Bad pictures count as packed, unless
+    their shard shows that its source has changed.
+    """
+    packed, bad = collections.Counter[str](), collections.Counter[str]()
+    inside: list[tuple[Shard, list[str], list[str]]] = []
+    for shard in shards:
+        assert shard.account is not None
+        paths = [path or "" for group in range(shard.groups) for path in shard.paths_in_order(group)]
+        failed = [failure["path"] for failure in shard.account.failures]
+        packed.update(paths)
+        bad.update(failed)
+        inside.append((shard, paths, failed))
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        places.setdefault(name, []).append(place)
+    gone = (packed - collections.Counter(names)).total()
+    notes = {"no longer in the source, kept as packed": gone} if gone else {}
+    done = packed + bad
+    for shard, paths, failed in inside:
+        if _is_unchanged(shard, [places.get(name, []) for name in paths + failed], source):
+            continue
+        if shard.rows:
+            notes[f"files of {shard.name} have changed in the source, its pictures are kept as packed"] = 0
+        done.subtract(failed)
+    new = []
+    for place, name in enumerate(names):
+        if done[name] > 0:
+            done[name] -= 1
+        else:
+            new.append(place)
+    return new, notes, bad.keys() & (packed.keys() | {names[place] for place in new})
 
-    def new(self, names: list[str], source: Source) -> list[int]:
-        """Return the positions of the items that are not packed.
 
-        Bad pictures count as packed, unless their shard shows that its source has changed.
-        """
-        places: dict[str, list[int]] = {}
-        for place, name in enumerate(names):
-            places.setdefault(name, []).append(place)
-        done = self._packed + self._bad
-        for number, shard in self._shards.items():
-            assert shard.account is not None
-            if self._unchanged(number, shard, places, source):
-                continue
-            if shard.rows:
-                self._changed.append(shard.name)
-            for failure in shard.account.failures:
-                done[failure["path"]] -= 1
-        new = []
-        for place, name in enumerate(names):
-            if done[name] > 0:
-                done[name] -= 1
-            else:
-                new.append(place)
-        return new
+def _is_unchanged(shard: Shard, places: list[list[int]], source: Source) -> bool:
+    """Return whether the items of a shard, by their places, are in the source as they were.
 
-    def _unchanged(
-        self, number: int, shard: Shard, places: dict[str, list[int]], source: Source
-    ) -> bool:
-        """Return whether the items of a shard are in the source as they were.
-
-        If this is not known, return True.
-        """
-        digest_of: Callable[[Sequence[int]], str] | None = getattr(source, "digest_of", None)
-        if digest_of is None or shard.account is None or not shard.account.source:
-            return True
-        found = [places.get(name, []) for name in self._names[number]]
-        if any(len(each) != 1 for each in found):
-            return True  # some are gone, which is noted, or share a name
-        return digest_of(sorted(each[0] for each in found)) == shard.account.source
-
-    def notes(self, names: list[str]) -> dict[str, int]:
-        gone = (self._packed - collections.Counter(names)).total()
-        notes = {"no longer in the source, kept as packed": gone} if gone else {}
-        for name in self._changed:
-            notes[f"files of {name} have changed in the source, its pictures are kept as packed"] = 0
-        return notes
-
-    def retried(self, names: list[str], new: list[int]) -> set[str]:
-        return self._bad.keys() & (self._packed.keys() | {names[place] for place in new})
+    If this is not known, return True.
+    """
+    digest_of: Callable[[Sequence[int]], str] | None = getattr(source, "digest_of", None)
+    if digest_of is None or shard.account is None or not shard.account.source:
+        return True
+    if any(len(each) != 1 for each in places):
+        return True  # some are gone, which is noted, or share a name
+    return digest_of(sorted(each[0] for each in places)) == shard.account.source
 
 
 _Relabel = dict[str, list[int]]

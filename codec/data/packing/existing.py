@@ -65,7 +65,7 @@ class Existing:
         if shard.settings is None or shard.settings.shards != settings.shards:
             raise self._changed(shard, settings, source)
         if source.fields is not None:
-            wanted = writer_schema(settings, source.fields)
+            wanted = writer_schema(settings, source.fields, source.features)
             features = {**shard.features, **source.features}
             if not shard.schema.equals(wanted) or features != shard.features:
                 raise self._changed(

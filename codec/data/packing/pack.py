@@ -122,22 +122,30 @@ def pack(
         shards=None if count is None else -(-count // shard_rows), shard_rows=shard_rows,
         metadata=bool(metadata), max_pixels=operator.index(limits.max_pixels), bands=chosen, image=image,
     )
-    packer = _Packer(folder, opened, RowEncoder(settings, worker, limits))
+    report = Report(ignored=opened.ignored, notes=dict.fromkeys(opened.notes, 0))
     if inside is not None:
-        packer.ignored = [name for name in opened.ignored if not name.startswith(inside)]
-    if (note := unread(packer.ignored)) is not None:
-        packer.notes[note] = 0
+        report.ignored = [name for name in opened.ignored if not name.startswith(inside)]
+    if (note := unread(report.ignored)) is not None:
+        report.notes[note] = 0
+    encoder = RowEncoder(settings, worker, limits)
+    packer = _Packer(folder, opened, encoder, report, progress or (lambda report: None))
     packer.prepare(bare=bare, append=append, several=parts > 1)
-    return packer.run(first - 1, parts, progress or (lambda report: None))
+    packer.run(first - 1, parts)
+    return report
 
 
 class _Packer:
     """One call of `pack`."""
 
-    def __init__(self, folder: Path, source: Source, encoder: RowEncoder) -> None:
+    def __init__(
+        self, folder: Path, source: Source, encoder: RowEncoder, report: Report,
+        progress: Callable[[Report], None],
+    ) -> None:
         self.folder = folder
         self.source = source
         self.encoder = encoder
+        self.report = report
+        self.progress = progress
         self.existing = Existing(folder)
         self.added: appending.Addition | None = None
         self.base: dict[int, Account] = {}
@@ -145,8 +153,6 @@ class _Packer:
         self.columns = None if source.fields is None else Columns(source.fields)
         """Types of the columns; None if they follow from the first shard, which is not there
         yet."""
-        self.ignored = source.ignored
-        self.notes = dict.fromkeys(source.notes, 0)
         self.locks = True
         self.started = time.monotonic()
 
@@ -159,9 +165,8 @@ class _Packer:
         numbers = self.existing.numbers()
         shards = self.existing.shards() if append else {}
         if bare:
-            known = next((shard.settings for shard in shards.values() if shard.settings), None)
-            rows = known.rows if known else None
-            rows = rows or self.encoder.common_rows(self.source.items(0, _LOOK_AT))
+            known = next((shard.settings.rows for shard in shards.values() if shard.settings), None)
+            rows = known or self.encoder.common_rows(self.source.items(0, _LOOK_AT))
             self.encoder.settings = dataclasses.replace(self.settings, rows=rows)
         if append:
             for shard in shards.values():
@@ -171,6 +176,7 @@ class _Packer:
             self.columns = Columns(self.source.fields)
             self.encoder.settings = dataclasses.replace(self.settings, shards=self.added.total)
             self.existing.appending = True
+            self.report.notes |= self.added.notes
             self.base = {number: shard.account for number, shard in shards.items() if shard.account}
         elif self.columns is None and numbers:
             shard = self.existing.open(numbers[0])
@@ -180,33 +186,30 @@ class _Packer:
             if numbers[0] == 0:
                 check_first(shard, self.columns, self.source)
 
-    def run(self, first: int, step: int, progress: Callable[[Report], None]) -> Report:
+    def run(self, first: int, step: int) -> None:
         """Pack the shards whose numbers have the remainder `first` when divided by `step`."""
-        report = Report(ignored=self.ignored, notes=dict(self.notes))
+        rows = self.settings.shard_rows
+        if self.settings.shards is None:
+            self._run_unknown(first, step, rows)
+            return
+        numbers: Sequence[int] = range(self.settings.shards)
         if self.added is not None:
-            report.notes |= self.added.notes
-        for number, account in self.base.items():
-            if number % step == first and (self.added is None or number not in self.added.numbers):
-                self._count(report, number, account, fresh=False)
-        if self.added is not None:
-            report.failures = [each for each in report.failures if each["path"] not in self.added.retried]
-        jobs = self._jobs(first, step)
-        if jobs is None:
-            self._run_unknown(report, first, step, progress)
-            return report
+            numbers, retried = self.added.numbers, self.added.retried
+            for number, account in self.base.items():
+                if number % step == first and number not in numbers:
+                    self._count(number, account, fresh=False)
+            self.report.failures = [each for each in self.report.failures if each["path"] not in retried]
+        jobs = [(number, place * rows) for place, number in enumerate(numbers) if number % step == first]
         finished = {number: self._finished(number, start) for number, start in jobs}
         self._check_other_parts(first, step)
         count = self.source.count() or 0
-        report.to_do = sum(
-            max(0, min(self.settings.shard_rows, count - start)) for number, start in jobs
-            if finished[number] is None
+        self.report.to_do = sum(
+            max(0, min(rows, count - start)) for number, start in jobs if finished[number] is None
         )
         for number, start in jobs:
             there = finished[number]
-            account = there or self._write(number, start, report, progress) or Account()
-            self._count(report, number, account, fresh=there is None)
-            progress(report)
-        return report
+            self._count(number, there or self._write(number, start) or Account(), fresh=there is None)
+            self.progress(self.report)
 
     def _check_other_parts(self, first: int, step: int) -> None:
         """Raise `FormatError` if another part was made from another state of the source.
@@ -218,20 +221,17 @@ class _Packer:
         if others and self.added is None:
             self._finished(max(others), max(others) * self.settings.shard_rows)
 
-    def _run_unknown(
-        self, report: Report, first: int, step: int, progress: Callable[[Report], None]
-    ) -> None:
+    def _run_unknown(self, first: int, step: int, rows: int) -> None:
         """Pack an iterable, whose number of items is not known."""
-        rows = self.settings.shard_rows
         for number in itertools.count(first, step):
             there = self._finished(number, number * rows)
-            account = there or self._write(number, number * rows, report, progress)
+            account = there or self._write(number, number * rows)
             if account is None:  # the iterable has no more items
                 if number == 0:
                     raise FormatError("the source has no pictures")
                 break
-            self._count(report, number, account, fresh=there is None)
-            progress(report)
+            self._count(number, account, fresh=there is None)
+            self.progress(self.report)
             if account.items < rows:
                 self._check_end(number, account)
                 break
@@ -239,26 +239,15 @@ class _Packer:
     def _finished(self, number: int, start: int) -> Account | None:
         return self.existing.finished(number, start, self.settings, self.source)
 
-    def _count(self, report: Report, number: int, account: Account, *, fresh: bool) -> None:
+    def _count(self, number: int, account: Account, *, fresh: bool) -> None:
         """Add a finished shard to the report, and its digest to the list of digests."""
         with _named(self.folder / SUMS):
             add_sum(self.folder, shard_name(number), fresh=fresh)
-        report.skipped += not fresh
-        report.add(account)
-        report.seconds = time.monotonic() - self.started
+        self.report.skipped += not fresh
+        self.report.add(account)
+        self.report.seconds = time.monotonic() - self.started
         if not self.locks:
-            report.notes[NO_LOCKS] = 0
-
-    def _jobs(self, first: int, step: int) -> list[tuple[int, int]] | None:
-        """Return the numbers of the shards to pack and the positions of their first items.
-
-        Returns None if the number of items is not known.
-        """
-        rows = self.settings.shard_rows
-        if self.settings.shards is None:
-            return None
-        numbers = range(self.settings.shards) if self.added is None else self.added.numbers
-        return [(number, place * rows) for place, number in enumerate(numbers) if number % step == first]
+            self.report.notes[NO_LOCKS] = 0
 
     def _check_end(self, number: int, account: Account) -> None:
         """Raise `FormatError` if an iterable has more items than when its last shard was made."""
@@ -284,9 +273,7 @@ class _Packer:
             self.columns = Columns(growing.fields, later=True)
         return self.columns
 
-    def _write(
-        self, number: int, start: int, report: Report, progress: Callable[[Report], None]
-    ) -> Account | None:
+    def _write(self, number: int, start: int) -> Account | None:
         """Write a shard. Return None if the source has no item at `start`."""
         columns = self._columns_of(number)
         account = Account(number=number, source=self.source.digest(start, start + self.settings.shard_rows))
@@ -299,14 +286,14 @@ class _Packer:
 
         def told() -> None:
             nonlocal seen
-            report.done += account.items - seen
+            self.report.done += account.items - seen
             seen = account.items
-            report.seconds = time.monotonic() - self.started
-            shown = dataclasses.replace(report)
+            self.report.seconds = time.monotonic() - self.started
+            shown = dataclasses.replace(self.report)
             shown.pixels += account.pixels
             shown.bytes_in += account.bytes_in
             shown.bytes_out += account.bytes_out
-            progress(shown)
+            self.progress(shown)
 
         with only_one(self.folder / f".{target.name}.lock") as self.locks:
             if target.exists():  # another process has just written it

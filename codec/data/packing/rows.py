@@ -18,7 +18,7 @@ from codec.data.sources import Item
 from codec.engine.goal import quality_level
 from codec.errors import CodecError, FormatError, InvalidImage, NotKept
 from codec.format import container
-from codec.format.header import SIGNATURE, parse_header
+from codec.format.header import SIGNATURE, Header, parse_header
 from codec.format.metadata import Metadata
 from codec.format.rows import TILE_SIZE, RowFormat
 from codec.limits import Limits
@@ -44,8 +44,6 @@ _BAD = (
 _Entry = tuple[Picture | bytes, Metadata]
 """A picture to compress and its metadata, or a `.cae` file that is not compressed again."""
 
-_Told = Callable[[], None]
-
 
 class RowEncoder:
     """Turns items of a source into rows, in batches."""
@@ -56,7 +54,7 @@ class RowEncoder:
         self.limits = limits
 
     def rows(
-        self, items: Iterable[Item], columns: Columns, account: Account, told: _Told
+        self, items: Iterable[Item], columns: Columns, account: Account, told: Callable[[], None]
     ) -> Iterator[tuple[Item, bytes, dict[str, Any]]]:
         """Yield each item that can be packed, its row and the values of its columns.
 
@@ -98,7 +96,9 @@ class RowEncoder:
             self._note(account, about, caught, values)
             if not self.settings.metadata:
                 about = Metadata()
-            size = picture.height * picture.width if isinstance(picture, Picture) else _pixels_of(picture)
+            sized: Picture | Header
+            sized = picture if isinstance(picture, Picture) else parse_header(memoryview(picture))[0]
+            size = sized.height * sized.width
             account.pixels += size
             if batch and pixels + size > _BATCH_PIXELS:
                 yield batch
@@ -145,7 +145,9 @@ class RowEncoder:
                 return data, Metadata()
             return read_image(io.BytesIO(data), self.limits, bands=bands)
         if bands is not None:
-            content = _with_bands(content, bands)
+            if not isinstance(content, np.ndarray) or content.ndim != 3:
+                raise InvalidImage("bands can be chosen of picture files and of arrays H×W×C only")
+            content = choose(Decoded(content), check_bands(bands)).samples[:, :]
         picture = to_picture(content, self.limits)
         if isinstance(picture.samples, np.ndarray):
             # The owner may write the next picture into the same memory before this one is coded.
@@ -178,19 +180,17 @@ class RowEncoder:
                 found[index] = self._encode_alone(picture, metadata)
             else:
                 together.append(index)
+        pictures: list[Any] = [entries[index][0] for index in together]
+        files: list[bytes | Exception]
         try:
-            files: list[bytes | Exception] = list(self._compress([entries[index][0] for index in together]))
+            packed = self.worker.compress_batch(
+                pictures, quality=self.settings.quality, effort=self.settings.effort, limits=self.limits
+            )
+            files = [self._row(data) for data in packed]
         except (CodecError, MemoryError):
-            files = [self._encode_alone(entries[index][0], Metadata()) for index in together]
+            files = [self._encode_alone(picture, Metadata()) for picture in pictures]
         found.update(zip(together, files, strict=True))
         return [found[index] for index in range(len(entries))]
-
-    def _compress(self, pictures: list[Any]) -> list[bytes]:
-        effort = self.settings.effort
-        files = self.worker.compress_batch(
-            pictures, quality=self.settings.quality, effort=effort, limits=self.limits
-        )
-        return [self._row(data) for data in files]
 
     def _encode_alone(self, picture: Any, metadata: Metadata) -> bytes | Exception:
         try:
@@ -203,18 +203,6 @@ class RowEncoder:
 
     def _row(self, data: bytes) -> bytes:
         return data if self.settings.rows is None else self.settings.rows.pack(data)
-
-
-def _with_bands(content: Any, bands: tuple[int, ...]) -> Any:
-    """Return bands of an array H×W×C."""
-    if not isinstance(content, np.ndarray) or content.ndim != 3:
-        raise InvalidImage("bands can be chosen of picture files and of arrays H×W×C only")
-    return choose(Decoded(content), check_bands(bands)).samples[:, :]
-
-
-def _pixels_of(data: bytes) -> int:
-    header = parse_header(memoryview(data))[0]
-    return header.width * header.height
 
 
 def _failure(item: Item, error: BaseException) -> dict[str, str]:

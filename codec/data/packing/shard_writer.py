@@ -9,16 +9,7 @@ import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from codec.data.layout import (
-    FEATURES_KEY,
-    SCHEMA_KEY,
-    SHARD_KEY,
-    Account,
-    Settings,
-    pyarrow,
-    write_features,
-    writer_schema,
-)
+from codec.data.layout import SHARD_KEY, Account, Settings, pyarrow, writer_schema
 from codec.data.packing.columns import Columns, array_of, size_of
 from codec.errors import FormatError
 
@@ -60,9 +51,7 @@ class ShardWriter:
     def _open(self) -> None:
         pa = pyarrow()
         settings, fields = self._settings, self._columns.fields
-        self._schema = writer_schema(settings, fields).with_metadata(
-            {SCHEMA_KEY: settings.to_json(), FEATURES_KEY: write_features(settings, self._features)}
-        )
+        self._schema = writer_schema(settings, fields, self._features)
         column = f"{settings.column}.bytes"
         paths = f"{settings.column}.path"
         others = [*_leaves(pa.schema(fields)), paths]
@@ -86,11 +75,8 @@ class ShardWriter:
         self._pending += len(data)
         self._beside += size_of(columns)
         self._lengths.append(len(data))
-        if (
-            len(self._rows) >= _GROUP_ROWS
-            or self._pending >= _GROUP_BYTES
-            or self._beside >= _GROUP_COLUMN_BYTES
-        ):
+        full = len(self._rows) >= _GROUP_ROWS or self._pending >= _GROUP_BYTES
+        if full or self._beside >= _GROUP_COLUMN_BYTES:
             self._end_group()
 
     def _end_group(self) -> None:
@@ -106,18 +92,12 @@ class ShardWriter:
 
     def _write(self, rows: list[_Row]) -> None:
         pa = pyarrow()
-        arrays = [
-            pa.StructArray.from_arrays(
-                [
-                    pa.array([data for data, _, _ in rows], pa.binary()),
-                    pa.array([path for _, path, _ in rows], pa.string()),
-                ],
-                fields=list(self._schema.field(self._settings.column).type),
-            )
-        ]
+        image, *others = self._schema
+        pictures = pa.array([data for data, _, _ in rows], pa.binary())
+        paths = pa.array([path for _, path, _ in rows], pa.string())
+        arrays = [pa.StructArray.from_arrays([pictures, paths], fields=list(image.type))]
         arrays += [
-            array_of([columns.get(field.name) for _, _, columns in rows], field.type)
-            for field in list(self._schema)[1:]
+            array_of([columns.get(field.name) for _, _, columns in rows], field.type) for field in others
         ]
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
 

@@ -150,9 +150,6 @@ class _Rows:
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> Any:
-        return self.__getitems__([index])[0]
-
     def __getitems__(self, indexes: Sequence[int]) -> list[tuple[Coded | Samples, dict[str, Any]]]:
         files = [self.dataset.read(index) for index in indexes]
         values = [self.dataset.values(index) for index in indexes]

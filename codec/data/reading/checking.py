@@ -32,7 +32,8 @@ def verify(
     except FileNotFoundError as error:
         if not stored(path).exists():
             raise
-        yield from _missing(path)
+        for name in sorted(read_sums(Path(path))) if os.path.isdir(path) else ():
+            yield f"{name}: missing"
         yield f"no {SUFFIX} files in {os.fspath(path)}: {error.strerror}"
         return
     except CodecError as error:
@@ -57,13 +58,6 @@ def verify(
             Dataset(path, column=column)
         except CodecError as error:
             yield str(error)
-
-
-def _missing(path: str | os.PathLike[str]) -> Iterator[str]:
-    """Yield one line for each shard of the list of digests of a folder without any shards."""
-    folder = Path(path)
-    for name in sorted(read_sums(folder)) if folder.is_dir() else ():
-        yield f"{name}: missing"
 
 
 def _check_rows(

@@ -152,7 +152,7 @@ class Dataset:
     def values(self, index: int) -> dict[str, Any]:
         """Return the user's columns of a row."""
         shard, row = self.locate(index)
-        return shard.values(row, tuple(self.columns))
+        return shard.values(row, self.columns)
 
     def column(self, name: str) -> Any:
         """Return a whole column as a `ChunkedArray` of pyarrow."""
@@ -176,9 +176,8 @@ class Dataset:
         """Return several rows, which are decoded together. `DataLoader` calls this for batches."""
         places = [self.locate(index) for index in indexes]
         pictures = self._decoded(places, [self._file(shard, row, shard.read(row)) for shard, row in places])
-        columns = tuple(self.columns)
         return [
-            {self.image_column: picture, **shard.values(row, columns)}
+            {self.image_column: picture, **shard.values(row, self.columns)}
             for picture, (shard, row) in zip(pictures, places, strict=True)
         ]
 

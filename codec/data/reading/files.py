@@ -65,6 +65,14 @@ def in_order(name: str) -> tuple[list[tuple[int, str]], str]:
     return [(int(part), "") if index % 2 else (0, part) for index, part in enumerate(parts)], name
 
 
+def is_utf_8(path: Path) -> bool:
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class Local:
     """A file or a folder on a local disk."""
 
@@ -92,11 +100,8 @@ class Local:
         return [Local(Path(path), Path(path).name) for path in found if os.path.isfile(path)]
 
     def source(self) -> Any:
-        try:
-            os.fspath(self.path).encode()
-            return os.fspath(self.path)
-        except UnicodeEncodeError:  # pyarrow takes only paths that are UTF-8
-            return open(self.path, "rb")
+        # pyarrow takes only paths that are UTF-8.
+        return os.fspath(self.path) if is_utf_8(self.path) else open(self.path, "rb")
 
     def read_at(self, start: int, length: int) -> bytes:
         opened = _opened(self)  # keeps the file open if another thread evicts it from the cache

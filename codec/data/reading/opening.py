@@ -72,11 +72,9 @@ def find_files(path: str | os.PathLike[str]) -> Found:
         if not found.files:
             text = "No file matches this pattern" if pattern else "No such file or directory"
             raise FileNotFoundError(2, text, found.root)
-        names = [os.fspath(file) for file in found.files]
-        parents = {os.path.dirname(name) for name in names}
-        for file, name in zip(found.files, names, strict=True):
-            if len(parents) > 1:  # names of files may be the same in different folders
-                file.name = PurePath(name).as_posix()
+        if len({os.path.dirname(file) for file in found.files}) > 1:
+            for file in found.files:  # names of files may be the same in different folders
+                file.name = PurePath(file).as_posix()
     found.partitions = found.partitions or [{} for _ in found.files]
     _type_partitions(found)
     return found

@@ -17,16 +17,13 @@ import bisect
 import contextlib
 import itertools
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from codec.data.layout import (
-    FEATURES_KEY,
-    SCHEMA_KEY,
-    SHARD_KEY,
     Settings,
     check_column,
     find_column,
@@ -39,9 +36,6 @@ from codec.data.layout import (
 from codec.data.reading import cells
 from codec.data.reading.files import Stored, stored
 from codec.errors import FormatError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _BUFFER = 1 << 18
 """Number of bytes that are read at a time from row groups that are not needed as a whole."""
@@ -65,12 +59,10 @@ class Shard:
             with self._open(None) as opened:
                 about = opened.metadata
             self.rows: int = about.num_rows
-            self.schema: pa.Schema = about.schema.to_arrow_schema()
-            shared, known = self.schema.metadata or {}, about.metadata or {}
-            text = shared.get(SCHEMA_KEY)
-            self.settings = None if text is None else Settings.from_json(text)
-            self.features = read_features(shared.get(FEATURES_KEY))
-            self.account, self._packed_lengths, self._marks = read_account(known.get(SHARD_KEY))
+            self.schema: Any = about.schema.to_arrow_schema()
+            self.settings = Settings.read(self.schema.metadata)
+            self.features = read_features(self.schema.metadata)
+            self.account, self._packed_lengths, self._marks = read_account(about.metadata)
             if self.account and 0 < self.account.items - len(self.account.failures) < self.rows:
                 self.account = None  # of the first of several shards that a tool put into one file
             named = self.settings.column if self.settings else None
@@ -121,20 +113,19 @@ class Shard:
             return None
         return _path_in(cells.cells(self, row, (f"{self.column}.path",))[self.column])
 
-    def values(self, row: int, columns: tuple[str, ...]) -> dict[str, Any]:
+    def values(self, row: int, columns: Sequence[str]) -> dict[str, Any]:
         """Return the values of the user's columns in a row."""
-        found = cells.cells(self, row, self._stored(columns))
-        return {name: self.partition[name] if name in self.partition else found[name] for name in columns}
+        found = {**cells.cells(self, row, self._stored(columns)), **self.partition}
+        return {name: found[name] for name in columns}
 
     def values_in_order(self, group: int, columns: tuple[str, ...]) -> Iterator[dict[str, Any]]:
         """Yield the values of the user's columns of all rows of a row group."""
-        for found in cells.rows_in_order(self, group, self._stored(columns)):
-            yield {
-                name: self.partition[name] if name in self.partition else found[name] for name in columns
-            }
+        for row in cells.rows_in_order(self, group, self._stored(columns)):
+            found = {**row, **self.partition}
+            yield {name: found[name] for name in columns}
 
-    def _stored(self, columns: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(name for name in columns if name not in self.partition) if self.partition else columns
+    def _stored(self, columns: Sequence[str]) -> tuple[str, ...]:
+        return tuple(name for name in columns if name not in self.partition)
 
     def paths_in_order(self, group: int) -> Iterator[str | None]:
         """Yield the names of the pictures of a row group, as `pathname` returns them."""
@@ -206,9 +197,7 @@ class Shard:
 
         The lengths of all pictures are compared with those that the footer lists.
         """
-        found = [
-            len(data) for part in parts for group in range(part.groups) for data in part.pictures(group)
-        ]
+        found = [len(data) for part in parts for group in range(part.groups) for data in part.pictures(group)]
         listed = unpack_lengths(self._packed_lengths or "", len(found))
         return listed is not None and found == listed.tolist()
 
@@ -264,10 +253,8 @@ class Shard:
         A column chunk ends with the last picture of its row group.
         """
         nothing = np.empty(0, np.int64)
-        if self._packed_lengths is None or len(self._marks) != self.groups:
-            return nothing
-        found = unpack_lengths(self._packed_lengths, self.rows)
-        if found is None:
+        found = unpack_lengths(self._packed_lengths or "", self.rows)
+        if found is None or len(self._marks) != self.groups:
             return nothing
         self._lengths = found
         starts = np.empty(self.rows, np.int64)

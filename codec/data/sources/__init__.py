@@ -64,12 +64,13 @@ def open_source(
     if image is not None and found != "webdataset":
         raise ValueError(f"image applies only to a WebDataset source, and this source is {found}")
     if found in _CONTAINERS.values():
-        files, ignored = _files(path, found)
-        source_of_files = (
-            ParquetSource(files, path, column) if found == "parquet" else TarSource(files, path, image)
-        )
-        source_of_files.ignored += ignored
-        return source_of_files
+        suffix = next(suffix for suffix, other in _CONTAINERS.items() if other == found)
+        files, ignored = _find(path, suffix) if path.is_dir() else ([path], [])
+        if not files:
+            raise FormatError(f"no {suffix} files in {path}")
+        opened = ParquetSource(files, path, column) if found == "parquet" else TarSource(files, path, image)
+        opened.ignored += ignored
+        return opened
     if folder is None:
         raise NotADirectoryError(20, "Not a directory", os.fspath(path))
     if folder.count() == 0 and folder.ignored:
@@ -117,8 +118,7 @@ def _kind_of(path: Path) -> str:
         if suffix_of(path.name) in _CONTAINERS:
             return _CONTAINERS[suffix_of(path.name)]
         raise FormatError(f"{path.name} is neither a folder nor a .parquet or .tar file{_hint(path.name)}")
-    shown = [name for name in os.listdir(path) if name[0] not in "._"]
-    names = {name for name in shown if os.path.isfile(os.path.join(path, name))}
+    names = {name for name in os.listdir(path) if name[0] not in "._" and os.path.isfile(path / name)}
     if names == {"metadata.parquet"}:  # may describe a folder of pictures
         return "folder"
     suffixes = {suffix_of(name) for name in names}
@@ -134,10 +134,8 @@ def _kind_below(path: Path) -> str:
 
 
 def _hint(name: str) -> str:
-    lower = name.lower()
-    if lower.endswith((".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar", ".lz4")):
-        return ": it is compressed, decompress it first"
-    return ""
+    packed = name.lower().endswith((".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar", ".lz4"))
+    return ": it is compressed, decompress it first" if packed else ""
 
 
 def _find(path: Path, suffix: str) -> tuple[list[Path], list[str]]:
@@ -148,18 +146,8 @@ def _find(path: Path, suffix: str) -> tuple[list[Path], list[str]]:
     tree = list_tree(path, {suffix})
     for name, problem in tree.problems.items():
         raise FormatError(f"{as_text(name)}: {problem}")
-    hidden = [name for name in tree.names if any(part.startswith("_") for part in name.split("/"))]
-    shown = set(tree.names) - set(hidden)
-    files = [path / name for name in tree.names if name in shown]
-    return files, tree.ignored + list(map(as_text, hidden))
-
-
-def _files(path: Path, kind: str) -> tuple[list[Path], list[str]]:
-    suffix = next(suffix for suffix, other in _CONTAINERS.items() if other == kind)
-    files, ignored = _find(path, suffix) if path.is_dir() else ([path], [])
-    if not files:
-        raise FormatError(f"no {suffix} files in {path}")
-    return files, ignored
+    hidden = [as_text(name) for name in tree.names if "/_" in f"/{name}"]
+    return [path / name for name in tree.names if "/_" not in f"/{name}"], tree.ignored + hidden
 
 
 def _what_is_there(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from codec.data.layout import class_names, pyarrow
 from codec.data.reading.dataset import Dataset
 from codec.data.sources.base import Item
 from codec.data.sources.iterable import IterableSource
-from codec.data.sources.values import find_picture, picture_column, rows_of
+from codec.data.sources.values import find_picture, picture_column, rows_of, storage_of
 
 _BATCH = 256
 
@@ -105,10 +106,7 @@ class HuggingFaceSource:
         if self._stream is None:
             tables = self._source.iter(batch_size=_BATCH)
             self._stream = (row for table in tables for row in self._values(table))
-        while self._position < stop:
-            row = next(self._stream, None)
-            if row is None:
-                return
+        for row in itertools.islice(self._stream, max(0, stop - self._position)):
             self._position += 1
             if self._position > start:
                 yield row
@@ -120,11 +118,6 @@ class HuggingFaceSource:
                 chunks = [chunk.storage for chunk in column.chunks]
                 columns[name] = pyarrow().chunked_array(chunks, storage_of(column.type))
         return rows_of(columns)
-
-
-def storage_of(kind: Any) -> Any:
-    """Return the type in which values of a type are stored."""
-    return kind.storage_type if isinstance(kind, pyarrow().BaseExtensionType) else kind
 
 
 class DatasetSource:

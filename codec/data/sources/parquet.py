@@ -10,16 +10,9 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
-from codec.data.layout import (
-    FEATURES_KEY,
-    SCHEMA_KEY,
-    Settings,
-    class_names,
-    pyarrow,
-    read_features,
-    refused_by_name,
-)
+from codec.data.layout import Settings, class_names, pyarrow, read_features, refused_by_name
 from codec.data.reading.agreement import common_fields
+from codec.data.reading.files import is_utf_8
 from codec.data.sources.base import Item, as_text
 from codec.data.sources.splits import FileColumns
 from codec.data.sources.values import find_picture, picture_column, rows_of
@@ -53,26 +46,9 @@ def _joined(features: dict[str, Any], other: dict[str, Any], name: str) -> dict[
 def _opened(path: Path) -> Generator[Any, None, None]:
     """Open a Parquet file. Its errors become a `FormatError` with its name."""
     with open(path, "rb") as raw, refused_by_name(as_text(path.name)):
-        # pyarrow takes only paths that are UTF-8.
-        found = path if _is_utf_8(path) else raw
+        found = path if is_utf_8(path) else raw  # pyarrow takes only paths that are UTF-8
         with pyarrow().parquet.ParquetFile(found) as file:
             yield file
-
-
-@contextlib.contextmanager
-def _naming(name: str) -> Generator[None, None, None]:
-    try:
-        yield
-    except FormatError as error:
-        raise FormatError(f"{name}: {error}") from None
-
-
-def _is_utf_8(path: Path) -> bool:
-    try:
-        os.fspath(path).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 class ParquetSource:
@@ -96,10 +72,10 @@ class ParquetSource:
             with _opened(path) as file:
                 schema, about = file.schema_arrow, file.metadata
             name = as_text(os.fspath(path.relative_to(root)) if path != root else path.name)
-            known = schema.metadata or {}
-            features = _joined(features, read_features(known.get(FEATURES_KEY)), name)
+            features = _joined(features, read_features(schema.metadata), name)
             self._groups.append([about.row_group(n).num_rows for n in range(about.num_row_groups)])
-            self._formats.append(Settings.from_json(known[SCHEMA_KEY]).rows if SCHEMA_KEY in known else None)
+            settings = Settings.read(schema.metadata)
+            self._formats.append(settings.rows if settings else None)
             if not any(schema.equals(other) for _, other in schemas):
                 schemas.append((name, schema))
         self.column = picture_column(schemas[0][1], features, column)
@@ -107,8 +83,10 @@ class ParquetSource:
             if self.column not in schema.names:
                 raise FormatError(f"{name} has no column {self.column!r}, which {schemas[0][0]} has")
             if not pyarrow().types.is_null(schema.field(self.column).type):  # as in a file without rows
-                with _naming(name):
+                try:
                     picture_column(schema, features, self.column)
+                except FormatError as error:
+                    raise FormatError(f"{name}: {error}") from None
         self._fixed = FileColumns(paths, root, schemas[0][1].names)
         others = [
             (name, {field.name: field for field in schema if field.name != self.column})
@@ -133,7 +111,7 @@ class ParquetSource:
             if first < stop and after > start:
                 with _opened(path) as file:
                     for index, row in self._rows_of(file, groups, first, start, stop):
-                        row.update(self._fixed.of(number))
+                        row.update(self._fixed.values[number])
                         yield self._item(row, index, path.parent, self._formats[number])
             first = after
 
@@ -151,10 +129,5 @@ class ParquetSource:
             first += rows
 
     def _item(self, row: dict[str, Any], number: int, folder: Path, bare: RowFormat | None) -> Item:
-        path, load_file = find_picture(row.pop(self.column), folder, f"row {number}")
-
-        def load() -> Any:
-            data = load_file()
-            return data if bare is None else bare.unpack(data)
-
-        return Item(path or f"{number:08d}", load, row)
+        path, load = find_picture(row.pop(self.column), folder, f"row {number}")
+        return Item(path or f"{number:08d}", load if bare is None else lambda: bare.unpack(load()), row)

@@ -101,7 +101,8 @@ class FileColumns:
         self.fields: list[Any] = []
         self.features: dict[str, Any] = {}
         self.notes: list[str] = []
-        self._values: list[dict[str, Any]] = [{} for _ in paths]
+        self.values: list[dict[str, Any]] = [{} for _ in paths]
+        """The columns of each file."""
         for name in names:
             found = [each.get(name) for each in pairs]
             whole = all(text is None or re.fullmatch(r"-?(0|[1-9]\d{0,17})", text) for text in found)
@@ -119,12 +120,8 @@ class FileColumns:
             self.notes.append(f"files of different splits, in the column split: {listed(names)}")
 
     def _add(self, name: str, values: Sequence[Any]) -> None:
-        for found, value in zip(self._values, values, strict=True):
+        for found, value in zip(self.values, values, strict=True):
             found[name] = value
-
-    def of(self, number: int) -> dict[str, Any]:
-        """Return the columns of a file, given by its number."""
-        return self._values[number]
 
 
 def _pair(part: str) -> tuple[str, str | None]:

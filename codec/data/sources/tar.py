@@ -65,8 +65,6 @@ class TarSource:
         """
         suffixes = listed_suffixes()
         self._samples: list[tuple[Sample, str | None]] = []
-        self._problems: dict[int, str] = {}
-        """What is wrong with a sample, by its number."""
         compressed, kept = set[str](), set[str]()
         for sample in self._index.samples:
             shown, problem = None, None
@@ -77,9 +75,7 @@ class TarSource:
             if shown is None and problem is None:
                 self.ignored.append(as_text(f"{paths[sample.tar].name}: {sample.key}"))
                 continue
-            problem = as_text(sample.problem) if sample.problem else problem
-            if problem is not None:
-                self._problems[len(self._samples)] = problem
+            sample.problem = as_text(sample.problem) if sample.problem else problem
             self._samples.append((sample, shown))
             if shown is not None:
                 others = [one for one in sample.members if suffix_of(f"x.{one}") in suffixes and one != shown]
@@ -95,7 +91,7 @@ class TarSource:
             raise FormatError(f"no sample has a member {self._image!r} (there are: {listed(found)})")
         if self._samples:
             sample = self._samples[0][0]
-            raise FormatError(as_text(f"{paths[sample.tar].name}: {sample.key}: {self._problems[0]}"))
+            raise FormatError(as_text(f"{paths[sample.tar].name}: {sample.key}: {sample.problem}"))
 
     def _choose(self, sample: Sample, suffixes: frozenset[str]) -> str | None:
         """Return the extension of the picture of a sample, or None if the sample has no picture."""
@@ -110,8 +106,8 @@ class TarSource:
     def _label_type(self) -> Any:
         """Return the type of the column of labels, from all of them."""
         labels, others, first = 0, 0, ""
-        for number, (sample, shown) in enumerate(self._samples):
-            if "cls" in sample.members and shown != "cls" and number not in self._problems:
+        for sample, shown in self._samples:
+            if "cls" in sample.members and shown != "cls" and sample.problem is None:
                 labels += 1
                 text = self._index.read(sample, "cls")["cls"]
                 if text.strip() and not _is_whole(text):
@@ -133,10 +129,9 @@ class TarSource:
         return self._index.digest([self._samples[place][0] for place in places])
 
     def items(self, start: int, stop: int) -> Iterator[Item]:
-        for number in range(start, min(stop, len(self._samples))):
-            sample, shown = self._samples[number]
-            columns: dict[str, Any] = dict(self._fixed.of(sample.tar))
-            problem = self._problems.get(number)
+        for sample, shown in self._samples[start:stop]:
+            columns: dict[str, Any] = dict(self._fixed.values[sample.tar])
+            problem = sample.problem
             picture, path = b"", None
             try:
                 found = {} if problem else self._index.read(sample)

@@ -64,11 +64,15 @@ def _is_image(about: Any) -> bool:
     return about.get("_type") == "Image" or _is_image(about.get("feature"))
 
 
+def storage_of(kind: Any) -> Any:
+    """Return the type in which values of a type are stored."""
+    return kind.storage_type if isinstance(kind, pyarrow().BaseExtensionType) else kind
+
+
 def _kind(kind: Any) -> str | None:
     """Return how values of a type hold pictures, or None if they cannot."""
     types = pyarrow().types
-    if isinstance(kind, pyarrow().BaseExtensionType):
-        kind = kind.storage_type
+    kind = storage_of(kind)
     if types.is_dictionary(kind):
         kind = kind.value_type
     binary = (types.is_binary, types.is_large_binary, types.is_fixed_size_binary, types.is_binary_view)
