@@ -71,10 +71,12 @@ class Found:
         else:
             self.more += 1
 
-    def keep(self, kind: str, value: bytes | None, name: str) -> None:
+    def keep(self, kind: str, value: bytes | str | None, name: str) -> None:
         """Keep the value of a kind of metadata. If there is one already, say `name`."""
         if not value:
             return
+        if isinstance(value, str):  # as some of Pillow's readers return XMP
+            value = value.encode()
         if kind == "exif":
             value = value.removeprefix(EXIF_PREFIX)
         if len(value) > limits.MAX_METADATA:
@@ -116,6 +118,14 @@ def printable(name: bytes | str) -> str:
     text = name.decode("utf-8", "replace") if isinstance(name, bytes) else name
     text = "".join(letter if letter.isprintable() else "�" for letter in text)
     return text if len(text) <= _MAX_NAME else text[: _MAX_NAME - 1] + "…"
+
+
+def text_of(content: bytes) -> str:
+    """Return a text whose encoding is not stated: UTF-8, or else Latin-1."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
 
 
 def inflated(data: bytes) -> bytes:

@@ -34,7 +34,6 @@ _MAX_CHUNKS = 1 << 18
 
 
 def read(file: BinaryIO, image: Any, found: Found) -> None:
-    """Read the chunks of a PNG file."""
     colours: dict[bytes, bytes] = {}
     for kind, start, length in _chunks(file):
         if kind == b"IEND":
