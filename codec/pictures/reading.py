@@ -1,7 +1,4 @@
-"""Reading picture files.
-
-Pillow reads most formats. Other libraries are used where it would reduce or change samples.
-"""
+"""Reading picture files: with Pillow, and others where Pillow would reduce or change samples."""
 
 from __future__ import annotations
 
