@@ -67,18 +67,15 @@ def check_output() -> None:
     write_output(())
 
 
-def write_output(chunks: Iterable[bytes]) -> int:
-    """Write data to stdout and return its size."""
-    size = 0
+def write_output(chunks: Iterable[bytes]) -> None:
+    """Write data to stdout."""
     with _output():
         sys.stdout.buffer.write(b"")  # raises the error of a closed stdout
     for chunk in chunks:
         with _output():
             sys.stdout.buffer.write(chunk)
-        size += len(chunk)
     with _output():
         sys.stdout.buffer.flush()
-    return size
 
 
 @contextlib.contextmanager
@@ -131,11 +128,6 @@ def read_input() -> bytes:
     return sys.stdin.buffer.read()
 
 
-@contextlib.contextmanager
-def open_input(source: str | bytes) -> Iterator[bytes | OpenFile]:
+def open_input(source: str | bytes) -> contextlib.AbstractContextManager[bytes | OpenFile]:
     """Open a file, whose bytes are read when they are needed. Bytes of stdin are returned."""
-    if isinstance(source, bytes):
-        yield source
-        return
-    with open_bytes(source) as data:
-        yield data
+    return contextlib.nullcontext(source) if isinstance(source, bytes) else open_bytes(source)
