@@ -106,7 +106,8 @@ class CodecImageFile(ImageFile.ImageFile):
         self.tile = [ImageFile._Tile("raw", (0, 0, *self.size), 0, self.mode)]  # not loaded yet
 
     def load_seek(self, pos: int) -> None:
-        """Do nothing. Without this method, `ImageFile.Parser` would try to decode parts of a file."""
+        # Its presence tells `ImageFile.Parser` that it cannot read pixels from a part of the file.
+        pass
 
     def load(self) -> PixelAccess | None:
         """Decode the file if it is not decoded yet. Raises `OSError` if it is damaged."""

@@ -21,9 +21,8 @@ from codec.errors import FileSystemWarning, NotKept, TargetMissed
 from codec.pictures.atomic import is_stream, write_atomically
 
 Convert = Callable[[str | bytes, str, Progress], Generator[bytes, None, None]]
-"""Function of (input, output, progress) that yields the bytes of the output.
-
-The input is a path, or the bytes of stdin."""
+"""Function of (input, output, progress) that yields the bytes of the output. The input is a path,
+or the bytes of stdin."""
 
 _SHOWN = 20
 """Maximum number of notes that are shown one by one. The others are counted by their text."""

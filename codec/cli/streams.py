@@ -109,10 +109,7 @@ def output_is_broken() -> bool:
 
 
 def output_failed(error: OSError) -> None:
-    """Say why stdout cannot be written to, and discard what it still holds.
-
-    If its reader has ended, as `head` does, nothing is said.
-    """
+    """Discard what stdout still holds. Say why, unless its reader has ended, as `head` does."""
     if error.errno != errno.EPIPE:
         tell(f"codec: {error.strerror}" if error.errno == errno.EBADF else f"codec: stdout: {error.strerror}")
     with contextlib.suppress(OSError, ValueError):

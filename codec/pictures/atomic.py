@@ -176,10 +176,7 @@ def _rename(name: str, target: Path) -> OSError | None:
 
 
 def _copy_over(name: str, target: Path, refused: OSError) -> None:
-    """Copy the complete temporary file into `target`, and delete it.
-
-    If that fails, the temporary file stays where it alone holds the data.
-    """
+    """Copy the complete temporary file into `target`. Delete it unless it alone holds the data."""
     try:
         out, new = _open_target(target, refused, os.O_TRUNC)
     except BaseException:

@@ -39,11 +39,9 @@ def small(resolution: Resolution | None, texts: dict[str, str]) -> bytes | None:
         exif[_UNIT] = resolution.unit
     for keyword, text in texts.items():
         tag, content = TEXTS[keyword], _stored(TEXTS[keyword], text)
-        if content is None:
-            continue
-        if tag == _USER_COMMENT:
+        if content is not None and tag == _USER_COMMENT:
             exif[_EXIF_IFD] = {tag: content}
-        else:
+        elif content is not None:
             exif[tag] = content
     return exif.tobytes().removeprefix(b"Exif\0\0") if len(exif) else None
 

@@ -118,7 +118,7 @@ def _npy(file: BinaryIO) -> Layout:
         if version not in readers:
             raise ValueError(f"unsupported .npy format version {version[0]}.{version[1]}")
         shape, fortran, dtype = readers[version](file)
-    except (OSError, KeyboardInterrupt):
+    except OSError:
         raise
     except Exception as error:  # numpy parses the header as Python, which raises many kinds of exceptions
         raise InvalidImage(f"the array cannot be read: {error}") from None

@@ -54,10 +54,8 @@ class Found:
     xmp: bytes | None = None
     cicp: bytes | None = None
     resolution: Resolution | None = None
-    texts: dict[str, str] = dataclasses.field(default_factory=dict)
-    """Texts by the keywords of `codec.pictures.exif.TEXTS`."""
-    origins: dict[str, str] = dataclasses.field(default_factory=dict)
-    """Names of the texts in their file, by the same keywords."""
+    texts: dict[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
+    """Texts and their names in the file, by the keywords of `codec.pictures.exif.TEXTS`."""
     lost: list[str] = dataclasses.field(default_factory=list)
     more: int = 0
     """Number of names that are not in `lost`, because there are too many."""
@@ -90,9 +88,8 @@ class Found:
 
     def keep_text(self, keyword: str, text: str, name: str) -> None:
         """Keep a text. If there is another one with the same keyword, say `name`."""
-        if self.texts.setdefault(keyword, text) != text:
+        if self.texts.setdefault(keyword, (text, name))[0] != text:
             self.say(name)
-        self.origins.setdefault(keyword, name)
 
     def keep_cicp(self, primaries: int, transfer: int) -> None:
         """Keep code points of samples that are decoded to RGB of full range."""
