@@ -1,4 +1,4 @@
-"""What the samples of a JPEG 2000 file are (ISO/IEC 15444-1, annexes A and I)."""
+"""What the samples of a JPEG 2000 file are (ISO/IEC 15444-1, annexes A: codestream, I: boxes)."""
 
 from __future__ import annotations
 

@@ -31,11 +31,8 @@ _TIFF = (b"II*\0", b"MM\0*", b"MM*\0", b"II\0*", b"II+\0")
 
 
 def read_image(
-    src: str | os.PathLike[str] | BinaryIO,
-    limits: Limits = DEFAULT,
-    bit_depth: int | None = None,
-    bands: Iterable[int] | None = None,
-    strip: bool = False,
+    src: str | os.PathLike[str] | BinaryIO, limits: Limits = DEFAULT, bit_depth: int | None = None,
+    bands: Iterable[int] | None = None, strip: bool = False,
 ) -> tuple[Picture, Metadata]:
     """Read a picture file. Returns the picture and its metadata.
 
