@@ -57,7 +57,6 @@ _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 _GOALS = ("quality", "target_bpp", "target_bytes", "target_psnr")
 
-
 _OPTIONS = (*_GOALS, "effort", "bit_depth", "icc_profile", "exif", "xmp", "cicp")
 
 _METADATA_OPTIONS = {
@@ -107,11 +106,8 @@ class CodecImageFile(ImageFile.ImageFile):
         self.tile = [ImageFile._Tile("raw", (0, 0, *self.size), 0, self.mode)]  # not loaded yet
 
     def load_seek(self, pos: int) -> None:
-        """Do nothing.
-
-        The presence of this method tells `ImageFile.Parser` that it cannot read pixels from a part
-        of the file.
-        """
+        # Its presence tells `ImageFile.Parser` that it cannot read pixels from a part of the file.
+        pass
 
     def load(self) -> PixelAccess | None:
         """Decode the file if it is not decoded yet. Raises `OSError` if it is damaged."""
@@ -127,10 +123,7 @@ class CodecImageFile(ImageFile.ImageFile):
         return super().load()
 
     def verify(self) -> None:
-        """Check every byte of the file against its checksums.
-
-        Raises `OSError` if the file is damaged or truncated.
-        """
+        """Check every byte of the file against its checksums. Raises `OSError` if it is damaged."""
         try:
             if self.fp is not None:
                 verify(self._read())
@@ -189,9 +182,8 @@ def _save(im: Image.Image, fp: IO[bytes], filename: str | bytes, *, stacklevel: 
 
 
 def _save_all(im: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
-    frames = getattr(im, "n_frames", 1)
-    for other in im.encoderinfo.pop("append_images", None) or ():
-        frames += getattr(other, "n_frames", 1)
+    others = im.encoderinfo.pop("append_images", None) or ()
+    frames = sum(getattr(image, "n_frames", 1) for image in (im, *others))
     if frames > 1:
         raise ValueError(f"a {EXTENSION} file holds one picture, not {frames}: save each to its own file")
     _save(im, fp, filename, stacklevel=5)

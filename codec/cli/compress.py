@@ -105,8 +105,7 @@ def compress_command(
     pictures = picture_suffixes()
     jobs = plan(paths, output, lambda name: name.endswith(api.EXTENSION), api.EXTENSION, pictures)
     for job in jobs.jobs:
-        suffix = os.path.splitext(job.target)[1].lower()
-        if suffix in pictures and suffix != api.EXTENSION:
+        if os.path.splitext(job.target)[1].lower() in pictures:
             raise click.UsageError(
                 f"{job.target!r} would be a .cae file with the extension of another format: end it in .cae"
             )
@@ -116,9 +115,7 @@ def compress_command(
     worker = _codec(model, device, threads)
     limits = Limits(max_pixels=max_pixels)
 
-    def convert_one(
-        source: str | bytes, target: str, progress: Progress
-    ) -> Generator[bytes, None, None]:
+    def convert_one(source: str | bytes, target: str, progress: Progress) -> Generator[bytes, None, None]:
         file = io.BytesIO(source) if isinstance(source, bytes) else source
         picture, metadata = read_image(file, limits, bit_depth, bands, strip)
         yield worker.compress(
@@ -182,9 +179,7 @@ def decompress_command(
     limits = Limits(max_pixels=max_pixels)
     damaged = False
 
-    def convert_one(
-        source: str | bytes, target: str, progress: Progress
-    ) -> Generator[bytes, None, None]:
+    def convert_one(source: str | bytes, target: str, progress: Progress) -> Generator[bytes, None, None]:
         nonlocal damaged
         kind = suffix if target == "-" else Path(target).suffix
         check_suffix(kind)
@@ -205,9 +200,7 @@ def decompress_command(
                 tell(f"codec: {shown}: damaged: {', '.join(lost_kinds)} lost")
             depth = codec.inspect(data).bit_depth
             samples = picture if picture.ndim == 3 else picture[:, :, None]
-            yield from image_chunks(
-                [samples], samples.shape, depth, kind, None if strip else metadata
-            )
+            yield from image_chunks([samples], samples.shape, depth, kind, None if strip else metadata)
 
     run(jobs, convert_one, force)
     if damaged:

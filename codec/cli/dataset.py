@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from codec.cli.texts import counted, on_one_line, sized
+from codec.cli.options import Bands
+from codec.cli.texts import EXPECTED, counted, on_one_line, reason, sized
 from codec.coding.effort import DEFAULT_EFFORT
-from codec.errors import CodecError, FileSystemWarning, NotKept
+from codec.errors import FileSystemWarning, NotKept
 from codec.limits import DEFAULT, Limits
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ _SHOWN = 20
 _EVERY = 60.0
 """Seconds between progress lines if stderr is not a terminal."""
 
+_EXPECTED = (*EXPECTED, TypeError, KeyError, AttributeError, ArithmeticError)
+"""Errors that sets and options which are not valid cause, here and in pyarrow."""
+
 
 @click.group("dataset")
 def dataset_group() -> None:
@@ -44,29 +48,16 @@ def dataset_group() -> None:
 @contextlib.contextmanager
 def _one_line() -> Iterator[None]:
     """Report errors as one line, with exit code 1, and warnings of this package as lines."""
-    with _warnings_as_lines():
-        try:
-            yield
-        except BrokenPipeError:
-            raise
-        except (
-            CodecError, OSError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError,
-            RuntimeError, MemoryError,
-        ) as error:
-            text = str(error) or type(error).__name__
-            if isinstance(error, OSError) and error.strerror:
-                text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-            raise click.ClickException(on_one_line(" ".join(text.split()))) from None
-
-
-@contextlib.contextmanager
-def _warnings_as_lines() -> Iterator[None]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         for kind in (NotKept, FileSystemWarning):
             warnings.simplefilter("always", kind)
         try:
             yield
+        except BrokenPipeError:
+            raise
+        except _EXPECTED as error:
+            raise click.ClickException(reason(error, expected=_EXPECTED)) from None
         finally:
             texts = list(dict.fromkeys(on_one_line(str(warning.message)) for warning in caught))
             for text in texts[:_SHOWN]:
@@ -87,16 +78,10 @@ class _Part(click.ParamType[tuple[int, int]]):
         return int(first), int(second)
 
 
-class _Bands(click.ParamType[tuple[int, ...]]):
+class _Bands(Bands):  # `pack` refuses 0
     name = "1,2,3"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
-        if isinstance(value, tuple):
-            return value
-        numbers = value.split(",")
-        if not all(number.strip().isascii() and number.strip().isdecimal() for number in numbers):
-            self.fail(f"{value!r} is not a list of band numbers such as 1,2,3", param, ctx)
-        return tuple(map(int, numbers))
+    least = 0
+    rule = ""
 
 
 @dataset_group.command("pack")
@@ -143,9 +128,7 @@ class _Bands(click.ParamType[tuple[int, ...]]):
     "--max-pixels", type=click.IntRange(1), default=DEFAULT.max_pixels, show_default=True,
     help="Maximum number of pixels of a picture. Larger pictures are listed as bad.",
 )
-@click.option(
-    "--report", type=click.Path(dir_okay=False), help="Path of the report, if not OUT.report.json."
-)
+@click.option("--report", type=click.Path(dir_okay=False), help="Path of the report, if not OUT.report.json.")
 @click.option("-m", "--model", help="Shipped model or .safetensors file.")
 @click.option("--device", default=None, help="cpu (default) or cuda.")
 @click.option("-T", "--threads", type=click.IntRange(1), help="CPU threads.")
@@ -188,8 +171,7 @@ def _summary(done: Report, target: str) -> None:
         pictures = f": {counted(count, 'picture')}" if count else ""
         click.echo(f"codec: {on_one_line(note)}{pictures}", err=True)
     if done.ignored:
-        ignored = counted(len(done.ignored), "file")
-        click.echo(f"codec: {ignored} skipped (see the report)", err=True)
+        click.echo(f"codec: {counted(len(done.ignored), 'file')} skipped (see the report)", err=True)
     rate = f", {done.done / done.seconds:.1f} pictures/s" if done.done and done.seconds else ""
     before = f" ({done.skipped} already packed)" if done.skipped else ""
     bpp = 8 * done.bytes_out / done.pixels if done.pixels else 0
@@ -249,9 +231,9 @@ def _progress(what: str) -> Iterator[Callable[[Report], None]]:
 def unpack_command(dataset: str, out: str, suffix: str, column: str | None, force: bool) -> None:
     """Write the pictures of SET into the folder OUT, under their original names."""
     with _one_line():
-        from codec.data import unpack
+        from codec.data import Dataset, unpack
 
-        opened = _open(dataset, column)
+        opened = Dataset(dataset, column=column)
         with _counting("unpacking", len(opened)) as told:
             failures = unpack(opened, out, suffix="." + suffix.lstrip("."), force=force, progress=told)
     _end(len(opened), failures, out)
@@ -266,18 +248,12 @@ def unpack_command(dataset: str, out: str, suffix: str, column: str | None, forc
 def export_command(dataset: str, out: str, samples: int, column: str | None, force: bool) -> None:
     """Write SET as WebDataset tars into the folder OUT. The pictures stay compressed."""
     with _one_line():
-        from codec.data import export
+        from codec.data import Dataset, export
 
-        opened = _open(dataset, column)
+        opened = Dataset(dataset, column=column)
         with _counting("exporting", len(opened)) as told:
             failures = export(opened, out, samples=samples, force=force, progress=told)
     _end(len(opened), failures, out)
-
-
-def _open(path: str, column: str | None) -> Dataset:
-    from codec.data import Dataset
-
-    return Dataset(path, column=column)
 
 
 @contextlib.contextmanager

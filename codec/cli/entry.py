@@ -42,6 +42,7 @@ class EntryPoint(click.Group):
 
 
 def _exit_code(run: Callable[[], Any]) -> int:
+    code: Any = 1
     try:
         code = run()
     except SystemExit as done:
@@ -52,14 +53,11 @@ def _exit_code(run: Callable[[], Any]) -> int:
         code = error.exit_code
     except click.Abort:
         tell("Aborted!")
-        code = 1
     except OutputFailed as failed:
         output_failed(failed.error)
-        code = 1
     except Exception as error:
         if not (isinstance(error, OSError) and output_is_broken()):
             tell(f"codec: {reason(error)}")
-        code = 1
     return code if isinstance(code, int) else 0
 
 
@@ -79,10 +77,7 @@ def prepare() -> None:
 
 
 def _end_in_order() -> None:
-    """End the program on SIGTERM and SIGHUP in the same way as on Ctrl-C.
-
-    Files that are being written are removed.
-    """
+    """End on SIGTERM and SIGHUP as on Ctrl-C, so that files that are being written are removed."""
 
     def end(number: int, frame: object) -> None:
         raise SystemExit(128 + number)

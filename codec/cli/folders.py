@@ -38,12 +38,9 @@ class Walk:
         if self.leave_out is not None:
             seen.add(_identity(self.leave_out))
         seen.discard(_identity(self.root))
-        waiting = [self.root]
-        while waiting:
-            links: list[str] = []
-            for start in waiting:
-                yield from self._below(start, seen, links)
-            waiting = links
+        starts = [self.root]
+        for start in starts:  # the links that are found meanwhile are added at the end
+            yield from self._below(start, seen, starts)
 
     def _below(self, start: str, seen: set[object], links: list[str]) -> Iterator[str]:
         folders = [start]

@@ -38,7 +38,7 @@ class Plan:
 
 def plan(
     paths: Sequence[str], output: str | None, is_output: Callable[[str], bool], suffix: str,
-    wanted: frozenset[str] = frozenset(),
+    wanted: frozenset[str],
 ) -> Plan:
     """Return the input and output of each conversion.
 
@@ -116,10 +116,7 @@ def _target(source: str, output: str | None, folder: str | None, suffix: str) ->
 def _jobs_of_folder(
     root: str, folder: str, suffix: str, wanted: frozenset[str], notes: list[str]
 ) -> Iterator[Job]:
-    """Yield a job for each file of a folder.
-
-    Files that differ only in their extension keep it: a.png.cae and a.jpg.cae.
-    """
+    """Yield a job for each file of a folder. a.png and a.jpg become a.png.cae and a.jpg.cae."""
     walk = Walk(root, wanted, leave_out=folder)
     start = len(os.path.join(root, ""))
     found = list(walk.files())

@@ -8,14 +8,16 @@ import click
 
 
 class Bands(click.ParamType[tuple[int, ...]]):
-    """Numbers of bands, from 1 on: "1,2,3"."""
+    """Numbers of bands, from `least` on: "1,2,3"."""
 
     name = "N,N,…"
+    least = 1
+    rule = " from 1 on,"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
         if isinstance(value, tuple):
             return value
         parts = [part.strip() for part in value.split(",")]
-        if not all(part.isascii() and part.isdecimal() and int(part) for part in parts):
-            self.fail(f"{value!r} is not a list of band numbers from 1 on, such as 1,2,3", param, ctx)
+        if not all(part.isascii() and part.isdecimal() and int(part) >= self.least for part in parts):
+            self.fail(f"{value!r} is not a list of band numbers{self.rule} such as 1,2,3", param, ctx)
         return tuple(int(part) for part in parts)

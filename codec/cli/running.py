@@ -10,7 +10,6 @@ import stat
 import sys
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Any
 
 import click
 
@@ -22,9 +21,8 @@ from codec.errors import FileSystemWarning, NotKept, TargetMissed
 from codec.pictures.atomic import is_stream, write_atomically
 
 Convert = Callable[[str | bytes, str, Progress], Generator[bytes, None, None]]
-"""Function of (input, output, progress) that yields the bytes of the output.
-
-The input is a path, or the bytes of stdin."""
+"""Function of (input, output, progress) that yields the bytes of the output. The input is a path,
+or the bytes of stdin."""
 
 _SHOWN = 20
 """Maximum number of notes that are shown one by one. The others are counted by their text."""
@@ -42,10 +40,7 @@ def run(plan: Plan, convert: Convert, force: bool) -> None:
     done = _Done(len(plan.jobs), plan.many)
     with done.told(), _Notes() as notes, _progress_bar(len(plan.jobs)) as advance:
 
-        def work(numbered: tuple[int, Job]) -> None:
-            number, job = numbered
-            if job.problem is not None:
-                raise job.problem
+        def work(number: int, job: Job) -> None:
             if job.target == "-":
                 check_output()
             else:
@@ -58,7 +53,7 @@ def run(plan: Plan, convert: Convert, force: bool) -> None:
                     done.add(size, _write(job, chunks, plan.folder))
             advance(number + 1)
 
-        each(enumerate(plan.jobs), work, lambda numbered: numbered[1].source, done.fail)
+        each(plan.jobs, work, done.fail)
     if done.failed:
         sys.exit(1)
 
@@ -74,10 +69,6 @@ def _check_target(job: Job, force: bool) -> None:
 
 def _write(job: Job, chunks: Iterable[bytes], folder: str | None) -> int:
     """Write the output and return its size."""
-    if job.target == "-":
-        return write_output(chunks)
-    if folder is not None:
-        os.makedirs(os.path.dirname(job.target) or os.curdir, exist_ok=True)
     size = 0
 
     def measured() -> Iterator[bytes]:
@@ -86,7 +77,12 @@ def _write(job: Job, chunks: Iterable[bytes], folder: str | None) -> int:
             size += len(chunk)
             yield chunk
 
-    write_atomically(job.target, measured())
+    if job.target == "-":
+        write_output(measured())
+    else:
+        if folder is not None:
+            os.makedirs(os.path.dirname(job.target), exist_ok=True)
+        write_atomically(job.target, measured())
     return size
 
 
@@ -168,10 +164,7 @@ class _Notes(contextlib.AbstractContextManager["_Notes"]):
 
 @contextlib.contextmanager
 def _progress_bar(files: int) -> Iterator[Callable[[float], None]]:
-    """Return a function to call with the number of finished files.
-
-    On a terminal it updates a progress bar on stderr.
-    """
+    """Yield a function to call with the number of finished files. A terminal shows a bar of it."""
     if sys.stderr is None or not sys.stderr.isatty():
         yield lambda done: None
         return
@@ -184,36 +177,27 @@ def _progress_bar(files: int) -> Iterator[Callable[[float], None]]:
         yield lambda done: bar.update(task, completed=done)
 
 
-def each(
-    items: Iterable[Any], work: Callable[[Any], None], name: Callable[[Any], str], failed: Callable[[], None]
-) -> None:
-    """Call `work` for every item.
+def each(jobs: Iterable[Job], work: Callable[[int, Job], None], failed: Callable[[], None]) -> None:
+    """Call `work` with the number of each job and the job, unless it has a problem already.
 
     Each failure is reported as one line, and `failed` is called. Only a failure of stdout and a
     usage error end the loop.
     """
-    for item in items:
+    for number, job in enumerate(jobs):
         try:
-            work(item)
+            if job.problem is not None:
+                raise job.problem
+            work(number, job)
         except (OutputFailed, click.ClickException, click.exceptions.Exit):
             raise
         except Exception as error:
             failed()
-            tell(f"codec: {on_one_line(name(item))}: {reason(error, name(item))}")
+            tell(f"codec: {on_one_line(job.source)}: {reason(error, job.source)}")
 
 
 def each_file(items: Iterable[str | OSError], work: Callable[[str], None]) -> tuple[int, int]:
     """Call `work` for every path, as `each` does. Return the numbers of paths and of failures."""
-    paths, failures = list(items), 0
-
-    def fail() -> None:
-        nonlocal failures
-        failures += 1
-
-    def call(path: str | OSError) -> None:
-        if isinstance(path, OSError):
-            raise path
-        work(path)
-
-    each(paths, call, lambda path: path if isinstance(path, str) else str(path.filename), fail)
-    return len(paths), failures
+    jobs = [Job(one, "") if isinstance(one, str) else Job(str(one.filename), "", one) for one in items]
+    done = _Done(len(jobs), many=False)
+    each(jobs, lambda _, job: work(job.source), done.fail)
+    return done.planned, done.failed

@@ -67,18 +67,15 @@ def check_output() -> None:
     write_output(())
 
 
-def write_output(chunks: Iterable[bytes]) -> int:
-    """Write data to stdout and return its size."""
-    size = 0
+def write_output(chunks: Iterable[bytes]) -> None:
+    """Write data to stdout."""
     with _output():
         sys.stdout.buffer.write(b"")  # raises the error of a closed stdout
     for chunk in chunks:
         with _output():
             sys.stdout.buffer.write(chunk)
-        size += len(chunk)
     with _output():
         sys.stdout.buffer.flush()
-    return size
 
 
 @contextlib.contextmanager
@@ -112,10 +109,7 @@ def output_is_broken() -> bool:
 
 
 def output_failed(error: OSError) -> None:
-    """Say why stdout cannot be written to, and discard what it still holds.
-
-    If its reader has ended, as `head` does, nothing is said.
-    """
+    """Discard what stdout still holds. Say why, unless its reader has ended, as `head` does."""
     if error.errno != errno.EPIPE:
         tell(f"codec: {error.strerror}" if error.errno == errno.EBADF else f"codec: stdout: {error.strerror}")
     with contextlib.suppress(OSError, ValueError):
@@ -131,11 +125,6 @@ def read_input() -> bytes:
     return sys.stdin.buffer.read()
 
 
-@contextlib.contextmanager
-def open_input(source: str | bytes) -> Iterator[bytes | OpenFile]:
+def open_input(source: str | bytes) -> contextlib.AbstractContextManager[bytes | OpenFile]:
     """Open a file, whose bytes are read when they are needed. Bytes of stdin are returned."""
-    if isinstance(source, bytes):
-        yield source
-        return
-    with open_bytes(source) as data:
-        yield data
+    return contextlib.nullcontext(source) if isinstance(source, bytes) else open_bytes(source)

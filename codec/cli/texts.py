@@ -33,12 +33,12 @@ def sized(count: float) -> str:
     return f"{count:,.3g} TB"
 
 
-def reason(error: BaseException, name: str = "") -> str:
+def reason(error: BaseException, name: str = "", expected: tuple[type[Exception], ...] = EXPECTED) -> str:
     """Return what an error says, on one line, without the `name` that is shown anyway."""
     if isinstance(error, OSError) and error.strerror:
         about = str(error.filename or "")
         text = error.strerror + (f": {about}" if about not in ("", name) else "")
-    elif isinstance(error, EXPECTED):
+    elif isinstance(error, expected):
         text = str(error) or type(error).__name__
     else:
         text = f"internal error: {type(error).__name__}: {error} ({_place(error)}); please report it"

@@ -30,9 +30,7 @@ def _positive(ctx: click.Context, param: click.Parameter, value: float | None) -
 
 @click.command("train")
 @click.option("--data", required=True, type=FOLDER, help="Folder of training pictures.")
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Run folder."
-)
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Run folder.")
 @click.option(
     "--config", default="medium", show_default=True,
     help="Name of a shipped configuration, or a .toml file.",
@@ -60,8 +58,8 @@ def _positive(ctx: click.Context, param: click.Parameter, value: float | None) -
 @click.option("--export/--no-export", "exported", default=True, help="Whether to write model.safetensors.")
 def train_command(
     data: Path, out: Path, config: str, overrides: tuple[str, ...], minutes: float | None,
-    crops: float | None, resume: bool,
-    init: Path | None, device: str | None, seed: int, threads: int | None, exported: bool,
+    crops: float | None, resume: bool, init: Path | None, device: str | None, seed: int,
+    threads: int | None, exported: bool,
 ) -> None:
     """Train a model and export it to OUT/model.safetensors.
 
@@ -102,10 +100,7 @@ def train_command(
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Any]:
-    """Show progress on stderr.
-
-    On a terminal this is a progress bar, otherwise one line per log entry.
-    """
+    """Show progress on stderr: a bar on a terminal, otherwise one line per log entry."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -95,10 +95,11 @@ def replacing(
     of the temporary file begins with `prefix`.
     """
     shown = os.fspath(called or target)
-    before: int | None = None
+    before: int | None = None  # permissions of an existing file
     refused: OSError | None = None
     try:
-        before = _mode_of(target)
+        with contextlib.suppress(FileNotFoundError):
+            before = stat.S_IMODE(target.stat().st_mode)
         handle, name = _create(target.parent, prefix, 0o666 if before is None else before | 0o600)
     except OSError as error:
         refused = _named(error, shown)
@@ -126,14 +127,6 @@ def replacing(
 def _named(error: OSError, path: str) -> OSError:
     error.filename, error.filename2 = path, None
     return error
-
-
-def _mode_of(target: Path) -> int | None:
-    """Return the permissions of an existing file, otherwise None."""
-    try:
-        return stat.S_IMODE(target.stat().st_mode)
-    except FileNotFoundError:
-        return None
 
 
 def _create(folder: Path, prefix: str, mode: int) -> tuple[int, str]:
@@ -183,10 +176,7 @@ def _rename(name: str, target: Path) -> OSError | None:
 
 
 def _copy_over(name: str, target: Path, refused: OSError) -> None:
-    """Copy the complete temporary file into `target`, and delete it.
-
-    If that fails, the temporary file stays where it alone holds the data.
-    """
+    """Copy the complete temporary file into `target`. Delete it unless it alone holds the data."""
     try:
         out, new = _open_target(target, refused, os.O_TRUNC)
     except BaseException:

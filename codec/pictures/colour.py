@@ -126,7 +126,7 @@ def _assembled(tags: dict[bytes, bytes], space: bytes) -> bytes:
         ">I4sI4s4s4s6H4s", start + len(body), bytes(4), 0x04300000, b"mntr", space, b"XYZ ",
         2000, 1, 1, 0, 0, 0, b"acsp",
     )
-    head = head.ljust(68, b"\0") + _numbers(b"", _D50)
+    head = head.ljust(68, b"\0") + _fixed(_D50)
     return head.ljust(128, b"\0") + table + body
 
 
@@ -145,7 +145,7 @@ def _fixed(values: Sequence[float] | NDArray[np.float64]) -> bytes:
 
 
 def _numbers(kind: bytes, values: NDArray[np.float64]) -> bytes:
-    return (kind + bytes(4) if kind else b"") + _fixed(values)
+    return kind + bytes(4) + _fixed(values)
 
 
 def _curve(curve: Curve) -> bytes:

@@ -1,7 +1,4 @@
-"""Colour of more than eight bits in PNG, JPEG 2000 and AVIF files.
-
-Pillow would reduce it to eight bits.
-"""
+"""Colour of more than eight bits in PNG, JPEG 2000 and AVIF files, which Pillow would reduce."""
 
 from __future__ import annotations
 

@@ -25,6 +25,9 @@ and comment are the tags that Windows reads (XPTitle, XPComment).
 _WIDE = (0x9C9B, 0x9C9C)
 """Tags in UTF-16. The others are ASCII, except the user comment, which states its encoding."""
 
+_ENCODINGS = {b"ASCII\0\0\0": "ascii", b"UNICODE\0": "utf-16-be"}
+"""Encodings of the user comment, by its first eight bytes."""
+
 
 def small(resolution: Resolution | None, texts: dict[str, str]) -> bytes | None:
     """Return an EXIF with the resolution and those texts that come back exactly; None if empty."""
@@ -36,11 +39,9 @@ def small(resolution: Resolution | None, texts: dict[str, str]) -> bytes | None:
         exif[_UNIT] = resolution.unit
     for keyword, text in texts.items():
         tag, content = TEXTS[keyword], _stored(TEXTS[keyword], text)
-        if content is None:
-            continue
-        if tag == _USER_COMMENT:
+        if content is not None and tag == _USER_COMMENT:
             exif[_EXIF_IFD] = {tag: content}
-        else:
+        elif content is not None:
             exif[tag] = content
     return exif.tobytes().removeprefix(b"Exif\0\0") if len(exif) else None
 
@@ -48,21 +49,16 @@ def small(resolution: Resolution | None, texts: dict[str, str]) -> bytes | None:
 def stated(exif: bytes) -> tuple[Resolution | None, dict[str, str]]:
     """Return the resolution and the texts of an EXIF; nothing if it cannot be read."""
     found = _tags(exif)
-    values = {tag: found.get(tag) for tag in (_X_RESOLUTION, _Y_RESOLUTION, _UNIT)}
     resolution = None
     try:
-        x, y = (_fraction(values[tag]) for tag in (_X_RESOLUTION, _Y_RESOLUTION))
-        unit = values[_UNIT] or _INCH
+        x, y = (_fraction(found.get(tag)) for tag in (_X_RESOLUTION, _Y_RESOLUTION))
+        unit = found.get(_UNIT) or _INCH
         if unit in (_INCH, _CENTIMETRE) and min(x, y) > 0:
             resolution = Resolution(x, y, unit)
     except (TypeError, ValueError, ArithmeticError):
         pass
-    texts = {}
-    for keyword, tag in TEXTS.items():
-        text = _text(tag, found.get(tag))
-        if text:
-            texts[keyword] = text
-    return resolution, texts
+    texts = {keyword: _text(tag, found.get(tag)) for keyword, tag in TEXTS.items()}
+    return resolution, {keyword: text for keyword, text in texts.items() if text}
 
 
 def is_small(exif: bytes) -> bool:
@@ -116,8 +112,8 @@ def _stored(tag: int, text: str) -> str | bytes | None:
     if tag in _WIDE:
         content = text.encode("utf-16-le", "surrogatepass") + bytes(2)
     elif tag == _USER_COMMENT:
-        ascii_only = text.isascii()
-        content = b"ASCII\0\0\0" + text.encode() if ascii_only else b"UNICODE\0" + text.encode("utf-16-be")
+        code = b"ASCII\0\0\0" if text.isascii() else b"UNICODE\0"
+        content = code + text.encode(_ENCODINGS[code])
     return content if _text(tag, content) == text and "\0" not in text else None
 
 
@@ -127,14 +123,10 @@ def _text(tag: int, value: Any) -> str:
         return value if value.isascii() and tag not in (*_WIDE, _USER_COMMENT) else ""
     if not isinstance(value, bytes):
         return ""
-    code, content = (value[:8], value[8:]) if tag == _USER_COMMENT else (b"", value)
+    encoding = "utf-16-le" if tag in _WIDE else None
+    if tag == _USER_COMMENT:
+        encoding, value = _ENCODINGS.get(value[:8]), value[8:]
     try:
-        if tag in _WIDE:
-            return content.decode("utf-16-le").rstrip("\0")
-        if code == b"ASCII\0\0\0":
-            return content.decode("ascii").rstrip("\0")
-        if code == b"UNICODE\0":
-            return content.decode("utf-16-be").rstrip("\0")
+        return value.decode(encoding).rstrip("\0") if encoding else ""
     except UnicodeDecodeError:
-        pass
-    return ""
+        return ""

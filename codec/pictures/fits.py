@@ -1,7 +1,4 @@
-"""FITS files: the picture in the primary header and data unit.
-
-The format is described in the FITS standard 4.0, sections 3 to 5.
-"""
+"""FITS files: the picture in the primary header and data unit (FITS standard 4.0, sections 3–5)."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 
 from codec.errors import InvalidImage
 from codec.pictures.containers import jpeg
+from codec.pictures.containers.found import read_at
 
 
 def check_pillow_reads_the_picture(file: BinaryIO, head: bytes) -> None:
@@ -32,8 +33,8 @@ def further(image: Any, file: BinaryIO, kind: str) -> list[str]:
     if kind == "DDS":
         return _of_dds(file)
     if kind in ("ICO", "CUR", "ICNS"):
-        file.seek(4)
-        count = struct.unpack("<H", file.read(2))[0] if kind != "ICNS" else len(image.info.get("sizes", ()))
+        sizes = image.info.get("sizes", ())
+        count = len(sizes) if kind == "ICNS" else struct.unpack("<H", read_at(file, 4, 2))[0]
         names = [f"{name} (other sizes)" for name in more(count)]
         return names + ["hotspot"] * (kind == "CUR")
     if kind in ("JPEG", "MPO"):  # cameras add smaller copies, and gain maps are named elsewhere
@@ -66,8 +67,7 @@ def _check_psd(file: BinaryIO, head: bytes) -> None:
 
 
 def _layers(file: BinaryIO, image: Any) -> list[str]:
-    file.seek(12)
-    channels = int.from_bytes(file.read(2), "big")
+    channels = int.from_bytes(read_at(file, 12, 2), "big")
     names = []
     try:
         count = image.n_frames
@@ -91,8 +91,7 @@ def _check_dds(head: bytes) -> None:
 
 
 def _of_dds(file: BinaryIO) -> list[str]:
-    file.seek(0)
-    head = file.read(148)
+    head = read_at(file, 0, 148)
     depth, levels = struct.unpack_from("<2I", head, 24)
     (caps,) = struct.unpack_from("<I", head, 112)
     names = ["the other faces of a cube map"] if caps & 0x200 else []

@@ -1,7 +1,4 @@
-"""The header of a JPEG 2000 file: what its samples are.
-
-ISO/IEC 15444-1, annexes A (codestream) and I (boxes).
-"""
+"""What the samples of a JPEG 2000 file are (ISO/IEC 15444-1, annexes A: codestream, I: boxes)."""
 
 from __future__ import annotations
 
@@ -14,6 +11,7 @@ from numpy.typing import NDArray
 
 from codec.errors import InvalidImage
 from codec.pictures.containers.boxes import boxes
+from codec.pictures.containers.found import read_at, size_of
 from codec.pictures.decoded import too_many
 
 _CODESTREAM = b"\xff\x4f\xff\x51"
@@ -107,17 +105,15 @@ class _Boxes:
 
 def _read_boxes(file: BinaryIO) -> _Boxes:
     found = _Boxes()
-    file.seek(0)
-    if file.read(4) == _CODESTREAM:
+    if read_at(file, 0, 4) == _CODESTREAM:
         found.starts.append(0)
         return found
-    for name, start, end in boxes(file, 0, file.seek(0, 2)):
+    for name, start, end in boxes(file, 0, size_of(file)):
         if name == b"jp2c":
             found.starts.append(start)
         elif name == b"jp2h":
             for inner, at, stop in boxes(file, start, end):
-                file.seek(at)
-                data = file.read(min(stop - at, 1 << 12))
+                data = read_at(file, at, min(stop - at, 1 << 12))
                 if inner == b"colr" and data[0] == 1 and not found.colour:
                     (found.colour,) = struct.unpack_from(">I", data, 3)
                 elif inner == b"cdef":

@@ -57,7 +57,7 @@ def warn_not_kept(items: Sequence[str]) -> None:
 def _finish(found: Found) -> None:
     """Turn EXIF and XMP upright. Put resolution and texts into EXIF, or say what does not fit."""
     if found.exif is None:
-        found.exif = exif.small(found.resolution, found.texts)
+        found.exif = exif.small(found.resolution, {key: text for key, (text, _) in found.texts.items()})
     else:
         found.exif = exif.upright(found.exif)
     if found.xmp is not None:
@@ -66,6 +66,6 @@ def _finish(found: Found) -> None:
     by_rote = resolution is None and _BY_ROTE.equals(found.resolution)
     if found.resolution is not None and not by_rote and not found.resolution.equals(resolution):
         found.say(str(found.resolution))
-    for keyword, text in found.texts.items():
+    for keyword, (text, name) in found.texts.items():
         if texts.get(keyword) != text:
-            found.say(found.origins[keyword])
+            found.say(name)

@@ -22,26 +22,20 @@ KINDS = {1: "gray", 2: "gray with alpha", 3: "RGB", 4: "RGB with alpha"}
 _SHAPES = "H×W or H×W×1 (gray), H×W×2 (gray and alpha), H×W×3 (RGB), H×W×4 (RGB and alpha)"
 
 _PILLOW_MODES = {
-    "L": ("L", Source.NONE),
-    "LA": ("LA", Source.NONE),
-    "RGB": ("RGB", Source.NONE),
-    "RGBA": ("RGBA", Source.NONE),
+    **{mode: (mode, Source.NONE) for mode in ("L", "LA", "RGB", "RGBA")},
     "1": ("L", Source.ONE_BIT),
     "P": ("RGB", Source.PALETTE),
     "PA": ("RGBA", Source.TRANSPARENT_PALETTE),
 }
 
 _REASONS = {
-    "CMYK": "convert it to RGB with its colour profile (PIL.ImageCms)",
-    "YCbCr": "convert it to RGB",
-    "LAB": "convert it to RGB with its colour profile (PIL.ImageCms)",
-    "HSV": "convert it to RGB",
+    **dict.fromkeys(("CMYK", "LAB"), "convert it to RGB with its colour profile (PIL.ImageCms)"),
+    **dict.fromkeys(("YCbCr", "HSV", "RGBX"), "convert it to RGB"),
     "F": "floating-point samples have no fixed range: scale them to an array of uint16",
     "I": "32-bit samples are too large: scale them to 16 bits, or if they fit as they are, give "
     "np.asarray(image).astype(np.uint16)",
     "La": "convert it to LA: its colour is multiplied by its alpha",
     "RGBa": "convert it to RGBA: its colour is multiplied by its alpha",
-    "RGBX": "convert it to RGB",
 }
 
 
@@ -138,10 +132,7 @@ def to_picture(image: Any, limits: Limits = DEFAULT, bit_depth: int | None = Non
 
 
 def to_picture_of_depth(samples: Lazy, bit_depth: int | None, source: Source = Source.NONE) -> Picture:
-    """Return the picture of samples H×W×C; raises as `to_picture`.
-
-    Only their depth is checked here.
-    """
+    """Return the picture of samples H×W×C. Only their depth is checked; raises as `to_picture`."""
     return Picture(samples, _depth(samples, bit_depth), source)
 
 
@@ -157,9 +148,7 @@ def _check_size(height: int, width: int, limits: Limits) -> None:
 
 
 def _depth(array: Lazy, bit_depth: int | None) -> int:
-    if bit_depth is not None and (
-        isinstance(bit_depth, bool) or not isinstance(bit_depth, (int, np.integer))
-    ):
+    if isinstance(bit_depth, bool) or not isinstance(bit_depth, (int, np.integer, type(None))):
         raise TypeError(f"bit_depth must be an integer, not {type(bit_depth).__name__}")
     bit_depth = None if bit_depth is None else int(bit_depth)
     if array.dtype.itemsize == 1:
@@ -194,9 +183,7 @@ def check_dtype(dtype: np.dtype[Any]) -> None:
         "c": "store its magnitude as uint16",
     }
     reason = reasons.get(dtype.kind)
-    raise InvalidImage(
-        f"an array must be uint8 or uint16, not {dtype}" + (f": {reason}" if reason else "")
-    )
+    raise InvalidImage(f"an array must be uint8 or uint16, not {dtype}" + (f": {reason}" if reason else ""))
 
 
 def check_shape(shape: tuple[int, ...], bands_can_be_chosen: bool = False) -> tuple[int, int, int]:

@@ -93,12 +93,11 @@ def open_raster(file: BinaryIO, owned: bool) -> Raster | None:
     file.seek(0)
     start = file.read(8)
     file.seek(0)
+    layout: Layout | None = None
     if start.startswith(np.lib.format.MAGIC_PREFIX):
-        layout: Layout | None = _npy(file)
+        layout = _npy(file)
     elif start[:1] == b"P" and start[1:2] in b"2356":
         layout = _pnm(file)
-    else:
-        return None
     if layout is None:
         return None
     size = file.seek(0, os.SEEK_END)
@@ -107,13 +106,9 @@ def open_raster(file: BinaryIO, owned: bool) -> Raster | None:
         raise InvalidImage(f"the picture cannot be read: the file has {size} of {needed} bytes")
     raster = Raster(file, layout, owned)
     raster.is_netpbm = start.startswith(b"P")
-    raster.further = size - needed if _has_more(file, needed) else 0
+    file.seek(needed)
+    raster.further = size - needed if file.read(1 << 10).strip(b"\0\r\n ") else 0
     return raster
-
-
-def _has_more(file: BinaryIO, end: int) -> bool:
-    file.seek(end)
-    return bool(file.read(1 << 10).strip(b"\0\r\n "))
 
 
 def _npy(file: BinaryIO) -> Layout:
@@ -123,7 +118,7 @@ def _npy(file: BinaryIO) -> Layout:
         if version not in readers:
             raise ValueError(f"unsupported .npy format version {version[0]}.{version[1]}")
         shape, fortran, dtype = readers[version](file)
-    except (OSError, KeyboardInterrupt):
+    except OSError:
         raise
     except Exception as error:  # numpy parses the header as Python, which raises many kinds of exceptions
         raise InvalidImage(f"the array cannot be read: {error}") from None
@@ -155,9 +150,7 @@ def _pnm(file: BinaryIO) -> Layout | None:
     if largest == 255:
         return Layout(match.end(), shape, np.dtype(np.uint8))
     depth = largest.bit_length()
-    return Layout(
-        match.end(), shape, np.dtype(">u2"), depth, 0 if largest == (1 << depth) - 1 else largest
-    )
+    return Layout(match.end(), shape, np.dtype(">u2"), depth, 0 if largest == (1 << depth) - 1 else largest)
 
 
 def header(suffix: str, shape: tuple[int, int, int], depth: int) -> bytes:

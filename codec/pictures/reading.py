@@ -1,7 +1,4 @@
-"""Reading picture files.
-
-Pillow reads most formats. Other libraries are used where it would reduce or change samples.
-"""
+"""Reading picture files: with Pillow, and others where Pillow would reduce or change samples."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ import dataclasses
 import io
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -34,11 +31,8 @@ _TIFF = (b"II*\0", b"MM\0*", b"MM*\0", b"II\0*", b"II+\0")
 
 
 def read_image(
-    src: str | os.PathLike[str] | BinaryIO,
-    limits: Limits = DEFAULT,
-    bit_depth: int | None = None,
-    bands: Iterable[int] | None = None,
-    strip: bool = False,
+    src: str | os.PathLike[str] | BinaryIO, limits: Limits = DEFAULT, bit_depth: int | None = None,
+    bands: Iterable[int] | None = None, strip: bool = False,
 ) -> tuple[Picture, Metadata]:
     """Read a picture file. Returns the picture and its metadata.
 
@@ -194,22 +188,22 @@ def _upright(image: Any) -> tuple[Any, list[str]]:
     """Return the image turned as its EXIF says, and a name for an orientation that is unknown."""
     import PIL.ImageOps
 
-    try:
-        return PIL.ImageOps.exif_transpose(image), []
-    except (OSError, MemoryError):
-        raise
-    except Exception:  # Pillow's readers of EXIF raise many kinds of exceptions
-        return image, ["orientation in EXIF that cannot be read"]
+    return _of_exif(lambda: PIL.ImageOps.exif_transpose(image), image)
 
 
 def _turned_by_exif(samples: NDArray[Any], image: Any) -> tuple[NDArray[Any], list[str]]:
+    orientation, lost = _of_exif(lambda: image.getexif().get(_ORIENTATION, 1), 1)
+    return turn(samples, orientation if orientation in range(1, 9) else 1), lost
+
+
+def _of_exif(read: Callable[[], Any], otherwise: Any) -> tuple[Any, list[str]]:
+    """Return what `read` returns; for EXIF that cannot be read, `otherwise` and a name for it."""
     try:
-        orientation = image.getexif().get(_ORIENTATION, 1)
+        return read(), []
     except (OSError, MemoryError):
         raise
-    except Exception:  # as in `_upright`
-        return samples, ["orientation in EXIF that cannot be read"]
-    return turn(samples, orientation if orientation in range(1, 9) else 1), []
+    except Exception:  # Pillow's readers of EXIF raise many kinds of exceptions
+        return otherwise, ["orientation in EXIF that cannot be read"]
 
 
 def _decode_tiff(file: BinaryIO, limits: Limits, bands: tuple[int, ...] | None) -> Decoded:

@@ -17,20 +17,15 @@ _CONVERT = "in the format {}: convert it to PNG or TIFF first"
 _POSTSCRIPT = "a PostScript file, which is a program: render it to PNG first, for example with Ghostscript"
 _ARRAYS = "in the format {}: save its array as .npy, uint8 or uint16"
 
-_SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
-    (0, b"%!", _POSTSCRIPT),
-    (0, b"\x04%!", _POSTSCRIPT),
-    (0, b"\xc5\xd0\xd3\xc6", _POSTSCRIPT),
-    (0, b"\xd7\xcd\xc6\x9a", _CONVERT.format("Windows Metafile (WMF)")),
-    (0, b"\x01\0\x09\0\0\x03", _CONVERT.format("Windows Metafile (WMF)")),
+_SIGNATURES: tuple[tuple[int, bytes | tuple[bytes, ...], str], ...] = (
+    (0, (b"%!", b"\x04%!", b"\xc5\xd0\xd3\xc6"), _POSTSCRIPT),
+    (0, (b"\xd7\xcd\xc6\x9a", b"\x01\0\x09\0\0\x03"), _CONVERT.format("Windows Metafile (WMF)")),
     (40, b" EMF", _CONVERT.format("Enhanced Metafile (EMF)")),
     (8, b"CR\x02", _RAW.format("Canon CR2")),
     (6, b"HEAPCCDR", _RAW.format("Canon CRW")),
     (8, b"crx ", _RAW.format("Canon CR3")),
     (0, b"FUJIFILMCCD-RAW", _RAW.format("Fujifilm RAF")),
-    (0, b"IIRO", _RAW.format("Olympus ORF")),
-    (0, b"IIRS", _RAW.format("Olympus ORF")),
-    (0, b"MMOR", _RAW.format("Olympus ORF")),
+    (0, (b"IIRO", b"IIRS", b"MMOR"), _RAW.format("Olympus ORF")),
     (0, b"IIU\0", _RAW.format("Panasonic RW2")),
     (0, b"FOVb", _RAW.format("Sigma X3F")),
     (0, b"\0MRM", _RAW.format("Minolta MRW")),
@@ -52,21 +47,19 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"gimp xcf", _CONVERT.format("GIMP (XCF)")),
     (0, b"AT&TFORM", _CONVERT.format("DjVu")),
     (0, b"\xabKTX", _CONVERT.format("KTX texture")),
-    (0, b"SDPX", _CONVERT.format("DPX")),
-    (0, b"XPDS", _CONVERT.format("DPX")),
+    (0, (b"SDPX", b"XPDS"), _CONVERT.format("DPX")),
     (0, b"\x80\x2a\x5f\xd7", _CONVERT.format("Cineon")),
     (0, b"P7 332", "a thumbnail of XV: use the picture that it was made from"),
     (0, b"P7\n", "a PAM file: convert it to PNG, .ppm or .npy first"),
-    (0, b"PF\n", "a PFM file with floating-point samples: scale them to uint16 and save a PNG or .npy"),
-    (0, b"Pf\n", "a PFM file with floating-point samples: scale them to uint16 and save a PNG or .npy"),
+    (0, (b"PF\n", b"Pf\n"),
+     "a PFM file with floating-point samples: scale them to uint16 and save a PNG or .npy"),
     (0, b"\x76\x2f\x31\x01", "an OpenEXR file with floating-point samples: scale them to 16 bits first"),
-    (0, b"#?RADIANCE", "a Radiance HDR file with floating-point samples: scale them to 16 bits first"),
-    (0, b"#?RGBE", "a Radiance HDR file with floating-point samples: scale them to 16 bits first"),
+    (0, (b"#?RADIANCE", b"#?RGBE"),
+     "a Radiance HDR file with floating-point samples: scale them to 16 bits first"),
     (2048, b"PCD_", _CONVERT.format("Photo CD")),
     (0, b"PCD_OPA", _CONVERT.format("Photo CD")),
     (128, b"DICM", _ARRAYS.format("DICOM")),
-    (344, b"n+1\0", _ARRAYS.format("NIfTI")),
-    (344, b"ni1\0", _ARRAYS.format("NIfTI")),
+    (344, (b"n+1\0", b"ni1\0"), _ARRAYS.format("NIfTI")),
     (4, b"n+2\0", _ARRAYS.format("NIfTI")),
     (0, b"NRRD", _ARRAYS.format("NRRD")),
     (208, b"MAP ", _ARRAYS.format("MRC")),
@@ -74,15 +67,13 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\xda\xce\xbe\x0a", _ARRAYS.format("ND2")),
     (0, b"\x89HDF\r\n", _ARRAYS.format("HDF5")),
     (0, b"\x0e\x03\x13\x01", _ARRAYS.format("HDF4")),
-    (0, b"CDF\x01", _ARRAYS.format("NetCDF")),
-    (0, b"CDF\x02", _ARRAYS.format("NetCDF")),
+    (0, (b"CDF\x01", b"CDF\x02"), _ARRAYS.format("NetCDF")),
     (0, b"GRIB", _ARRAYS.format("GRIB")),
     (0, b"BUFR", _ARRAYS.format("BUFR")),
     (0, b"PAR1", "a Parquet file: give the folder of the dataset to `codec dataset`"),
     (0, b"\x1a\x45\xdf\xa3", _VIDEO.format("Matroska or WebM")),
     (8, b"AVI ", _VIDEO.format("AVI")),
-    (0, b"\0\0\x01\xba", _VIDEO.format("MPEG")),
-    (0, b"\0\0\x01\xb3", _VIDEO.format("MPEG")),
+    (0, (b"\0\0\x01\xba", b"\0\0\x01\xb3"), _VIDEO.format("MPEG")),
     (0, b"FLV\x01", _VIDEO.format("Flash")),
     (0, b"OggS", _VIDEO.format("Ogg")),
     (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", _VIDEO.format("Windows Media")),
@@ -110,8 +101,8 @@ def refusal(head: bytes) -> str | None:
     """Return why a file that begins with `head` is refused, or None for a possible picture."""
     if not head:
         return "the file is empty"
-    for offset, signature, text in _SIGNATURES:
-        if head.startswith(signature, offset):
+    for offset, signatures, text in _SIGNATURES:
+        if head.startswith(signatures, offset):
             return f"the file is {text}"
     if b"%PDF-" in head[:1024]:
         return "the file is a PDF document: render its pages to PNG first, or extract its pictures"

@@ -46,10 +46,7 @@ T = TypeVar("T")
 
 
 def local_path(place: Any) -> str | None:
-    """Return the path of a place in the local file system, or None if it is another kind of place.
-
-    Bytes are not a path here.
-    """
+    """Return the path of a place in the local file system; None for other places and for bytes."""
     if isinstance(place, os.PathLike):
         return os.fsdecode(place)
     if not isinstance(place, str):
@@ -208,12 +205,9 @@ def _content(src: Any) -> memoryview | bytes:
     try:
         return bytes_of(src)
     except TypeError as error:
-        text = str(error)
-        if text == f"data must be bytes, not {type(src).__name__}":
-            text = (
-                "the source must be a path, a binary file object, a buffer or a URL, not "
-                f"{type(src).__name__}"
-            )
+        text, kind = str(error), type(src).__name__
+        if text == f"data must be bytes, not {kind}":
+            text = f"the source must be a path, a binary file object, a buffer or a URL, not {kind}"
         raise TypeError(text) from None
 
 

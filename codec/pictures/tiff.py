@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from codec.errors import InvalidImage, LimitExceeded
 from codec.limits import Limits
 from codec.pictures.decoded import too_many
+from codec.pictures.further import more
 
 _LOG = logging.NullHandler()
 """Keeps messages of tifffile on damaged tags from stderr; the logs of a program still get them."""
@@ -64,7 +65,7 @@ def _tags_only() -> Any:
     from PIL.TiffImagePlugin import TiffImageFile
 
     class TagsOnly(TiffImageFile):
-        """A TIFF file of which only tags are read, so that any kind of samples can be opened."""
+        """A TIFF file of which only tags are read: Pillow would refuse some kinds of samples."""
 
         def _setup(self) -> None:
             self._mode, self._size, self.tile = "L", (1, 1), []
@@ -77,11 +78,7 @@ def _tags_only() -> Any:
 
 
 def open_tags(file: BinaryIO) -> Any:
-    """Return a PIL image with the tags of the file, but without samples.
-
-    Pillow is not asked to open the file, since it would refuse kinds of samples that are read
-    otherwise.
-    """
+    """Return a PIL image with the tags of the file, but without samples."""
     file.seek(0)
     return _tags_only()(file)
 
@@ -119,9 +116,7 @@ def examine(image: Any, bands: tuple[int, ...] | None) -> Kind:
             "it must"
         )
     if depth in (1, 2, 4) and not small:
-        raise InvalidImage(
-            f"TIFF files of {count} bands with {depth} bits are not supported: store 8 bits"
-        )
+        raise InvalidImage(f"TIFF files of {count} bands with {depth} bits are not supported: store 8 bits")
     gray = depth == 16 and count == 1 and photometric == 1 and stated
     by_pillow = compression in _OF_PILLOW and (small or gray) and _UNDEFINED not in formats
     if not by_pillow and photometric not in (0, 1, 2):
@@ -135,9 +130,7 @@ def examine(image: Any, bands: tuple[int, ...] | None) -> Kind:
             f"{depth}-bit TIFF files whose colour is multiplied by their alpha are not supported"
         )
     orientation, unread = _orientation(tags)
-    return Kind(
-        height, width, count, depth, photometric == 0, by_pillow, orientation, (*lost, *unread)
-    )
+    return Kind(height, width, count, depth, photometric == 0, by_pillow, orientation, (*lost, *unread))
 
 
 def further_pages(image: Any) -> list[str]:
@@ -160,7 +153,7 @@ def further_pages(image: Any) -> list[str]:
     else:
         return [f"more than {_MAX_PAGES - 1} pictures of the file", *inside]
     image.seek(0)
-    names = [f"{pages} more {'picture' if pages == 1 else 'pictures'} of {pages + 1}"] if pages else []
+    names = more(pages + 1)
     if larger != first:
         names[-1:] = [f"{' '.join(names[-1:]) or 'a picture'} (the largest is {larger[0]}×{larger[1]})"]
     return names + inside + ["transparency mask"] * bool(masks)
@@ -301,9 +294,7 @@ def _check_raw(image: Any) -> None:
     tags = image.tag_v2
     found = 50706 in tags  # DNGVersion
     directories = [tags, *_subfiles(image)]
-    found |= any(
-        _one(one, 262, 0) in _RAW or _one(one, 259, 1) in _RAW_COMPRESSION for one in directories
-    )
+    found |= any(_one(one, 262, 0) in _RAW or _one(one, 259, 1) in _RAW_COMPRESSION for one in directories)
     if found:
         kind = "DNG" if 50706 in tags else "such as NEF, ARW or PEF"
         raise InvalidImage(

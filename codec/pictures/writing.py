@@ -1,7 +1,6 @@
-"""Writing picture files.
+"""Writing picture files: with Pillow, or with imagecodecs for colour of more than eight bits.
 
-Pillow is used, or imagecodecs for colour of more than eight bits. .npy, .ppm and .pgm files are
-written row by row.
+.npy, .ppm and .pgm files are written row by row.
 """
 
 from __future__ import annotations

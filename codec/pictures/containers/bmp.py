@@ -15,7 +15,6 @@ _INTENTS = {1: "saturation", 2: "relative colorimetric", 8: "absolute colorimetr
 
 
 def read(file: BinaryIO, image: Any, found: Found) -> None:
-    """Read the header of a BMP file."""
     start = 14 if read_at(file, 0, 2) == b"BM" else 0
     head = read_at(file, start, _V5)
     size = int.from_bytes(head[:4], "little")

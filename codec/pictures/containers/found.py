@@ -54,10 +54,8 @@ class Found:
     xmp: bytes | None = None
     cicp: bytes | None = None
     resolution: Resolution | None = None
-    texts: dict[str, str] = dataclasses.field(default_factory=dict)
-    """Texts by the keywords of `codec.pictures.exif.TEXTS`."""
-    origins: dict[str, str] = dataclasses.field(default_factory=dict)
-    """Names of the texts in their file, by the same keywords."""
+    texts: dict[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
+    """Texts and their names in the file, by the keywords of `codec.pictures.exif.TEXTS`."""
     lost: list[str] = dataclasses.field(default_factory=list)
     more: int = 0
     """Number of names that are not in `lost`, because there are too many."""
@@ -71,10 +69,12 @@ class Found:
         else:
             self.more += 1
 
-    def keep(self, kind: str, value: bytes | None, name: str) -> None:
+    def keep(self, kind: str, value: bytes | str | None, name: str) -> None:
         """Keep the value of a kind of metadata. If there is one already, say `name`."""
         if not value:
             return
+        if isinstance(value, str):  # as some of Pillow's readers return XMP
+            value = value.encode()
         if kind == "exif":
             value = value.removeprefix(EXIF_PREFIX)
         if len(value) > limits.MAX_METADATA:
@@ -88,9 +88,8 @@ class Found:
 
     def keep_text(self, keyword: str, text: str, name: str) -> None:
         """Keep a text. If there is another one with the same keyword, say `name`."""
-        if self.texts.setdefault(keyword, text) != text:
+        if self.texts.setdefault(keyword, (text, name))[0] != text:
             self.say(name)
-        self.origins.setdefault(keyword, name)
 
     def keep_cicp(self, primaries: int, transfer: int) -> None:
         """Keep code points of samples that are decoded to RGB of full range."""
@@ -116,6 +115,14 @@ def printable(name: bytes | str) -> str:
     text = name.decode("utf-8", "replace") if isinstance(name, bytes) else name
     text = "".join(letter if letter.isprintable() else "�" for letter in text)
     return text if len(text) <= _MAX_NAME else text[: _MAX_NAME - 1] + "…"
+
+
+def text_of(content: bytes) -> str:
+    """Return a text whose encoding is not stated: UTF-8, or else Latin-1."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
 
 
 def inflated(data: bytes) -> bytes:

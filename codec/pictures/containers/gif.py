@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from codec.pictures.containers.found import Found, printable, read_at, say_rest, size_of
+from codec.pictures.containers.found import Found, printable, read_at, say_rest, size_of, text_of
 
 _LAYOUT = {b"NETSCAPE2.0", b"ANIMEXTS1.0"}
 """Application extensions with the number of repetitions of an animation."""
@@ -20,12 +20,12 @@ _MAX_BLOCKS = 1 << 18
 
 
 def read(file: BinaryIO, image: Any, found: Found) -> None:
-    """Read the extensions of a GIF file."""
     for label, start, end in _extensions(file):
         if label == _END:
             say_rest(file, start, found)
         elif label == 0xFE:
-            found.keep_text("Comment", _text(_joined(file, start, end)), "GIF comment")
+            content = _joined(file, start, end).removesuffix(b"\0")
+            found.keep_text("Comment", text_of(content), "GIF comment")
         elif label == 0x01:
             found.say("GIF plain text")
         elif label == 0xFF:
@@ -81,14 +81,6 @@ def _joined(file: BinaryIO, start: int, end: int) -> bytes:
         parts.append(data[at + 1 : at + 1 + data[at]])
         at += 1 + data[at]
     return b"".join(parts)
-
-
-def _text(content: bytes) -> str:
-    content = content.removesuffix(b"\0")
-    try:
-        return content.decode()
-    except UnicodeDecodeError:
-        return content.decode("latin-1")
 
 
 def _application(file: BinaryIO, start: int, end: int, found: Found) -> None:

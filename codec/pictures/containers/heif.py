@@ -1,7 +1,4 @@
-"""AVIF and HEIC: items and their properties.
-
-Pillow reads the items with EXIF and XMP.
-"""
+"""AVIF and HEIC: items and their properties. Pillow reads the items with EXIF and XMP."""
 
 from __future__ import annotations
 
@@ -28,11 +25,11 @@ _ALPHA = (
     b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1",
     b"urn:mpeg:avc:2015:auxid:1",
 )
-_AUXILIARY = [
-    (b"urn:mpeg:hevc:2015:auxid:2", "depth map"),
-    (b"urn:mpeg:mpegB:cicp:systems:auxiliary:depth", "depth map"),
-    (b"urn:com:apple:photo:2020:aux:hdrgainmap", "gain map"),
-]
+_AUXILIARY = {
+    b"urn:mpeg:hevc:2015:auxid:2": "depth map",
+    b"urn:mpeg:mpegB:cicp:systems:auxiliary:depth": "depth map",
+    b"urn:com:apple:photo:2020:aux:hdrgainmap": "gain map",
+}
 
 _PICTURES = {
     b"av01", b"hvc1", b"grid", b"avc1", b"jpeg", b"j2k1", b"iden", b"iovl", b"unci", b"vvc1", b"lhv1",
@@ -41,10 +38,8 @@ _EXIF, _MIME, _XMP = b"Exif", b"mime", b"application/rdf+xml"
 
 
 def read(file: BinaryIO, image: Any, found: Found) -> None:
-    """Read the properties and items of an AVIF or HEIC file."""
     found.keep("exif", image.info.get("exif"), "EXIF")
-    xmp = image.info.get("xmp")
-    found.keep("xmp", xmp.encode() if isinstance(xmp, str) else xmp, "XMP")
+    found.keep("xmp", image.info.get("xmp"), "XMP")
     for kind, start, end in boxes(file, 0, size_of(file)):
         if kind == b"meta":
             _meta(file, start + 4, end, found)
@@ -58,10 +53,11 @@ def read(file: BinaryIO, image: Any, found: Found) -> None:
 
 def _meta(file: BinaryIO, at: int, end: int, found: Found) -> None:
     parts = {kind: (start, stop) for kind, start, stop in boxes(file, at, end)}
-    items = {}
-    if b"iinf" in parts:
-        items = dict(_items(file, *parts[b"iinf"]))
-    primary = _primary(file, parts.get(b"pitm"))
+    items = dict(_items(file, *parts[b"iinf"])) if b"iinf" in parts else {}
+    primary = None
+    if b"pitm" in parts:
+        data = read_at(file, parts[b"pitm"][0], 8)
+        primary = int.from_bytes(data[4 : 8 if data[:1] == b"\1" else 6], "big")
     properties: list[tuple[bytes, bytes]] = []
     owners: dict[int, set[int]] = {}
     if b"iprp" in parts:
@@ -81,8 +77,7 @@ def _property(name: bytes, data: bytes, mine: bool, found: Found) -> None:
     if name == b"auxC":
         kind = data[4:].split(b"\0")[0]
         if kind not in _ALPHA:
-            named = [text for start, text in _AUXILIARY if kind == start]
-            found.say(named[0] if named else f"auxiliary picture {printable(kind)!r}")
+            found.say(_AUXILIARY.get(kind) or f"auxiliary picture {printable(kind)!r}")
     elif not mine:
         return
     elif name == b"colr" and data[:4] == b"nclx":
@@ -128,13 +123,6 @@ def _items(file: BinaryIO, at: int, end: int) -> Iterator[tuple[int, tuple[bytes
             names = data[10 + wide :].split(b"\0")
             content = names[1] if len(names) > 1 and data[6 + wide : 10 + wide] == _MIME else b""
             yield int.from_bytes(data[4 : 4 + wide], "big"), (data[6 + wide : 10 + wide], content)
-
-
-def _primary(file: BinaryIO, part: tuple[int, int] | None) -> int | None:
-    if part is None:
-        return None
-    data = read_at(file, part[0], 8)
-    return int.from_bytes(data[4 : 8 if data[:1] == b"\1" else 6], "big")
 
 
 def _owners(data: bytes) -> dict[int, set[int]]:

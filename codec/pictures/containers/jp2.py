@@ -10,9 +10,7 @@ from typing import Any, BinaryIO
 from codec.pictures.containers.boxes import boxes, keep_code_points
 from codec.pictures.containers.found import Found, printable, read_at, size_of
 
-_LAYOUT = {
-    b"jP  ", b"ftyp", b"jp2c", b"ihdr", b"bpcc", b"pclr", b"cmap", b"cdef", b"rreq", b"ftbl", b"free",
-}
+_LAYOUT = {b"jP  ", b"ftyp", b"jp2c", b"ihdr", b"bpcc", b"pclr", b"cmap", b"cdef", b"rreq", b"ftbl", b"free"}
 """Boxes that describe pixels or the file."""
 
 _NAMES = {b"xml ": "JP2 XML box", b"jp2i": "intellectual property (jp2i)", b"uinf": "UUID information (uinf)",
@@ -35,7 +33,6 @@ _ENCODER = b"Created by OpenJPEG"
 
 
 def read(file: BinaryIO, image: Any, found: Found) -> None:
-    """Read the boxes of a JPEG 2000 file, or the comments of a bare codestream."""
     end = size_of(file)
     if read_at(file, 0, 4) == b"\xff\x4f\xff\x51":
         _codestream(file, 0, end, found)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from codec.pictures.containers import mpf, photoshop
-from codec.pictures.containers.found import Found, has_rest, printable, read_at, say_rest
+from codec.pictures.containers.found import Found, has_rest, printable, read_at, say_rest, text_of
 
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
@@ -42,7 +42,8 @@ def read(file: BinaryIO, image: Any, found: Found) -> None:
         if marker == _EOI:
             end = start
         elif marker == 0xFE:
-            _comment(read_at(file, start, length), found)
+            content = read_at(file, start, length).removesuffix(b"\0")
+            found.keep_text("Comment", text_of(content), "JPEG comment")
         elif 0xE0 <= marker <= 0xEF:
             data = read_at(file, start, length)
             if marker == 0xE2 and data.startswith(_ICC) and length > 14:
@@ -145,14 +146,6 @@ def _density(data: bytes, found: Found) -> None:
         found.say(f"pixels of the aspect ratio {y}:{x} (JFIF)")
     if data[12:14] not in (b"", b"\0\0"):
         found.say("thumbnail (JFIF)")
-
-
-def _comment(data: bytes, found: Found) -> None:
-    data = data.removesuffix(b"\0")
-    try:
-        found.keep_text("Comment", data.decode(), "JPEG comment")
-    except UnicodeDecodeError:
-        found.keep_text("Comment", data.decode("latin-1"), "JPEG comment")
 
 
 def _rest(file: BinaryIO, at: int, found: Found) -> None:

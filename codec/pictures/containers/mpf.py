@@ -25,7 +25,7 @@ _GAIN_MAPS = (b"hdrgm:", b"HDRGainMap", b"hdr-gain-map", b"urn:iso:std:iso:ts:21
 """Parts of XMP, and a segment, that describe a gain map."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Further:
     """A further picture of a JPEG file."""
 
@@ -50,13 +50,11 @@ def pictures(file: BinaryIO, at: int, data: bytes, has_gain_map: bool) -> list[F
         head = read_at(file, at + offset, min(size, _HEAD)) if offset else b""
         if head.startswith(b"\xff\xd8"):
             is_copy = kind >> 16 & 0xFF == _COPY
-            is_gain_map = describes_gain_map(head)
-            found.append(Further(at + offset + size, is_copy, is_gain_map))
+            found.append(Further(at + offset + size, is_copy, describes_gain_map(head)))
     if has_gain_map and not any(one.is_gain_map for one in found):
-        for number, one in enumerate(found):
-            if not one.is_copy:
-                found[number] = dataclasses.replace(one, is_gain_map=True)
-                break
+        first = next((one for one in found if not one.is_copy), None)
+        if first is not None:
+            first.is_gain_map = True
     return found
 
 

@@ -18,24 +18,19 @@ _LAYOUT = {
 def read(file: BinaryIO, image: Any, found: Found) -> None:
     """Keep or say everything in the `info` of an image."""
     for key, value in image.info.items():
-        name = f"{image.format} {printable(str(key))!r}"
         if key in ("icc_profile", "exif", "xmp"):
             kind = "icc" if key == "icc_profile" else key
-            found.keep(kind, value.encode() if isinstance(value, str) else value, kind.upper())
+            found.keep(kind, value, kind.upper())
         elif key == "dpi":
-            _dpi(value, found)
+            pair = value if isinstance(value, tuple) and len(value) == 2 else (value, value)
+            x, y = (fractions.Fraction(part).limit_denominator(1000) for part in pair)
+            found.keep_resolution(x, y, 2)
         elif key == "comment" and isinstance(value, (str, bytes)):
             text = value.decode("latin-1") if isinstance(value, bytes) else value
             found.keep_text("Comment", text, f"{image.format} comment")
         elif key == "gamma" and isinstance(value, float) and abs(value - 1 / 2.2) < 0.01:
             found.cicp = found.cicp or colour.SRGB
         elif key not in _LAYOUT:
-            found.say(name)
+            found.say(f"{image.format} {printable(str(key))!r}")
     if image.format == "QOI" and read_at(file, 13, 1) == b"\1":
         found.icc = colour.profile(colour.D65, colour.SRGB_PRIMARIES, [1.0])
-
-
-def _dpi(value: Any, found: Found) -> None:
-    x, y = value if isinstance(value, tuple) and len(value) == 2 else (value, value)
-    exact = [fractions.Fraction(part).limit_denominator(1000) for part in (x, y)]
-    found.keep_resolution(exact[0], exact[1], 2)

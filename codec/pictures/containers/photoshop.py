@@ -41,7 +41,6 @@ def names(data: bytes) -> list[str]:
 
 
 def read(file: BinaryIO, image: Any, found: Found) -> None:
-    """Read the resources of a PSD file."""
     end = size_of(file)
     at = 30 + int.from_bytes(read_at(file, 26, 4), "big")
     size = int.from_bytes(read_at(file, at, 4), "big")

@@ -34,7 +34,6 @@ _MAX_CHUNKS = 1 << 18
 
 
 def read(file: BinaryIO, image: Any, found: Found) -> None:
-    """Read the chunks of a PNG file."""
     colours: dict[bytes, bytes] = {}
     for kind, start, length in _chunks(file):
         if kind == b"IEND":
@@ -92,17 +91,16 @@ def _colour(chunks: dict[bytes, bytes], gray: bool, found: Found) -> None:
         if 0 < intent < len(_INTENTS):
             found.say(f"rendering intent {_INTENTS[intent]}")
         return
-    gamma = None
+    curve: colour.Curve = colour.SRGB_CURVE
     white, primaries = colour.D65, colour.SRGB_PRIMARIES
     try:
         if b"gAMA" in chunks:
             (value,) = struct.unpack(">I", chunks[b"gAMA"])
-            gamma = 1e5 / value
+            curve = 1e5 / value
         if b"cHRM" in chunks:
             values = [value / 1e5 for value in struct.unpack(">8I", chunks[b"cHRM"])]
             white, *primaries = zip(values[::2], values[1::2], strict=True)
         if b"gAMA" in chunks or b"cHRM" in chunks:
-            curve = colour.SRGB_CURVE if gamma is None else gamma
             found.keep(*colour.measured(white, primaries, [curve], gray=gray), "colour")
     except (struct.error, ValueError, ArithmeticError):
         found.say("colour (gAMA, cHRM) that is not valid")

@@ -6,7 +6,7 @@ import re
 from typing import Any, BinaryIO
 
 from codec import limits
-from codec.pictures.containers.found import Found, read_at
+from codec.pictures.containers.found import Found, read_at, text_of
 
 _NUMBER = rb"(?:\s|#[^\r\n]*[\r\n])+\d+"
 _HEADERS = {b"P4": re.compile(b"P4" + 2 * _NUMBER), b"P5": re.compile(b"P5" + 3 * _NUMBER),
@@ -28,8 +28,4 @@ def read(file: BinaryIO, image: Any, found: Found) -> None:
     lines = [one[1].strip() for one in _COMMENT.finditer(data)]
     content = b"\n".join(line for line in lines if line)
     if content:
-        try:
-            text = content.decode()
-        except UnicodeDecodeError:
-            text = content.decode("latin-1")
-        found.keep_text("Comment", text, "comment")
+        found.keep_text("Comment", text_of(content), "comment")

@@ -16,7 +16,6 @@ _NUMBERS = {
 
 
 def read(file: BinaryIO, image: Any, found: Found) -> None:
-    """Read the extension area of a TGA file."""
     if image.info.get("id_section", b"").strip(b"\0 "):
         found.say("TGA identification")
     footer = read_at(file, size_of(file) - 26, 26)

@@ -28,12 +28,12 @@ _NAMES = {
     34736: "GeoDoubleParams", 34737: "GeoAsciiParams", 50844: "RPCCoefficient",
 }
 _BLOCKS = {_XMP: "XMP", _ICC: "ICC profile", _IPTC: "IPTC", _PHOTOSHOP: "Photoshop resources"}
-_GDAL = {42112: "GDAL_METADATA", 42113: "GDAL_NODATA"}
 _OTHERS = {
     269: "DocumentName", 285: "PageName", 286: "XPosition", 287: "YPosition", 297: "PageNumber",
     300: "ColorResponseUnit", 316: "HostComputer", 37724: "ImageSourceData", 50838: "IJMetadataByteCounts",
     50839: "IJMetadata", 65000: "OMEXML", 34118: "SEM metadata", 34412: "LSM info", 33628: "UIC1",
-    34361: "MMHeader", 270: "ImageDescription", 306: "DateTime", 315: "Artist",
+    34361: "MMHeader", 270: "ImageDescription", 306: "DateTime", 315: "Artist", 42112: "GDAL_METADATA",
+    42113: "GDAL_NODATA",
 }
 
 _DEFAULTS: dict[int, list[Any]] = {297: [(0, 1)], 286: [0, (0,)], 287: [0, (0,)]}
@@ -46,9 +46,8 @@ _LEAST, _LARGEST = (280, 340), (281, 341)
 def read(file: BinaryIO, image: Any, found: Found) -> None:
     """Read the tags of the first page of a TIFF file. Only values that are needed are decoded."""
     tags = image.tag_v2
-    xmp = image.info.get("xmp")
     found.keep("icc", image.info.get("icc_profile"), "ICC profile")
-    found.keep("xmp", xmp.encode() if isinstance(xmp, str) else xmp, "XMP")
+    found.keep("xmp", image.info.get("xmp"), "XMP")
     try:
         found.keep("exif", exif_of_tiff(image), "EXIF")
     except Exception:  # Pillow's reader of EXIF raises many kinds of exceptions
@@ -100,7 +99,7 @@ def _name(tag: int) -> str:
         return _BLOCKS[tag]
     if tag in _NAMES:
         return f"GeoTIFF tag {_NAMES[tag]}"
-    known = _GDAL.get(tag) or _OTHERS.get(tag) or TiffTags.lookup(tag).name
+    known = _OTHERS.get(tag) or TiffTags.lookup(tag).name
     return f"TIFF tag {tag}" if known == "unknown" else f"TIFF tag {known}"
 
 
@@ -118,10 +117,9 @@ def _colour(tags: Any, found: Found) -> None:
         x, y = (float(value) for value in tags.get(_WHITE, colour.D65))
         curves: list[colour.Curve] = [2.2]  # TIFF's default
         if _TRANSFER in tags:
-            table = np.array(tags[_TRANSFER], np.uint16).reshape(-1, 1 << tags.get(_BITS, (8,))[0])
-            curves = list(table)
+            curves = list(np.array(tags[_TRANSFER], np.uint16).reshape(-1, 1 << tags.get(_BITS, (8,))[0]))
         if len(primaries) != 3 or len(curves) not in (1, 3):
             raise ValueError("wrong number of values")
         found.keep(*colour.measured((x, y), primaries, curves, gray=gray), "colour")
-    except (ValueError, TypeError, ArithmeticError, OverflowError):
+    except (ValueError, TypeError, ArithmeticError):
         found.say("colour (WhitePoint, PrimaryChromaticities, TransferFunction)")

@@ -12,7 +12,6 @@ _MAX_CHUNKS = 1 << 18
 
 
 def read(file: BinaryIO, image: Any, found: Found) -> None:
-    """Read the chunks of a WebP file."""
     size = size_of(file)
     end, at = min(size, 8 + int.from_bytes(read_at(file, 4, 4), "little")), 12
     for _ in range(_MAX_CHUNKS):
