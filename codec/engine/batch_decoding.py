@@ -89,8 +89,8 @@ def synthesise(
 ) -> list[Tensor]:
     """Return pictures H×W×C uint8, on the device of the model, from the symbols of simple files.
 
-    This is the other half of decoding. Pictures of equal size run together, so that samples may
-    differ by one level from those of a picture that is decoded alone.
+    This is the other half of decoding. Pictures of equal size run together, so that in float32
+    samples may differ by one level from those of a picture that is decoded alone.
     """
     def run(batch: list[int]) -> list[Tensor]:
         return _paint(model, [headers[index] for index in batch], [symbols[index] for index in batch])

@@ -85,8 +85,9 @@ def _full_precision() -> Iterator[None]:
     import torch
 
     backends = torch.backends
-    # Torch has one setting for all products and, since 2.9, one for each backend.
-    holders: list[Any] = [getattr(backends.mkldnn, "matmul", None), backends.cuda.matmul]
+    # Torch has one setting for all products and, since 2.9, one for each backend and kind.
+    convolutions: Any = getattr(backends.mkldnn, "conv", None)
+    holders: list[Any] = [getattr(backends.mkldnn, "matmul", None), convolutions, backends.cuda.matmul]
     each = [(holder, value) for holder in holders if (value := getattr(holder, "fp32_precision", None))]
     products: str | None = None
     with contextlib.suppress(RuntimeError):  # the settings differ
@@ -95,6 +96,8 @@ def _full_precision() -> Iterator[None]:
         yield
         return
     torch.set_float32_matmul_precision("highest")
+    if convolutions is not None:
+        convolutions.fp32_precision = "ieee"
     try:
         yield
     finally:

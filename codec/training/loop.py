@@ -92,12 +92,12 @@ class Trainer:
         """
         # Load to the CPU: AdamW's step counters belong there. The rest is copied to the device.
         state = torch.load(path, map_location="cpu", weights_only=True)
-        if "crops" not in state:
-            raise ValueError(f"{path} was written before 0.11: start from exported weights with --init")
         saved = TrainingConfig.from_dict(state["config"])
         for name in ("model", "lambdas", "metric", "optimizer", "frozen_encoder", "dead_zone", "skip"):
             if getattr(saved, name) != getattr(self.config, name):
                 raise ValueError(f"{path} was trained with another {name}: start from weights with --init")
+        if state["model"].keys() != self.model.state_dict().keys():
+            raise ValueError(f"{path} was written by another version of codec, with other layers")
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         for optimizer, values in zip(self.optimizers, state["optimizers"], strict=True):

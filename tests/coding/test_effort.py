@@ -14,7 +14,7 @@ import torch
 
 import codec
 from bench.studies.monotone import steps_down
-from codec.coding import search
+from codec.coding import latents, search
 from codec.coding.distortion import Distortion, distortion_of
 from codec.coding.effort import DEFAULT_EFFORT, EFFORTS, Effort
 from codec.coding.latents import quantize_latents
@@ -235,6 +235,24 @@ def test_search_for_ms_ssim(worker: codec.Codec, photo: Pixels, monkeypatch: pyt
         decoded = torch.from_numpy(worker.decompress(data))[None].float() / 255
         costs[metric] = 8 * len(data) + float(distortion_of("ms-ssim", x, 128, 160, lam)(decoded).sum())
     assert costs["ms-ssim"] < 0.99 * costs["mse"]
+
+
+def test_the_search_knows_dense_tiles(tiny: codec.Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skipped latents cost nothing in other tiles, and no search makes a tile dense."""
+    model, soft, level = tiny._loaded.networks, tiny._loaded.soft, torch.tensor([300])
+    pixels = torch.from_numpy(textured(96, 128))[None].float() / 255
+    y = soft.analysis(pixels, level)
+    window = search.Window(distortion_of("mse", pixels, 96, 128, 0.05), Box(0, 0, 6, 8), level, 40)
+    found = {}
+    for most in (0.6, 1e6):
+        monkeypatch.setattr(latents, "_MOST_DISCARDED", most)
+        found[most] = search.refine(soft, window, y, DEAD_ZONE, 20)
+        start = search.refine(soft, window, y, DEAD_ZONE, 0)
+        dense = [quantize_latents(model, each, level, 0.0, 40)[0][0].dense for each in (start, found[most])]
+        assert dense == [most < 1] * 2
+    whole = search.refine(soft, dataclasses.replace(window, skip=-1), y, DEAD_ZONE, 20)
+    assert torch.equal(found[0.6], whole)
+    assert not torch.equal(found[1e6], whole)
 
 
 def test_a_search_decides_the_rounding(

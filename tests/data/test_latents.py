@@ -185,3 +185,19 @@ def test_tiny_pictures_are_decoded_together(tmp_path: Path, monkeypatch: pytest.
     list(codec.data.loader(dataset, 40))
     list(codec.data.loader(dataset, 40, output="latents"))
     assert seen == {"decode_symbols": [40] * 4, "reconstruct": [40] * 4}
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_precision_of_batches(precision: Any, workers: int, tmp_path: Path) -> None:
+    """It holds for pictures that workers decode, too: the second has alpha."""
+    pictures = [textured(64, 64), np.dstack([textured(64, 64), textured(64, 64, 1)[:, :, 0]])]
+    dataset = packed(tmp_path / "set", *pictures)
+    expected = codec.Codec(precision=precision).decompress_batch([dataset.read(0), dataset.read(1)])
+    (batch,) = codec.data.loader(dataset, 2, precision=precision, num_workers=workers)
+    assert all(
+        np.array_equal(found.permute(1, 2, 0), picture)
+        for found, picture in zip(batch["image"], expected, strict=True)
+    )
+    rows = codec.Dataset(tmp_path / "set", precision=precision)[:2]
+    assert all(np.array_equal(row["image"], picture) for row, picture in zip(rows, expected, strict=True))

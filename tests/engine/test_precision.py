@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 import codec
+import codec.data
 from bench.suite.metrics import psnr
 from codec import api
 from codec.cli.main import main
@@ -134,11 +135,15 @@ def test_command_line(tmp_path: Path, exact: codec.Codec, fast: codec.Codec, tin
 def test_other_values(value: Any, error: type[Exception], tmp_path: Path) -> None:
     """They are refused even where a file needs no model."""
     stored = codec.compress(np.zeros((9, 9), np.uint8))
+    codec.data.pack([np.zeros((9, 9), np.uint8)], tmp_path / "set")
+    dataset = codec.Dataset(tmp_path / "set")
     for call in (
         lambda: codec.Codec(precision=value),
         lambda: codec.decompress(stored, precision=value),
         lambda: codec.decode(stored, tmp_path / "a.png", precision=value),
+        lambda: codec.Dataset(tmp_path / "set", precision=value),
+        lambda: codec.data.loader(dataset, precision=value),
     ):
         with pytest.raises(error, match="precision must be"):
             call()
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]

@@ -166,6 +166,14 @@ def test_batches_of_equal_sizes(exact: codec.Codec, count: int) -> None:
     check_batch(exact, [textured(70, 50, seed) for seed in range(count)], 30)
 
 
+def test_pictures_of_batches_are_contiguous(exact: codec.Codec) -> None:
+    """Their bytes can be hashed and sent as they are, also where the picture fills no latent."""
+    data = exact.compress(textured(70, 50), quality=30)
+    (found,) = exact.decompress_batch([data])
+    assert found.flags.c_contiguous
+    assert bytes(found.data) == bytes(exact.decompress(data).data)
+
+
 # The following tests use the shipped model.
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import codec
 from codec.engine import running
 from codec.format.header import MAX_LEVEL
 from codec.model.exact import (
@@ -186,6 +188,20 @@ def test_settings_of_torch_have_no_effect(setting: Callable[[], Any]) -> None:
     usual = model.indexes(z, LEVELS)
     with setting():
         assert torch.equal(model.indexes(z, LEVELS), usual)
+
+
+def test_products_that_are_not_exact_are_refused(
+    tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the environment tells oneDNN to multiply in bfloat16."""
+    product = F.linear
+
+    def rounded(x: torch.Tensor, weight: torch.Tensor, *bias: torch.Tensor) -> torch.Tensor:
+        return product(x.bfloat16().float(), weight.bfloat16().float(), *bias)
+
+    monkeypatch.setattr(F, "linear", rounded)
+    with pytest.raises(codec.UnknownModel, match="ONEDNN_DEFAULT_FPMATH_MODE"):
+        codec.Codec(model=tiny_weights)
 
 
 def test_frozen_and_trained_are_the_same() -> None:

@@ -133,6 +133,11 @@ def test_tables_fit_the_model_and_their_frequencies(tiny_weights: Path) -> None:
     fewer = rebuilt(fewer, "tables.lowest", tensors["tables.lowest"][:-1].contiguous())
     with pytest.raises(InvalidWeights, match="fit the model"):
         deserialise(rebuilt(fewer, "tables.frequencies", frequencies[: -int(sizes[-1])].contiguous()))
+    for far in (1 << 40, -(1 << 40), (1 << 20) + 1):
+        lowest = tensors["tables.lowest"].long()
+        lowest[3] = far
+        with pytest.raises(InvalidWeights, match="lowest symbol"):
+            deserialise(rebuilt(data, "tables.lowest", lowest))
 
 
 def test_the_skip_index_is_a_scale_index(tiny_weights: Path) -> None:
@@ -145,6 +150,13 @@ def test_the_skip_index_is_a_scale_index(tiny_weights: Path) -> None:
     ):
         with pytest.raises(InvalidWeights):
             deserialise(rebuilt(data, "tables.skip", wrong))
+
+
+def test_tables_of_another_skip_index_than_the_training(tiny_weights: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(rebuilt(tiny_weights.read_bytes(), "tables.skip", torch.tensor(SKIP + 1)))
+    with pytest.raises(codec.UnknownModel, match="skip index"):
+        codec.Codec(model=path)
 
 
 @pytest.mark.parametrize("name", [

@@ -31,11 +31,13 @@ from codec.data.reading.dataset import Dataset, decode_named
 from codec.engine.batch_decoding import is_simple, latents_of, symbols_of, synthesise
 from codec.engine.reading import open_part
 from codec.engine.running import memory_named
+from codec.engine.worker import check_precision
 from codec.errors import FormatError
 from codec.format import tiling
 from codec.format.header import Header
 from codec.limits import DEFAULT as DEFAULT_LIMITS
 from codec.limits import Limits, integer
+from codec.model.runtime import Precision
 from codec.pictures.picture import Samples
 
 Output = Literal["pixels", "latents"]
@@ -55,7 +57,8 @@ class Coded:
 
 @memory_named()
 def entropy_decode(
-    files: Sequence[bytes], limits: Limits = DEFAULT_LIMITS, output: Output = "pixels"
+    files: Sequence[bytes], limits: Limits = DEFAULT_LIMITS, output: Output = "pixels",
+    precision: Precision | None = None,
 ) -> list[Coded | Samples]:
     """Return the symbols of each `.cae` file, decoded on the CPU.
 
@@ -70,7 +73,7 @@ def entropy_decode(
             "the picture is stored losslessly and has no latents: leave out such rows, for which "
             "codec.inspect(dataset.read(row)).lossless is true, or load pixels"
         )
-    codec = shared_codec(None, None)
+    codec = shared_codec(None, None, precision)
     found: dict[int, Coded | Samples] = {}
     by_model: dict[bytes, list[int]] = {}
     others = []
@@ -142,10 +145,11 @@ def _joined(header: Header, parts: list[Tensor]) -> Tensor:
 class _Rows:
     """A dataset whose rows are only entropy decoded. Worker processes use it."""
 
-    def __init__(self, dataset: Dataset, output: Output) -> None:
+    def __init__(self, dataset: Dataset, output: Output, precision: Precision | None) -> None:
         self.dataset = copy.copy(dataset)
         self.dataset.transform = None  # it may not be possible to send it to other processes
         self.output: Output = output
+        self.precision = precision
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -154,7 +158,9 @@ class _Rows:
         files = [self.dataset.read(index) for index in indexes]
         values = [self.dataset.values(index) for index in indexes]
         places = [self.dataset.locate(index) for index in indexes]
-        decode = functools.partial(entropy_decode, limits=self.dataset.limits, output=self.output)
+        decode = functools.partial(
+            entropy_decode, limits=self.dataset.limits, output=self.output, precision=self.precision
+        )
         return list(zip(decode_named(decode, places, files), values, strict=True))
 
 
@@ -224,6 +230,7 @@ def loader(
     num_workers: int = 0,
     device: str | None = None,
     output: Output = "pixels",
+    precision: Precision | None = None,
     transform: Callable[[Tensor], Any] | None = None,
     **options: Any,
 ) -> Loader:
@@ -246,13 +253,14 @@ def loader(
         device: device of the float networks and of the tensors, for example "cuda"; None for the
             CPU.
         output: "pixels" or "latents".
+        precision: "float32" or "bfloat16", as for `codec.decompress`.
         transform: called with each picture C×H×W, or its latents M×h×w, on `device`, for example to
             crop it to a common size.
         options: options of `torch.utils.data.DataLoader`: sampler, drop_last, generator,
             multiprocessing_context, …
 
-    Samples may differ by one level from those of `codec.decompress`, because they are computed in
-    batches.
+    In float32, samples may differ by one level from those of `codec.decompress`, because they are
+    computed in batches.
     """
     if not isinstance(dataset, Dataset):
         raise TypeError(f"dataset must be a codec.Dataset, not {type(dataset).__name__}")
@@ -266,8 +274,9 @@ def loader(
         raise TypeError("collate_fn cannot be set: use transform, or a DataLoader on the dataset itself")
     if output not in get_args(Output):
         raise ValueError(f"output must be 'pixels' or 'latents', not {output!r}")
-    rows: Any = _Rows(dataset, output)
+    check_precision(precision)
+    rows: Any = _Rows(dataset, output, precision)
     batches: DataLoader[Any] = DataLoader(
         rows, batch_size, shuffle, num_workers=num_workers, collate_fn=_as_it_is, **options
     )
-    return Loader(batches, dataset, shared_codec(None, device), output, transform)
+    return Loader(batches, dataset, shared_codec(None, device, precision), output, transform)

@@ -8,7 +8,7 @@ import itertools
 import operator
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from codec.api import shared_codec
 from codec.data.layout import Settings, pyarrow
@@ -21,11 +21,15 @@ from codec.data.reading.agreement import (
 )
 from codec.data.reading.opening import SUFFIX, find_files
 from codec.data.reading.shards import Shard
+from codec.engine.worker import check_precision
 from codec.errors import CodecError, FormatError
 from codec.format.header import SIGNATURE
 from codec.limits import DEFAULT as DEFAULT_LIMITS
 from codec.limits import Limits
 from codec.pictures.picture import Samples
+
+if TYPE_CHECKING:
+    from codec.model.runtime import Precision
 
 _BATCH = 64
 """Number of rows that are decoded together during iteration."""
@@ -51,6 +55,7 @@ class Dataset:
             several columns may hold pictures.
         transform: called with each decoded picture; its result replaces the picture.
         device: device on which pictures are decoded; None for the CPU.
+        precision: "float32" or "bfloat16", as for `codec.decompress`.
         limits: limits of size for each picture.
         partial: whether a dataset whose packing is not finished can be opened.
 
@@ -66,11 +71,13 @@ class Dataset:
         column: str | None = None,
         transform: Callable[[Samples], Any] | None = None,
         device: str | None = None,
+        precision: Precision | None = None,
         limits: Limits = DEFAULT_LIMITS,
         partial: bool = False,
     ) -> None:
         if isinstance(columns, str):
             raise TypeError(f"columns must be a list of names, not the name {columns!r}")
+        check_precision(precision)
         self.path = os.fspath(path)
         pyarrow()
         found = find_files(path)
@@ -100,6 +107,7 @@ class Dataset:
             )
         self.transform = transform
         self.device = device
+        self.precision = precision
         self.limits = limits
         self._firsts = [0, *itertools.accumulate(shard.rows for shard in self.shards)]
 
@@ -206,7 +214,7 @@ class Dataset:
                     yield path, self._file(shard, row, data), found
 
     def _decoded(self, places: list[tuple[Shard, int]], files: list[bytes]) -> list[Any]:
-        codec = shared_codec(None, self.device)
+        codec = shared_codec(None, self.device, self.precision)
         decode = functools.partial(codec.decompress_batch, limits=self.limits)
         pictures = decode_named(decode, places, files)
         return list(map(self.transform, pictures) if self.transform else pictures)
