@@ -11,13 +11,7 @@ import enum
 import zlib
 
 from codec import limits
-from codec.errors import (
-    ChecksumMismatch,
-    FormatError,
-    LimitExceeded,
-    Truncated,
-    UnsupportedVersion,
-)
+from codec.errors import ChecksumMismatch, FormatError, LimitExceeded, Truncated, UnsupportedVersion
 from codec.format import tiling
 from codec.format.fields import Reader, write_varint
 from codec.format.index import Tile, read_index, write_index

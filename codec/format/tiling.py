@@ -79,13 +79,7 @@ def tile_count(height: int, width: int, tile: int) -> int:
 
 def tiles(height: int, width: int, tile: int) -> list[Box]:
     """Return the latents of each tile in row order; `tile` is in pixels, a multiple of 64."""
-    rows, columns = latent_size(height, width)
-    step = tile // LATENT
-    return [
-        Box(top, left, min(top + step, rows), min(left + step, columns))
-        for top in range(0, rows, step)
-        for left in range(0, columns, step)
-    ]
+    return [tile_box(number, height, width, tile) for number in range(tile_count(height, width, tile))]
 
 
 def tile_box(number: int, height: int, width: int, tile: int) -> Box:
@@ -99,13 +93,8 @@ def tile_box(number: int, height: int, width: int, tile: int) -> Box:
 
 def window(box: Box, halo: int, height: int, width: int) -> Box:
     """Return the latents of a tile and up to `halo` latents around them, within the picture."""
-    rows, columns = latent_size(height, width)
-    return Box(
-        max(box.top - halo, 0),
-        max(box.left - halo, 0),
-        min(box.bottom + halo, rows),
-        min(box.right + halo, columns),
-    )
+    around = Box(box.top - halo, box.left - halo, box.bottom + halo, box.right + halo)
+    return around.intersection(Box(0, 0, *latent_size(height, width)))
 
 
 def tiles_within(box: Box, height: int, width: int, tile: int) -> list[int]:
