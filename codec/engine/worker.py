@@ -266,23 +266,22 @@ class Codec:
         differ by one level from those of a picture that is decoded alone.
         """
         from codec.engine.batch_decoding import decode_pictures
-        from codec.engine.decoding import decode_bands, join
+        from codec.engine.decoding import decode_region
 
         opened = [open_part(data, None, "raise", limits) for data in files]
         pictures: dict[int, Samples] = {}
         by_model: dict[bytes, list[int]] = defaultdict(list)
         for index, (file, part) in enumerate(opened):
             if file.header.stored:
-                pictures[index] = from_samples(join(file, part, decode_bands(None, file, part, None)))
+                pictures[index] = decode_region(None, file, part, None)
             else:
                 by_model[file.header.model_id].append(index)
         with self._running():
             models = {model_id: self.model_for(model_id) for model_id in by_model}
             for model_id, indexes in by_model.items():
                 decoded = decode_pictures(models[model_id], [opened[index][0] for index in indexes])
-                for index, samples in zip(indexes, decoded, strict=True):
-                    pictures[index] = from_samples(samples)
-        return [pictures[index] for index in range(len(opened))]
+                pictures.update(zip(indexes, decoded, strict=True))
+        return [from_samples(pictures[index]) for index in range(len(opened))]
 
     def model_for(self, model_id: bytes) -> LoadedModel:
         """Return the model of a file. Raises `UnknownModel` if it is not a shipped model."""
@@ -343,16 +342,16 @@ def _restored(
 
 def decode_part(worker: Codec | None, file: File, part: Box, on_error: OnError) -> Samples | Concealed:
     """Return the pixels of `part`. A file with latents needs a `worker`."""
-    from codec.engine.decoding import Damage, decode_bands, join, lost_pixels
+    from codec.engine.decoding import Damage, decode_region, lost_pixels
 
     damage = Damage() if on_error == "conceal" else None
     halo = 0
     if worker is None:
-        samples = join(file, part, decode_bands(None, file, part, damage))
+        samples = decode_region(None, file, part, damage)
     else:
         with worker._running():
             model = worker.model_for(file.header.model_id)
-            samples = join(file, part, decode_bands(model, file, part, damage))
+            samples = decode_region(model, file, part, damage)
         halo = model.networks.config.halo
     picture = from_samples(samples)
     return picture if damage is None else (picture, lost_pixels(file, damage, part, halo))
