@@ -6,7 +6,6 @@ import dataclasses
 from typing import Any
 
 from codec import limits
-from codec.errors import LimitExceeded
 from codec.format.header import CICP_BYTES, METADATA_KINDS
 
 EXIF_PREFIX = b"Exif\0\0"
@@ -44,10 +43,7 @@ class Metadata:
             value = bytes(value)
             if name == "exif":
                 value = value.removeprefix(EXIF_PREFIX)
-            if len(value) > limits.MAX_METADATA:
-                raise LimitExceeded(
-                    f"{name} of {len(value)} bytes is over the limit of {limits.MAX_METADATA}"
-                )
+            limits.check_bytes(len(value), limits.MAX_METADATA, name)
             if name == "cicp" and len(value) not in (0, CICP_BYTES):
                 raise ValueError(f"cicp must have {CICP_BYTES} bytes, not {len(value)}")
             object.__setattr__(self, name, value or None)

@@ -39,13 +39,11 @@ class Box:
 
     def overlaps(self, other: Box) -> bool:
         """Whether both boxes have a position in common."""
-        return (
-            max(self.top, other.top) < min(self.bottom, other.bottom)
-            and max(self.left, other.left) < min(self.right, other.right)
-        )
+        common = self.intersection(other)
+        return common.height > 0 and common.width > 0
 
     def intersection(self, other: Box) -> Box:
-        """Return the part that both boxes have in common; they must overlap."""
+        """Return the part that both boxes have in common; without one, a side is not positive."""
         return Box(
             max(self.top, other.top),
             max(self.left, other.left),
