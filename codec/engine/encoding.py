@@ -6,9 +6,7 @@
 Each thread holds at most one batch of windows of the picture in memory at a time.
 
 All networks run in float32. The last bits of a float sum depend on the machine and on the number of
-threads, so that a latent near a tie may be rounded differently, and files may differ. The same call
-on the same machine, with the same number of threads, returns the same file. Whatever the file is,
-its symbols are decoded alike on every machine.
+threads, so that a latent near a tie may be rounded differently, and files may differ.
 """
 
 from __future__ import annotations
@@ -170,8 +168,7 @@ def _assemble(
     if stored is not None:
         entries, residual = stored, []
         header = dataclasses.replace(
-            header, stored=True, model_id=bytes(MODEL_ID_BYTES), level=0, step=0,
-            tiles=_index(stored),
+            header, stored=True, model_id=bytes(MODEL_ID_BYTES), level=0, step=0, tiles=_index(stored)
         )
     tiles_of_alpha = _tile_boxes(picture, task.tile_size) if picture.has_alpha else []
     alpha = [pack_alpha(picture.alpha(box), zstd_level) for box in tiles_of_alpha]

@@ -71,8 +71,7 @@ def load(name: str, weights: bytes, device: str, precision: Precision | None = N
             where = check_device(device)
             networks, tables = deserialise(weights)
             chosen = precision or ("bfloat16" if has_bfloat16(where) else "float32")
-            objective = read_objective(weights)
-            return LoadedModel(networks, tables, model_id(weights), where, objective, chosen)
+            return LoadedModel(networks, tables, model_id(weights), where, read_objective(weights), chosen)
     except InvalidWeights as error:
         raise UnknownModel(f"model {name!r}: {error}") from None
 

@@ -73,9 +73,7 @@ class Workers:
             yield future.result()
 
 
-def alike(
-    items: Iterable[Item], key: Callable[[Item], tuple[Any, ...]], pixels: int
-) -> list[list[Item]]:
+def alike(items: Iterable[Item], key: Callable[[Item], tuple[Any, ...]], pixels: int) -> list[list[Item]]:
     """Return batches of the items with equal keys, each of one item or of at most `pixels` pixels.
 
     A key begins with the height and width of an item in latents.

@@ -22,7 +22,7 @@ from codec.coding.stored import pack_metadata
 from codec.engine import rate_control, running
 from codec.engine.goal import DEFAULT_QUALITY, Target, choose_goal, quality_level
 from codec.engine.rate_control import Trial
-from codec.engine.reading import Data, OnError, Region, inspect, open_part
+from codec.engine.reading import Data, OnError, Region, open_part
 from codec.engine.running import memory_named
 from codec.errors import TargetMissed, TargetUnreachable, UnknownModel
 from codec.format import container
@@ -105,9 +105,7 @@ class Codec:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._loaded = _restored(
-            self.model, self._source, self.weights_sha256, self.device, self.precision
-        )
+        self._loaded = _restored(self.model, self._source, self.weights_sha256, self.device, self.precision)
         self._others = {self._loaded.model_id: self._loaded}
 
     def __copy__(self) -> Codec:
@@ -240,11 +238,11 @@ class Codec:
 
         def attempt(level: int, at: int, report: Progress) -> Trial:
             data = encode(level, at, report)
+            file = container.read(memoryview(data))
             psnr = None
             if target.kind == "psnr":
-                file = container.read(memoryview(data))
                 psnr = rate_control.psnr(picture, decode_bands(self._loaded, file, whole(file), None))
-            return Trial(level, data, psnr, inspect(data).lossless)
+            return Trial(level, data, psnr, file.header.stored)
 
         pixels = picture.height * picture.width
         knee = last_level_without(picture.depth)
@@ -257,9 +255,7 @@ class Codec:
         return best.data
 
     @memory_named()
-    def decompress_batch(
-        self, files: Sequence[Data], *, limits: Limits = DEFAULT_LIMITS
-    ) -> list[Samples]:
+    def decompress_batch(self, files: Sequence[Data], *, limits: Limits = DEFAULT_LIMITS) -> list[Samples]:
         """Return the picture of each file. All files are checked before the first is decoded.
 
         Pictures of equal size run through the networks together. In float32, samples may therefore
@@ -322,9 +318,7 @@ def check_precision(precision: Any) -> None:
 
 
 @functools.lru_cache(maxsize=4)
-def _restored(
-    name: str, source: str, sha256: str, device: str, precision: Precision | None
-) -> LoadedModel:
+def _restored(name: str, source: str, sha256: str, device: str, precision: Precision | None) -> LoadedModel:
     """Return the model of a codec that was pickled."""
     from codec.engine.loaded_model import load
 
