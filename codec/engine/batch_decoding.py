@@ -62,9 +62,7 @@ def symbols_of(model: LoadedModel, tiles: Sequence[tuple[File, int]]) -> list[Ti
     return _in_batches(functools.partial(tile_symbols, model), tiles, sizes)
 
 
-def latents_of(
-    model: LoadedModel, headers: Sequence[Header], symbols: Sequence[TileSymbols]
-) -> list[Tensor]:
+def latents_of(model: LoadedModel, headers: Sequence[Header], symbols: Sequence[TileSymbols]) -> list[Tensor]:
     """Return the dequantised latents of tiles, h×w×M float32, on the device of the model.
 
     Each tile is given by the header of its file and its symbols. These latents are the input of the
@@ -78,9 +76,7 @@ def latents_of(
     return _in_batches(run, list(zip(headers, symbols, strict=True)), _sizes(symbols))
 
 
-def synthesise(
-    model: LoadedModel, headers: Sequence[Header], symbols: Sequence[TileSymbols]
-) -> list[Tensor]:
+def synthesise(model: LoadedModel, headers: Sequence[Header], symbols: Sequence[TileSymbols]) -> list[Tensor]:
     """Return pictures H×W×C uint8, on the device of the model, from the symbols of simple files.
 
     This is the other half of decoding. Pictures of equal size run together, so that samples may

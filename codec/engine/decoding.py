@@ -78,7 +78,7 @@ def decode_bands(
     header = file.header
     if header.stored:
         black = np.zeros(header.channels, _dtype(file))
-        colour = _lossless_bands(file, region, _stored_tile, black, damage and damage.tiles)
+        colour = _lossless_bands(file, region, _stored_tile, black, None if damage is None else damage.tiles)
     else:
         assert model is not None
         colour = _latent_bands(model, file, region, damage)
@@ -88,7 +88,7 @@ def decode_bands(
             return
         # Where alpha is lost, the colour is visible.
         opaque = np.full(1, (1 << header.depth) - 1, _dtype(file))
-        alphas = _lossless_bands(file, region, _alpha_tile, opaque, damage and damage.alpha)
+        alphas = _lossless_bands(file, region, _alpha_tile, opaque, None if damage is None else damage.alpha)
         for band, alpha in zip(colour, alphas, strict=True):
             yield np.concatenate([band, alpha], -1)
 

@@ -90,10 +90,9 @@ def exif_of_tiff(image: Any) -> bytes | None:
     kept = type(found)()  # PIL.Image.Exif, without importing Pillow here
     square = found.get(0x0128) == 1 and found.get(0x011A) == found.get(0x011B)
     for tag in TIFF_TAGS:
-        if square and tag in _RESOLUTION:  # without a unit it says nothing
+        if tag not in found or (square and tag in _RESOLUTION):  # without a unit it says nothing
             continue
-        if tag in found:
-            value = found.get_ifd(tag) if tag in (0x8769, 0x8825) else found[tag]
-            # Pillow reads text as Latin-1, and would write other letters than ASCII as "?".
-            kept[tag] = value.encode("latin-1") if isinstance(value, str) else value
+        value = found.get_ifd(tag) if tag in (0x8769, 0x8825) else found[tag]
+        # Pillow reads text as Latin-1, and would write other letters than ASCII as "?".
+        kept[tag] = value.encode("latin-1") if isinstance(value, str) else value
     return kept.tobytes() if len(kept) else None
