@@ -100,9 +100,14 @@ def decode(
     """
     check_destination(dst)
     check_precision(precision)
-    suffix = suffix_of(dst) if format is None else _suffix_for(format)
-    if not suffix and format is None:
-        raise ValueError("the destination has no extension: choose its format, as with format='png'")
+    if format is None:
+        suffix = suffix_of(dst)
+        if not suffix:
+            raise ValueError("the destination has no extension: choose its format, as with format='png'")
+    elif isinstance(format, str):
+        suffix = "." + format.removeprefix(".")
+    else:
+        raise TypeError(f"format must be an extension such as 'png', not {type(format).__name__}")
     check_suffix(suffix)
     with open_data(src) as data:
         chunks = decode_to_chunks(
@@ -111,12 +116,6 @@ def decode(
         )
         with contextlib.closing(chunks):  # an error in writing stops the decoding at once
             write_to(dst, chunks)
-
-
-def _suffix_for(format: Any) -> str:
-    if not isinstance(format, str):
-        raise TypeError(f"format must be an extension such as 'png', not {type(format).__name__}")
-    return "." + format.removeprefix(".")
 
 
 def decode_to_chunks(

@@ -67,9 +67,7 @@ class Table:
         return float(bits + 8 * (digits + distances.size))
 
 
-def escaped_distance(
-    position: NDArray[np.int64], escape: int | Symbols
-) -> NDArray[np.int64]:
+def escaped_distance(position: NDArray[np.int64], escape: int | Symbols) -> NDArray[np.int64]:
     """Return the distances that code positions outside 0…escape-1.
 
     Positions above the range give even numbers, positions below it odd numbers. `escape` may be an
@@ -135,7 +133,7 @@ class Encoder:
 
     def put_flag(self, flag: bool) -> None:
         """Append a flag, which is rarely set."""
-        self._encode(np.array([flag], np.int32), self._set._flag)
+        self._coder.encode(np.array([flag], np.int32), self._set._flag)
 
     def put(self, symbols: Symbols, groups: Groups) -> None:
         """Append int32 `symbols`, which are sorted by table, as `groups` states."""
@@ -148,7 +146,7 @@ class Encoder:
         position[outside] = escape[outside]
         start = 0
         for index, count in groups:
-            self._encode(position[start : start + count], self._set._models[index])
+            self._coder.encode(position[start : start + count], self._set._models[index])
             start += count
         if distances.size:
             self._put_digits(distances)
@@ -157,11 +155,8 @@ class Encoder:
         while values.size:
             more = values >= 128
             digits = (values & 127) + 128 * more
-            self._encode(digits.astype(np.int32), self._set._digit)
+            self._coder.encode(digits.astype(np.int32), self._set._digit)
             values = values[more] >> 7
-
-    def _encode(self, symbols: Symbols, model: Any) -> None:
-        self._coder.encode(symbols, model)
 
     def finish(self) -> bytes:
         """Return the payload: little-endian 32-bit words."""

@@ -77,6 +77,12 @@ def integer(value: Any, name: str) -> int:
 DEFAULT = Limits()
 
 
+def check_bytes(size: int, limit: int, what: str) -> None:
+    """Raise `LimitExceeded` if a part of a file, named `what`, has more bytes than `limit`."""
+    if size > limit:
+        raise LimitExceeded(f"{what} of {size} bytes is over the limit of {limit}")
+
+
 def check_side(height: int, width: int) -> None:
     """Raise `LimitExceeded` for a picture that is too high or too wide for the format."""
     if max(height, width) > MAX_SIDE:

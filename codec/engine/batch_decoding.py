@@ -8,7 +8,7 @@ the float networks, on any device.
 
 from __future__ import annotations
 
-from collections import defaultdict
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
@@ -16,16 +16,16 @@ import torch
 from torch import Tensor
 
 from codec.coding.latents import TileSymbols
-from codec.engine.decoding import decode_bands, join, whole
+from codec.engine.decoding import decode_region, whole
 from codec.engine.loaded_model import LoadedModel
-from codec.engine.parallel import Workers
+from codec.engine.parallel import Workers, alike
 from codec.engine.tile_decoding import latent_size, tile_latents, tile_symbols, to_samples
 from codec.format.container import File
 from codec.format.header import Header
-from codec.model.config import PIXELS_PER_LATENT
 from codec.pictures.picture import Samples
 
-_T = TypeVar("_T")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 _BATCH_PIXELS = 1 << 18
 """Pictures of equal size are decoded together up to this many pixels."""
@@ -33,21 +33,17 @@ _BATCH_PIXELS = 1 << 18
 
 def decode_pictures(model: LoadedModel, files: Sequence[File]) -> list[Samples]:
     """Return the pictures of files with latents. Simple files run through the networks together."""
-    together = [file for file in files if is_simple(file)]
-
-    def run(batch: list[int]) -> list[Tensor]:
+    def run(batch: list[File]) -> list[Tensor]:
         # Both halves in one call: while a thread decodes symbols, another runs networks.
-        some = [together[index] for index in batch]
-        symbols = tile_symbols(model, [(file, 0) for file in some])
-        return _paint(model, [file.header for file in some], symbols)
+        symbols = tile_symbols(model, [(file, 0) for file in batch])
+        return _paint(model, [(file.header, tile) for file, tile in zip(batch, symbols, strict=True)])
 
-    painted = _in_batches(run, [latent_size(file.header, 0) for file in together])
-    found = {id(file): colour.cpu().numpy() for file, colour in zip(together, painted, strict=True)}
-    return [found[id(file)] if id(file) in found else _decode_whole(model, file) for file in files]
-
-
-def _decode_whole(model: LoadedModel, file: File) -> Samples:
-    return join(file, whole(file), decode_bands(model, file, whole(file), None))
+    together = [file for file in files if is_simple(file)]
+    painted = iter(_in_batches(run, together, [latent_size(file.header, 0) for file in together]))
+    return [
+        next(painted).cpu().numpy() if is_simple(file) else decode_region(model, file, whole(file), None)
+        for file in files
+    ]
 
 
 def is_simple(file: File) -> bool:
@@ -62,76 +58,57 @@ def symbols_of(model: LoadedModel, tiles: Sequence[tuple[File, int]]) -> list[Ti
 
     This half of decoding is exact. It runs on the CPU, whatever the device of the model is.
     """
-    def run(batch: list[int]) -> list[TileSymbols]:
-        return tile_symbols(model, [tiles[index] for index in batch])
-
-    return _in_batches(run, [latent_size(file.header, tile) for file, tile in tiles])
+    sizes = [latent_size(file.header, tile) for file, tile in tiles]
+    return _in_batches(functools.partial(tile_symbols, model), tiles, sizes)
 
 
-def latents_of(
-    model: LoadedModel, headers: Sequence[Header], symbols: Sequence[TileSymbols]
-) -> list[Tensor]:
+def latents_of(model: LoadedModel, headers: Sequence[Header], symbols: Sequence[TileSymbols]) -> list[Tensor]:
     """Return the dequantised latents of tiles, h×w×M float32, on the device of the model.
 
     Each tile is given by the header of its file and its symbols. These latents are the input of the
     synthesis transform. Their scale does not depend on the quality.
     """
     @torch.no_grad()
-    def run(batch: list[int]) -> Tensor:
-        levels, y_hat = tile_latents(model, [headers[i].level for i in batch], [symbols[i] for i in batch])
+    def run(batch: list[tuple[Header, TileSymbols]]) -> Tensor:
+        levels, y_hat = tile_latents(model, batch)
         return model.networks.synthesis.dequantise(y_hat, levels)
 
-    return _in_batches(run, [_size(tile) for tile in symbols])
+    return _in_batches(run, list(zip(headers, symbols, strict=True)), _sizes(symbols))
 
 
-def synthesise(
-    model: LoadedModel, headers: Sequence[Header], symbols: Sequence[TileSymbols]
-) -> list[Tensor]:
+def synthesise(model: LoadedModel, headers: Sequence[Header], symbols: Sequence[TileSymbols]) -> list[Tensor]:
     """Return pictures H×W×C uint8, on the device of the model, from the symbols of simple files.
 
     This is the other half of decoding. Pictures of equal size run together, so that in float32
     samples may differ by one level from those of a picture that is decoded alone.
     """
-    def run(batch: list[int]) -> list[Tensor]:
-        return _paint(model, [headers[index] for index in batch], [symbols[index] for index in batch])
-
-    return _in_batches(run, [_size(tile) for tile in symbols])
+    tiles = list(zip(headers, symbols, strict=True))
+    return _in_batches(functools.partial(_paint, model), tiles, _sizes(symbols))
 
 
 @torch.no_grad()
-def _paint(model: LoadedModel, headers: Sequence[Header], symbols: Sequence[TileSymbols]) -> list[Tensor]:
+def _paint(model: LoadedModel, tiles: Sequence[tuple[Header, TileSymbols]]) -> list[Tensor]:
     """Return the pictures of simple files of equal size."""
-    levels, y_hat = tile_latents(model, [header.level for header in headers], symbols)
+    levels, y_hat = tile_latents(model, tiles)
     patches = model.fast_synthesis.patches(y_hat, levels)
     return [
         to_samples(each, header)[: header.height, : header.width].contiguous()
-        for each, header in zip(patches, headers, strict=True)
+        for each, (header, _) in zip(patches, tiles, strict=True)
     ]
 
 
-def _size(tile: TileSymbols) -> tuple[int, int]:
-    return tile.latents.shape[0], tile.latents.shape[1]
+def _sizes(symbols: Sequence[TileSymbols]) -> list[tuple[int, ...]]:
+    return [tile.latents.shape[:2] for tile in symbols]
 
 
 def _in_batches(
-    run: Callable[[list[int]], Iterable[_T]], sizes: Sequence[tuple[int, int]]
-) -> list[_T]:
+    run: Callable[[list[_Item]], Iterable[_Result]], items: Sequence[_Item], sizes: Sequence[tuple[int, ...]]
+) -> list[_Result]:
     """Return the result for each item, in order. Items of equal size (in latents) run together."""
-    found: dict[int, _T] = {}
-    batches = _alike(sizes)
+    found: dict[int, _Result] = {}
+    batches = alike(range(len(items)), sizes.__getitem__, _BATCH_PIXELS)
     with Workers() as workers:
-        for batch, values in zip(batches, workers.run(run, batches), strict=True):
+        results = workers.run(lambda batch: run([items[index] for index in batch]), batches)
+        for batch, values in zip(batches, results, strict=True):
             found.update(zip(batch, values, strict=True))
-    return [found[index] for index in range(len(sizes))]
-
-
-def _alike(sizes: Sequence[tuple[int, int]]) -> list[list[int]]:
-    """Return batches of the positions of equal sizes (in latents), of limited area."""
-    groups: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for index, size in enumerate(sizes):
-        groups[size].append(index)
-    batches = []
-    for (height, width), members in groups.items():
-        count = max(1, _BATCH_PIXELS // (height * width * PIXELS_PER_LATENT**2))
-        batches += [members[start : start + count] for start in range(0, len(members), count)]
-    return batches
+    return [found[index] for index in range(len(items))]

@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -75,16 +75,21 @@ def decode_bands(
     Damaged tiles are added to `damage`; if it is None, they raise an error. A file with latents
     needs `model`, the model with which it was written.
     """
-    if file.header.stored:
-        colour = _stored_bands(file, region, damage)
+    header = file.header
+    if header.stored:
+        black = np.zeros(header.channels, _dtype(file))
+        colour = _lossless_bands(file, region, _stored_tile, black, None if damage is None else damage.tiles)
     else:
         assert model is not None
         colour = _latent_bands(model, file, region, damage)
     with contextlib.closing(colour):
-        if not file.header.alpha:
+        if not header.alpha:
             yield from colour
             return
-        for band, alpha in zip(colour, _alpha_bands(file, region, damage), strict=True):
+        # Where alpha is lost, the colour is visible.
+        opaque = np.full(1, (1 << header.depth) - 1, _dtype(file))
+        alphas = _lossless_bands(file, region, _alpha_tile, opaque, None if damage is None else damage.alpha)
+        for band, alpha in zip(colour, alphas, strict=True):
             yield np.concatenate([band, alpha], -1)
 
 
@@ -93,11 +98,11 @@ def whole(file: File) -> Box:
     return Box(0, 0, file.header.height, file.header.width)
 
 
-def join(file: File, region: Box, bands: Iterable[Samples]) -> Samples:
-    """Return the bands of `region` as one array."""
+def decode_region(model: LoadedModel | None, file: File, region: Box, damage: Damage | None) -> Samples:
+    """Return the rows that `decode_bands` yields as one array."""
     picture = np.empty((region.height, region.width, file.header.samples), _dtype(file))
     row = 0
-    for band in bands:
+    for band in decode_bands(model, file, region, damage):
         picture[row : row + band.shape[0]] = band
         row += band.shape[0]
     return picture
@@ -132,13 +137,12 @@ def _latent_bands(
     latents: dict[int, Tensor] = {}
     with Workers() as workers:
         for part, row in _rows_of_tiles(file, region):
-            windows = [tiling.window(box, model.networks.config.halo, *size) for _, box in row]
+            jobs = [(tile, box, tiling.window(box, model.networks.config.halo, *size)) for tile, box in row]
             needed = {
-                tile for window in windows for tile in tiling.tiles_within(window, *size, header.tile_size)
+                tile for _, _, window in jobs for tile in tiling.tiles_within(window, *size, header.tile_size)
             }
             latents = {tile: values for tile, values in latents.items() if tile in needed}
-            missing = sorted(needed - latents.keys())
-            latents |= _decode_tiles(model, file, missing, damage, workers)
+            latents |= _decode_tiles(model, file, sorted(needed - latents.keys()), damage, workers)
             band = np.empty((part.height, part.width, header.channels), _dtype(file))
 
             def paint(
@@ -164,10 +168,9 @@ def _latent_bands(
                     samples = add_residual(samples, seen, header.step, (1 << header.depth) - 1)
                 band[visible.relative_to(part).slices] = samples
 
-            tiles = [(tile, box, window) for (tile, box), window in zip(row, windows, strict=True)]
             # Each tile runs on one thread, even if it is the only one of its row: sums of floats
             # depend on how they are split among threads.
-            for _ in workers.run(paint, tiles, alone=len(boxes) > 1):
+            for _ in workers.run(paint, jobs, alone=len(boxes) > 1):
                 pass
             yield band
 
@@ -179,14 +182,14 @@ def _decode_tiles(
 
     def decode(tile: int) -> Tensor:
         try:
-            symbols = tile_symbols(model, [(file, tile)])
+            (symbols,) = tile_symbols(model, [(file, tile)])
         except FormatError:
             if damage is None:
                 raise
             damage.tiles.add(tile)
             channels = model.networks.config.latents
             return torch.zeros(*latent_size(file.header, tile), channels, device=model.device)
-        return tile_latents(model, [file.header.level], symbols)[1][0]
+        return tile_latents(model, [(file.header, symbols)])[1][0]
 
     # On one thread each, for the same reason as in `_latent_bands`.
     alone = len(file.header.tiles) > 1
@@ -225,40 +228,27 @@ def _decode_residual(
         return None
 
 
-def _stored_bands(
-    file: File, region: Box, damage: Damage | None
-) -> Generator[Samples, None, None]:
+def _stored_tile(file: File, tile: int, shape: tuple[int, int]) -> Samples:
     header = file.header
-
-    def unpack(tile: int, shape: tuple[int, int]) -> Samples:
-        what = f"tile {tile} of {len(header.tiles)}"
-        crc = header.tiles[tile].content_crc
-        return unpack_samples(file.payload(tile), (*shape, header.channels), header.depth, crc, what)
-
-    empty = np.zeros(header.channels, _dtype(file))
-    return _lossless_bands(file, region, unpack, empty, None if damage is None else damage.tiles)
+    what = f"tile {tile} of {len(header.tiles)}"
+    crc = header.tiles[tile].content_crc
+    return unpack_samples(file.payload(tile), (*shape, header.channels), header.depth, crc, what)
 
 
-def _alpha_bands(file: File, region: Box, damage: Damage | None) -> Iterator[Samples]:
+def _alpha_tile(file: File, tile: int, shape: tuple[int, int]) -> Samples:
     header = file.header
-
-    def unpack(tile: int, shape: tuple[int, int]) -> Samples:
-        what = f"alpha of tile {tile} of {len(header.tiles)}"
-        crc = header.alpha[tile].content_crc
-        return unpack_alpha(file.alpha_payload(tile), shape, header.depth, crc, what)[:, :, None]
-
-    # Where alpha is lost, the colour is visible.
-    opaque = np.full(1, (1 << header.depth) - 1, _dtype(file))
-    return _lossless_bands(file, region, unpack, opaque, None if damage is None else damage.alpha)
+    what = f"alpha of tile {tile} of {len(header.tiles)}"
+    crc = header.alpha[tile].content_crc
+    return unpack_alpha(file.alpha_payload(tile), shape, header.depth, crc, what)[:, :, None]
 
 
 def _lossless_bands(
-    file: File, region: Box, unpack: Callable[[int, tuple[int, int]], Samples], empty: Samples,
+    file: File, region: Box, unpack: Callable[[File, int, tuple[int, int]], Samples], empty: Samples,
     damaged: set[int] | None,
 ) -> Generator[Samples, None, None]:
     """Yield bands of samples. Tiles for which `unpack` fails are filled with `empty`.
 
-    `unpack` is called with the number of a tile and its height and width in pixels.
+    `unpack` is called with the file, the number of a tile and its height and width in pixels.
     """
     picture = whole(file)
     for part, row in _rows_of_tiles(file, region):
@@ -266,14 +256,12 @@ def _lossless_bands(
         for tile, latents in row:
             box = latents.scaled(PIXELS_PER_LATENT).intersection(picture)
             visible = box.intersection(part)
-            where = visible.relative_to(part).slices
             try:
-                samples = unpack(tile, (box.height, box.width))
+                samples = unpack(file, tile, (box.height, box.width))[visible.relative_to(box).slices]
             except FormatError:
                 if damaged is None:
                     raise
                 damaged.add(tile)
-                band[where] = empty
-            else:
-                band[where] = samples[visible.relative_to(box).slices]
+                samples = empty
+            band[visible.relative_to(part).slices] = samples
         yield band

@@ -6,9 +6,7 @@
 Each thread holds at most one batch of windows of the picture in memory at a time.
 
 All networks run in float32. The last bits of a float sum depend on the machine and on the number of
-threads, so that a latent near a tie may be rounded differently, and files may differ. The same call
-on the same machine, with the same number of threads, returns the same file. Whatever the file is,
-its symbols are decoded alike on every machine.
+threads, so that a latent near a tie may be rounded differently, and files may differ.
 """
 
 from __future__ import annotations
@@ -36,7 +34,7 @@ from codec.coding.stored import bytes_of, pack, pack_alpha, pack_metadata, to_by
 from codec.engine.decoding import decode_bands
 from codec.engine.loaded_model import LoadedModel
 from codec.engine.parallel import Workers
-from codec.engine.tile_jobs import Job, Jobs, Shares
+from codec.engine.tile_jobs import Job, Shares, batches_of
 from codec.errors import LimitExceeded
 from codec.format import container, tiling
 from codec.format.container import File
@@ -91,42 +89,47 @@ def encode_pictures(
 
 
 def _encode(model: LoadedModel, pictures: Sequence[Picture], task: _Task, progress: Progress) -> list[bytes]:
-    jobs = Jobs(max(_HALO, model.networks.config.halo), task.tile_size)
-    effort = task.effort
-    for index, picture in enumerate(pictures):
+    effort, objective = task.effort, model.objective
+    entries: list[_Entries] = []
+    for picture in pictures:
         count = tiling.tile_count(picture.height, picture.width, task.tile_size)
         if count > limits.MAX_TILES:
             raise LimitExceeded(f"{count} tiles are over the limit of {limits.MAX_TILES}")
-        jobs.add(index, picture.height, picture.width)
-    entries: list[_Entries] = [[(b"", 0)] * count for count in jobs.tile_counts]
+        entries.append([(b"", 0)] * count)
+    batches = batches_of(pictures, max(_HALO, model.networks.config.halo), task.tile_size)
     levels = torch.tensor([task.level], device=model.device)
     residual = any(step_of(task.level, picture.depth) for picture in pictures)
     coded = _SHARE_OF_LATENTS if residual else 1.0
-    shares = Shares(lambda share: progress(coded * share), sum(jobs.tile_counts))
+    shares = Shares(lambda share: progress(coded * share), sum(map(len, entries)))
+
+    def search(job: Job, pixels: NDArray[np.float32], y: Tensor) -> Tensor:
+        inside = job.window.scaled(PIXELS_PER_LATENT).intersection(pictures[job.picture].box)
+        distortion = distortion_of(
+            objective.metric, torch.from_numpy(pixels).to(model.device)[None], inside.height, inside.width,
+            float(rate_weight(levels, *objective.lambdas)),
+        )
+        window = Window(distortion, job.inner, levels, model.tables.skip)
+        report = functools.partial(shares.report, job)
+        return refine(model.soft, window, y, objective.dead_zone, effort.iterations, report)
 
     def encode_batch(batch: list[Job]) -> list[Payload]:
         n = levels.expand(len(batch))
         windows = [_window(pictures[job.picture], job.window) for job in batch]
-        y = _analyse(model, _stack(model, windows), n)
+        colours = [np.broadcast_to(window, (*window.shape[:2], 3)) for window in windows]
+        with torch.no_grad():
+            y = model.networks.analysis(torch.from_numpy(np.stack(colours)).to(model.device), n)
         if effort.iterations:
-            y = torch.cat([
-                _refine(
-                    model, window, pictures[job.picture].box, job, y[k : k + 1], levels, effort.iterations,
-                    functools.partial(shares.report, job),
-                )
-                for k, (job, window) in enumerate(zip(batch, windows, strict=True))
-            ])
+            y = torch.cat([search(*each) for each in zip(batch, windows, y.split(1), strict=True)])
         else:
             y = y[:, batch[0].inner.slices[0], batch[0].inner.slices[1]]
         for job in batch:
             shares.report(job, 1.0)
         # The search returns latents that must be rounded to the nearest, without a dead zone.
-        dead_zone = 0.0 if effort.iterations else model.objective.dead_zone
+        dead_zone = 0.0 if effort.iterations else objective.dead_zone
         return encode_latents(model.networks, model.tables, y, n, dead_zone)[0]
 
     if effort.iterations:
         _ = model.soft  # made here, and not by several threads at once
-    batches = list(jobs.batches())
     with Workers(shares.stop, shares.tell) as workers:
         for batch, payloads in zip(batches, workers.run(encode_batch, batches), strict=True):
             for job, payload in zip(batch, payloads, strict=True):
@@ -140,31 +143,6 @@ def _encode(model: LoadedModel, pictures: Sequence[Picture], task: _Task, progre
         files.append(_assemble(model, picture, task, entry, report))
         report(0.0)
     return files
-
-
-def _stack(model: LoadedModel, windows: Sequence[NDArray[np.float32]]) -> Tensor:
-    arrays = [np.broadcast_to(window, (*window.shape[:2], 3)) for window in windows]
-    return torch.from_numpy(np.stack(arrays)).to(model.device)
-
-
-@torch.no_grad()
-def _analyse(model: LoadedModel, x: Tensor, level: Tensor) -> Tensor:
-    y: Tensor = model.networks.analysis(x, level)
-    return y
-
-
-def _refine(
-    model: LoadedModel, pixels: NDArray[np.float32], picture: Box, job: Job, y: Tensor, level: Tensor,
-    iterations: int, progress: Progress,
-) -> Tensor:
-    inside = job.window.scaled(PIXELS_PER_LATENT).intersection(picture)
-    objective = model.objective
-    distortion = distortion_of(
-        objective.metric, torch.from_numpy(pixels).to(model.device)[None], inside.height, inside.width,
-        float(rate_weight(level, *objective.lambdas)),
-    )
-    window = Window(distortion, job.inner, level, model.tables.skip)
-    return refine(model.soft, window, y, model.objective.dead_zone, iterations, progress)
 
 
 def _assemble(
@@ -190,10 +168,10 @@ def _assemble(
     if stored is not None:
         entries, residual = stored, []
         header = dataclasses.replace(
-            header, stored=True, model_id=bytes(MODEL_ID_BYTES), level=0, step=0,
-            tiles=_index(stored),
+            header, stored=True, model_id=bytes(MODEL_ID_BYTES), level=0, step=0, tiles=_index(stored)
         )
-    alpha = _pack_alpha(picture, task.tile_size, zstd_level) if picture.has_alpha else []
+    tiles_of_alpha = _tile_boxes(picture, task.tile_size) if picture.has_alpha else []
+    alpha = [pack_alpha(picture.alpha(box), zstd_level) for box in tiles_of_alpha]
     sections, pieces = pack_metadata(task.metadata)
     header = dataclasses.replace(
         header, residual=_index(residual), alpha=_index(alpha), metadata=tuple(sections)
@@ -259,10 +237,6 @@ def _payloads(entries: _Entries) -> list[bytes]:
 def _tile_boxes(picture: Picture, tile_size: int) -> list[Box]:
     boxes = tiling.tiles(picture.height, picture.width, tile_size)
     return [box.scaled(PIXELS_PER_LATENT).intersection(picture.box) for box in boxes]
-
-
-def _pack_alpha(picture: Picture, tile_size: int, zstd_level: int) -> _Entries:
-    return [pack_alpha(picture.alpha(box), zstd_level) for box in _tile_boxes(picture, tile_size)]
 
 
 def _store(picture: Picture, tile_size: int, limit: int, zstd_level: int) -> _Entries | None:

@@ -41,7 +41,7 @@ class Target:
 
     def __str__(self) -> str:
         unit = {"bpp": "bits per pixel", "bytes": "bytes", "psnr": "dB"}[self.kind]
-        return f"{float(self.value):.10g} {unit}"
+        return f"{self.value:.10g} {unit}"
 
 
 def number(value: Any, name: str) -> float:

@@ -9,12 +9,14 @@ one tile, the networks of other tiles run.
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
+
+from codec.model.config import PIXELS_PER_LATENT
 
 _MOST = 8
 """Maximum number of tiles at once. The search for the latents of one takes about 0.8 GB."""
@@ -45,9 +47,7 @@ class Workers:
     def __enter__(self) -> Workers:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._stop()
         if self._executor is not None:
             self._executor.shutdown(cancel_futures=True)
@@ -71,6 +71,21 @@ class Workers:
                 self._tick()
             self._tick()
             yield future.result()
+
+
+def alike(items: Iterable[Item], key: Callable[[Item], tuple[Any, ...]], pixels: int) -> list[list[Item]]:
+    """Return batches of the items with equal keys, each of one item or of at most `pixels` pixels.
+
+    A key begins with the height and width of an item in latents.
+    """
+    groups: dict[tuple[Any, ...], list[Item]] = defaultdict(list)
+    for item in items:
+        groups[key(item)].append(item)
+    batches = []
+    for (height, width, *_), members in groups.items():
+        count = max(1, pixels // (height * width * PIXELS_PER_LATENT**2))
+        batches += [members[start : start + count] for start in range(0, len(members), count)]
+    return batches
 
 
 def _start(threads: int) -> ThreadPoolExecutor:

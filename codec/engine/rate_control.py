@@ -86,7 +86,7 @@ class _Scale:
         self.kind = target.kind
         self.knee, self.stretch = knee, _STRETCH[target.kind]
         if target.kind == "psnr":
-            self.goal, self.slope = float(target.value) + PSNR_MARGIN, _PSNR_SLOPE
+            self.goal, self.slope = target.value + PSNR_MARGIN, _PSNR_SLOPE
             self.at_zero, self.slack = 27.0, -10 * math.log10(1 - TOLERANCE)
         else:
             unit = 0.0 if target.kind == "bytes" else math.log(pixels / 8)
@@ -155,34 +155,28 @@ def reach(
     # The number of encodes is not known: each takes three fifths of the remaining progress.
     done = 0.0
 
-    def run(level: int, at: int) -> Trial:
+    def run(level: int) -> Trial:
         nonlocal done
         begin, end = done, done + 0.6 * (1 - done)
         done = end
-        return encode(level, at, lambda share: progress(begin + (end - begin) * share))
+        return encode(level, effort, lambda share: progress(begin + (end - begin) * share))
 
     def fast(level: int) -> Trial:
-        return encode(level, min(effort, DEFAULT_EFFORT), lambda share: None)
+        return encode(level, DEFAULT_EFFORT, lambda share: None)
 
     if effort <= DEFAULT_EFFORT:
-        tried = _find(scale, scale.first_guess(), scale.slope, lambda n: run(n, effort), MAX_TRIALS)
-        return _best(scale, tried)
+        return _best(scale, _find(scale, scale.first_guess(), scale.slope, run, MAX_TRIALS))
     tried = _find(scale, scale.first_guess(), scale.slope, fast, _FAST_TRIALS)
     guess, slope = min(tried, key=scale.distance).level, _slope(scale, tried)
     safe = any(map(scale.allowed, tried))
-    slow = _find(scale, guess, slope, lambda n: run(n, effort), MAX_TRIALS - len(tried), safe)
+    slow = _find(scale, guess, slope, run, MAX_TRIALS - len(tried), safe)
     best, _ = _best(scale, slow)
     # A slow encode that is near enough is better than a fast one that is nearer to the target.
     return (best, True) if scale.near(best) else _best(scale, slow + tried)
 
 
 def _find(
-    scale: _Scale,
-    level: int,
-    slope: float,
-    encode: Callable[[int], Trial],
-    trials: int,
-    safe: bool = False,
+    scale: _Scale, level: int, slope: float, encode: Callable[[int], Trial], trials: int, safe: bool = False
 ) -> list[Trial]:
     """Return at most `trials` encodes that approach the goal, starting at `level`.
 

@@ -30,7 +30,6 @@ Region = Sequence[int]
 
 OnError = Literal["raise", "conceal"]
 
-
 _SOURCES = {
     Source.NONE: None,
     Source.ONE_BIT: "1-bit",
@@ -98,8 +97,7 @@ def inspect(data: Data) -> Info:
     Only the bytes of the header are needed, neither torch nor the model. Payloads are not checked;
     see `verify`. Raises `FormatError` or a subclass, or `LimitExceeded`.
     """
-    header, size = parse_header(as_bytes(data))
-    return info_of(header, size)
+    return info_of(*parse_header(as_bytes(data)))
 
 
 def info_of(header: Header, header_bytes: int) -> Info:

@@ -1,7 +1,4 @@
-"""Decoding of tiles with latents: payloads to symbols, latents and samples.
-
-Symbols are decoded in integers, on the CPU. All that follows is floating point, on any device.
-"""
+"""Decoding of tiles with latents: payloads to symbols, latents and samples."""
 
 from __future__ import annotations
 
@@ -45,16 +42,17 @@ def tile_symbols(model: LoadedModel, tiles: Sequence[tuple[File, int]]) -> list[
         raise type(error)(f"tile {tiles[0][1]} of {len(headers[0].tiles)}: {error}") from None
 
 
-def tile_latents(
-    model: LoadedModel, levels: Sequence[int], symbols: Sequence[TileSymbols]
-) -> tuple[Tensor, Tensor]:
-    """Return the quality levels and y_hat, N×h×w×M float32, on the device of the model."""
+def tile_latents(model: LoadedModel, tiles: Sequence[tuple[Header, TileSymbols]]) -> tuple[Tensor, Tensor]:
+    """Return the quality levels and y_hat, N×h×w×M float32, on the device of the model.
+
+    Each of the N tiles is given by the header of its file and its symbols.
+    """
     hyper, latents = (
         torch.from_numpy(np.stack(arrays)).to(model.device).float()
-        for arrays in ([tile.hyper for tile in symbols], [tile.latents for tile in symbols])
+        for arrays in ([tile.hyper for _, tile in tiles], [tile.latents for _, tile in tiles])
     )
-    each = torch.tensor(levels, device=model.device)
-    return each, reconstruct(model.networks.mean_model, hyper, latents, each)
+    levels = torch.tensor([header.level for header, _ in tiles], device=model.device)
+    return levels, reconstruct(model.networks.mean_model, hyper, latents, levels)
 
 
 def to_samples(patches: Tensor, header: Header) -> Tensor:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Sequence
 
 from codec.coding.effort import Progress
+from codec.engine.parallel import alike
 from codec.format import tiling
 from codec.format.tiling import Box
-from codec.model.config import PIXELS_PER_LATENT
-
-_T = TypeVar("_T")
+from codec.pictures.picture import Picture
 
 _BATCH_PIXELS = 1 << 20
 """Windows of equal shape run together up to this many pixels. This bounds activation memory."""
@@ -26,6 +23,16 @@ class Job:
         self.tile = tile
         self.window = window
         self.inner = box.relative_to(window)
+
+
+def batches_of(pictures: Sequence[Picture], halo: int, tile_size: int) -> list[list[Job]]:
+    """Return a job for each tile of the pictures, batched where windows have the same shape."""
+    jobs = [
+        Job(number, tile, box, tiling.window(box, halo, picture.height, picture.width))
+        for number, picture in enumerate(pictures)
+        for tile, box in enumerate(tiling.tiles(picture.height, picture.width, tile_size))
+    ]
+    return alike(jobs, lambda job: (job.window.height, job.window.width, job.inner), _BATCH_PIXELS)
 
 
 class Shares:
@@ -56,29 +63,3 @@ class Shares:
 
     def stop(self) -> None:
         self._over = True
-
-
-class Jobs:
-    """Tiles of pictures, batched where their windows have the same shape."""
-
-    def __init__(self, halo: int, tile_size: int) -> None:
-        self.halo = halo
-        self.tile_size = tile_size
-        self.tile_counts: list[int] = []
-        self.groups: dict[tuple[int, int, Box], list[Job]] = defaultdict(list)
-
-    def add(self, picture: int, height: int, width: int) -> None:
-        boxes = tiling.tiles(height, width, self.tile_size)
-        self.tile_counts.append(len(boxes))
-        for tile, box in enumerate(boxes):
-            job = Job(picture, tile, box, tiling.window(box, self.halo, height, width))
-            self.groups[job.window.height, job.window.width, job.inner].append(job)
-
-    def batches(self) -> Iterator[list[Job]]:
-        for (height, width, _), jobs in self.groups.items():
-            yield from _chunks(jobs, height * width * PIXELS_PER_LATENT**2)
-
-
-def _chunks(items: list[_T], pixels_each: int) -> Iterable[list[_T]]:
-    size = max(1, _BATCH_PIXELS // pixels_each)
-    return (items[start : start + size] for start in range(0, len(items), size))

@@ -22,7 +22,7 @@ from codec.coding.stored import pack_metadata
 from codec.engine import rate_control, running
 from codec.engine.goal import DEFAULT_QUALITY, Target, choose_goal, quality_level
 from codec.engine.rate_control import Trial
-from codec.engine.reading import Data, OnError, Region, inspect, open_part
+from codec.engine.reading import Data, OnError, Region, open_part
 from codec.engine.running import memory_named
 from codec.errors import TargetMissed, TargetUnreachable, UnknownModel
 from codec.format import container
@@ -105,9 +105,7 @@ class Codec:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._loaded = _restored(
-            self.model, self._source, self.weights_sha256, self.device, self.precision
-        )
+        self._loaded = _restored(self.model, self._source, self.weights_sha256, self.device, self.precision)
         self._others = {self._loaded.model_id: self._loaded}
 
     def __copy__(self) -> Codec:
@@ -240,11 +238,11 @@ class Codec:
 
         def attempt(level: int, at: int, report: Progress) -> Trial:
             data = encode(level, at, report)
+            file = container.read(memoryview(data))
             psnr = None
             if target.kind == "psnr":
-                file = container.read(memoryview(data))
                 psnr = rate_control.psnr(picture, decode_bands(self._loaded, file, whole(file), None))
-            return Trial(level, data, psnr, inspect(data).lossless)
+            return Trial(level, data, psnr, file.header.stored)
 
         pixels = picture.height * picture.width
         knee = last_level_without(picture.depth)
@@ -257,32 +255,29 @@ class Codec:
         return best.data
 
     @memory_named()
-    def decompress_batch(
-        self, files: Sequence[Data], *, limits: Limits = DEFAULT_LIMITS
-    ) -> list[Samples]:
+    def decompress_batch(self, files: Sequence[Data], *, limits: Limits = DEFAULT_LIMITS) -> list[Samples]:
         """Return the picture of each file. All files are checked before the first is decoded.
 
         Pictures of equal size run through the networks together. In float32, samples may therefore
         differ by one level from those of a picture that is decoded alone.
         """
         from codec.engine.batch_decoding import decode_pictures
-        from codec.engine.decoding import decode_bands, join
+        from codec.engine.decoding import decode_region
 
         opened = [open_part(data, None, "raise", limits) for data in files]
         pictures: dict[int, Samples] = {}
         by_model: dict[bytes, list[int]] = defaultdict(list)
         for index, (file, part) in enumerate(opened):
             if file.header.stored:
-                pictures[index] = from_samples(join(file, part, decode_bands(None, file, part, None)))
+                pictures[index] = decode_region(None, file, part, None)
             else:
                 by_model[file.header.model_id].append(index)
         with self._running():
             models = {model_id: self.model_for(model_id) for model_id in by_model}
             for model_id, indexes in by_model.items():
                 decoded = decode_pictures(models[model_id], [opened[index][0] for index in indexes])
-                for index, samples in zip(indexes, decoded, strict=True):
-                    pictures[index] = from_samples(samples)
-        return [pictures[index] for index in range(len(opened))]
+                pictures.update(zip(indexes, decoded, strict=True))
+        return [from_samples(pictures[index]) for index in range(len(opened))]
 
     def model_for(self, model_id: bytes) -> LoadedModel:
         """Return the model of a file. Raises `UnknownModel` if it is not a shipped model."""
@@ -323,9 +318,7 @@ def check_precision(precision: Any) -> None:
 
 
 @functools.lru_cache(maxsize=4)
-def _restored(
-    name: str, source: str, sha256: str, device: str, precision: Precision | None
-) -> LoadedModel:
+def _restored(name: str, source: str, sha256: str, device: str, precision: Precision | None) -> LoadedModel:
     """Return the model of a codec that was pickled."""
     from codec.engine.loaded_model import load
 
@@ -343,16 +336,16 @@ def _restored(
 
 def decode_part(worker: Codec | None, file: File, part: Box, on_error: OnError) -> Samples | Concealed:
     """Return the pixels of `part`. A file with latents needs a `worker`."""
-    from codec.engine.decoding import Damage, decode_bands, join, lost_pixels
+    from codec.engine.decoding import Damage, decode_region, lost_pixels
 
     damage = Damage() if on_error == "conceal" else None
     halo = 0
     if worker is None:
-        samples = join(file, part, decode_bands(None, file, part, damage))
+        samples = decode_region(None, file, part, damage)
     else:
         with worker._running():
             model = worker.model_for(file.header.model_id)
-            samples = join(file, part, decode_bands(model, file, part, damage))
+            samples = decode_region(model, file, part, damage)
         halo = model.networks.config.halo
     picture = from_samples(samples)
     return picture if damage is None else (picture, lost_pixels(file, damage, part, halo))

@@ -44,12 +44,3 @@ class Reader:
                     raise FormatError("integer is not in its shortest form")
                 return value
         raise FormatError("integer is longer than five bytes")
-
-
-def read_varints(data: bytes, start: int, count: int) -> tuple[list[int], int]:
-    """Read `count` integers that were written by `write_varint`.
-
-    Returns the integers and the position after them. Raises `FormatError`.
-    """
-    reader = Reader(memoryview(data)[start:])
-    return [reader.varint() for _ in range(count)], start + reader.position

@@ -11,13 +11,7 @@ import enum
 import zlib
 
 from codec import limits
-from codec.errors import (
-    ChecksumMismatch,
-    FormatError,
-    LimitExceeded,
-    Truncated,
-    UnsupportedVersion,
-)
+from codec.errors import ChecksumMismatch, FormatError, LimitExceeded, Truncated, UnsupportedVersion
 from codec.format import tiling
 from codec.format.fields import Reader, write_varint
 from codec.format.index import Tile, read_index, write_index
@@ -117,8 +111,7 @@ def check_version(version: object) -> None:
 def write_header(header: Header) -> bytes:
     """Return the bytes of a header, from the signature to its CRC-32. Raises `LimitExceeded`."""
     body = _write_body(header)
-    if len(body) > limits.MAX_HEADER:
-        raise LimitExceeded(f"header of {len(body)} bytes is over the limit of {limits.MAX_HEADER}")
+    limits.check_bytes(len(body), limits.MAX_HEADER, "header")
     front = SIGNATURE + bytes([VERSION]) + write_varint(len(body)) + body
     return front + zlib.crc32(front).to_bytes(4, "little")
 
@@ -182,8 +175,7 @@ def _header_length(data: Readable, position: int) -> tuple[int, int]:
         raise Truncated("file ends before its header")
     reader = Reader(field)
     length = reader.varint()
-    if length > limits.MAX_HEADER:
-        raise LimitExceeded(f"header of {length} bytes is over the limit of {limits.MAX_HEADER}")
+    limits.check_bytes(length, limits.MAX_HEADER, "header")
     return position + reader.position, length
 
 
@@ -249,10 +241,7 @@ def _parse_metadata(reader: Reader) -> tuple[Section, ...]:
             raise FormatError("metadata entries are not in ascending order of kind")
         if later > max(METADATA_KINDS) - section.kind:
             raise FormatError(f"{later} metadata entries follow one of kind {section.kind}")
-        if section.size > limits.MAX_METADATA:
-            raise LimitExceeded(
-                f"metadata of {section.size} bytes is over the limit of {limits.MAX_METADATA}"
-            )
+        limits.check_bytes(section.size, limits.MAX_METADATA, "metadata")
         if METADATA_KINDS[section.kind] == "cicp" and section.size != CICP_BYTES:
             raise UnsupportedVersion(f"cicp of {section.size} bytes is not known to this version")
         if not 0 < section.length <= section.size:

@@ -6,7 +6,6 @@ import dataclasses
 from typing import Any
 
 from codec import limits
-from codec.errors import LimitExceeded
 from codec.format.header import CICP_BYTES, METADATA_KINDS
 
 EXIF_PREFIX = b"Exif\0\0"
@@ -44,10 +43,7 @@ class Metadata:
             value = bytes(value)
             if name == "exif":
                 value = value.removeprefix(EXIF_PREFIX)
-            if len(value) > limits.MAX_METADATA:
-                raise LimitExceeded(
-                    f"{name} of {len(value)} bytes is over the limit of {limits.MAX_METADATA}"
-                )
+            limits.check_bytes(len(value), limits.MAX_METADATA, name)
             if name == "cicp" and len(value) not in (0, CICP_BYTES):
                 raise ValueError(f"cicp must have {CICP_BYTES} bytes, not {len(value)}")
             object.__setattr__(self, name, value or None)
@@ -94,10 +90,9 @@ def exif_of_tiff(image: Any) -> bytes | None:
     kept = type(found)()  # PIL.Image.Exif, without importing Pillow here
     square = found.get(0x0128) == 1 and found.get(0x011A) == found.get(0x011B)
     for tag in TIFF_TAGS:
-        if square and tag in _RESOLUTION:  # without a unit it says nothing
+        if tag not in found or (square and tag in _RESOLUTION):  # without a unit it says nothing
             continue
-        if tag in found:
-            value = found.get_ifd(tag) if tag in (0x8769, 0x8825) else found[tag]
-            # Pillow reads text as Latin-1, and would write other letters than ASCII as "?".
-            kept[tag] = value.encode("latin-1") if isinstance(value, str) else value
+        value = found.get_ifd(tag) if tag in (0x8769, 0x8825) else found[tag]
+        # Pillow reads text as Latin-1, and would write other letters than ASCII as "?".
+        kept[tag] = value.encode("latin-1") if isinstance(value, str) else value
     return kept.tobytes() if len(kept) else None

@@ -14,7 +14,7 @@ from typing import Any
 
 from codec.errors import FormatError, Truncated, UnsupportedVersion
 from codec.format import container
-from codec.format.fields import read_varints, write_varint
+from codec.format.fields import Reader, write_varint
 from codec.format.header import MAX_LEVEL, MODEL_ID_BYTES, SIGNATURE, VERSION, Header, check_version
 from codec.format.index import make_tile
 
@@ -159,12 +159,13 @@ class RowFormat:
         channels = 4 - self.channels if other else self.channels
         if not own_size:
             return self.height, self.width, channels, stored, 1
-        (height, width), start = read_varints(row, 1, 2)
+        reader = Reader(memoryview(row)[1:])
+        height, width = reader.varint(), reader.varint()
         if not min(height, width) > 0 or max(height, width) > TILE_SIZE:
             raise FormatError(f"invalid row size: {height}×{width} pixels")
         if (height, width) == (self.height, self.width) or (not other and max(height, width) <= _SMALL):
             raise FormatError("row size is not in its shortest form")
-        return height, width, channels, stored, start
+        return height, width, channels, stored, 1 + reader.position
 
 
 def _without_zeros(payload: bytes) -> bytes:

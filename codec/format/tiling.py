@@ -39,13 +39,11 @@ class Box:
 
     def overlaps(self, other: Box) -> bool:
         """Whether both boxes have a position in common."""
-        return (
-            max(self.top, other.top) < min(self.bottom, other.bottom)
-            and max(self.left, other.left) < min(self.right, other.right)
-        )
+        common = self.intersection(other)
+        return common.height > 0 and common.width > 0
 
     def intersection(self, other: Box) -> Box:
-        """Return the part that both boxes have in common; they must overlap."""
+        """Return the part that both boxes have in common; without one, a side is not positive."""
         return Box(
             max(self.top, other.top),
             max(self.left, other.left),
@@ -79,13 +77,7 @@ def tile_count(height: int, width: int, tile: int) -> int:
 
 def tiles(height: int, width: int, tile: int) -> list[Box]:
     """Return the latents of each tile in row order; `tile` is in pixels, a multiple of 64."""
-    rows, columns = latent_size(height, width)
-    step = tile // LATENT
-    return [
-        Box(top, left, min(top + step, rows), min(left + step, columns))
-        for top in range(0, rows, step)
-        for left in range(0, columns, step)
-    ]
+    return [tile_box(number, height, width, tile) for number in range(tile_count(height, width, tile))]
 
 
 def tile_box(number: int, height: int, width: int, tile: int) -> Box:
@@ -99,13 +91,8 @@ def tile_box(number: int, height: int, width: int, tile: int) -> Box:
 
 def window(box: Box, halo: int, height: int, width: int) -> Box:
     """Return the latents of a tile and up to `halo` latents around them, within the picture."""
-    rows, columns = latent_size(height, width)
-    return Box(
-        max(box.top - halo, 0),
-        max(box.left - halo, 0),
-        min(box.bottom + halo, rows),
-        min(box.right + halo, columns),
-    )
+    around = Box(box.top - halo, box.left - halo, box.bottom + halo, box.right + halo)
+    return around.intersection(Box(0, 0, *latent_size(height, width)))
 
 
 def tiles_within(box: Box, height: int, width: int, tile: int) -> list[int]:

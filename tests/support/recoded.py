@@ -70,7 +70,7 @@ class _Encoder(Encoder):
 
     def _put_digits(self, values: NDArray[np.int64]) -> None:
         for _ in range(self.surplus):
-            self._encode(((values & 127) + 128).astype(np.int32), self._set._digit)
+            self._coder.encode(((values & 127) + 128).astype(np.int32), self._set._digit)
             values = values >> 7
         super()._put_digits(values)
 

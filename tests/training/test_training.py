@@ -24,7 +24,7 @@ from bench.studies.complexity import complexity
 from codec.cli.main import main
 from codec.model.network import Model, TrainingOutput
 from codec.model.runtime import has_bfloat16
-from codec.model.weights import Objective, deserialise, read_metadata, read_objective
+from codec.model.weights import Metric, Objective, deserialise, read_metadata, read_objective
 from codec.training import loop, optimizer
 from codec.training.config import TrainingConfig, load_config
 from codec.training.data import CropSampler, list_images, split
@@ -45,7 +45,7 @@ from codec.training.loop import (
     train,
     validate,
 )
-from codec.training.loss import Metric, rate_distortion
+from codec.training.loss import rate_distortion
 from codec.training.optimizer import OPTIMIZERS, build_optimizers, orthogonalise, set_rate
 from tests.conftest import LAMBDAS, TINY
 from tests.support.pictures import SAMPLES, textured
