@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.support.mutations.mutation import NEVER, of
 
 BOMBS = "engine/test_bombs.py::test_frames_in_stored_tiles"
+SEARCH = "coding/test_effort.py::test_the_search_knows_dense_tiles"
 DENSE = "coding/test_latents.py::test_a_large_latent_makes_its_tile_dense"
 EXTREMES = "model/test_extremes.py"
 INVALID = "format/test_invalid.py"
@@ -55,6 +56,11 @@ MUTATIONS = [
          "masked_fill(coded, 0)", f"{LATENTS}::test_the_padding_of_odd_sizes_has_no_symbols"),
         ("flag of dense tiles", "_coded(tables, indexes[n], dense[n])", "_coded(tables, indexes[n], False)",
          DENSE),
+    ),
+    *of(
+        "coding/search.py",
+        ("a search makes no tile dense", "if sharpness is None and too_far(discarded):", NEVER, SEARCH),
+        ("the search of a dense tile", "    if least.total.isinf():", "    if False:", SEARCH),
     ),
     *of(
         "coding/residual.py",

@@ -73,6 +73,8 @@ MUTATIONS = [
         "engine/loaded_model.py",
         ("precision that is chosen", 'precision or ("bfloat16" if', '("bfloat16" if',
          f"{PRECISION}::test_the_default_is_what_the_device_multiplies"),
+        ("skip index of tables and training", "if objective.skip != tables.skip:", NEVER,
+         "model/test_weights.py::test_tables_of_another_skip_index_than_the_training"),
         ("kinds of devices", 'if where.type not in ("cpu", "cuda"):', NEVER, DEVICE),
         ("devices that are there", 'if where.type == "cuda" and', "if False and", DEVICE),
     ),

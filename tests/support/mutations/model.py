@@ -29,6 +29,8 @@ MUTATIONS = [
         ("bound with what is added", ".max()) + added) * 2.0**bits", ".max())) * 2.0**bits", EXACT),
         ("activations are clamped", "F.leaky_relu(x, 0.125).clamp(-LIMIT, LIMIT)", "F.leaky_relu(x, 0.125)",
          f"{EXACT}::test_activations"),
+        ("products in float32", "if not torch.equal(F.linear(x, x), (2**12 - 1) * x):", NEVER,
+         f"{EXACT}::test_products_that_are_not_exact_are_refused"),
     ),
     *of(
         "model/scale_model.py",
@@ -73,7 +75,7 @@ MUTATIONS = [
          "    if False:\n        raise InvalidWeights", f"{WEIGHTS}::test_the_skip_index_is_a_scale_index"),
         ("skip index of the encoder", "if not 0 <= skip < SCALES:\n            raise",
          "if False:\n            raise", f"{WEIGHTS}::test_descriptions_that_lie_are_refused"),
-        ("number of tables", "if len(tables) != SCALES + QUALITY_ANCHORS * model.config.hyper_latents:",
+        ("number of tables", "if len(tables.tables) != SCALES + QUALITY_ANCHORS * model.config.hyper_latents:",
          NEVER, WEIGHTS),
         ("finite weights", "if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):", NEVER,
          WEIGHTS),

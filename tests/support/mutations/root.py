@@ -32,6 +32,8 @@ MUTATIONS = [
         ("largest table", _TABLE_SIZE, "if f.ndim != 1 or not 2 <= f.size:", CODER),
         ("frequencies of 0", _FREQUENCIES, _FREQUENCIES.replace("f.min() < 1 or ", ""), CODER),
         ("sum of frequencies", _FREQUENCIES, "if f.dtype != np.int64 or f.min() < 1:", CODER),
+        ("lowest symbol of a table", "if abs(self.lowest) > 1 << 20:", NEVER,
+         "model/test_weights.py::test_tables_fit_the_model_and_their_frequencies"),
         ("stable sort", 'np.argsort(indexes, kind="stable")', "np.argsort(indexes)",
          f"{CODER}::test_bytes_never_change"),
         ("table of the flag", "_FLAG = np.array([(1 << PRECISION) - (1 << 14), 1 << 14])",

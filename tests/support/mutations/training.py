@@ -21,7 +21,8 @@ MUTATIONS = [
     ),
     *of(
         "training/loop.py",
-        ("checkpoints of 0.10", 'if "crops" not in state:', NEVER, RESUMES),
+        ("checkpoints of other layers", 'if state["model"].keys() != self.model.state_dict().keys():', NEVER,
+         RESUMES),
         ("checkpoints of another training", "if getattr(saved, name) != getattr(self.config, name):", NEVER,
          RESUMES),
         ("a decay for another budget", "if trainer.decay_budget not in (None, budget):", NEVER,
