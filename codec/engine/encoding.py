@@ -18,6 +18,7 @@ import itertools
 import math
 import zlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -219,7 +220,7 @@ def _window(picture: Picture, latents: Box) -> NDArray[np.float32]:
     wanted = latents.scaled(PIXELS_PER_LATENT)
     inside = wanted.intersection(picture.box)
     samples = picture.read(inside)
-    colour = samples[:, :, : picture.channels] / np.float32(picture.full)
+    colour: NDArray[Any] = samples[:, :, : picture.channels] / np.float32(picture.full)
     if picture.has_alpha:
         colour = fill(colour, samples[:, :, picture.channels] > 0)
     beyond = (0, wanted.height - inside.height), (0, wanted.width - inside.width), (0, 0)

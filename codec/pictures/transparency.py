@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+_Floats = NDArray[np.floating[Any]]
 
-def fill(colour: NDArray[np.float32], shown: NDArray[np.bool_]) -> NDArray[np.float32]:
+
+def fill(colour: _Floats, shown: NDArray[np.bool_]) -> _Floats:
     """Return `colour` H×W×C float32, continued smoothly where it is not `shown` (H×W).
 
     If no pixel is shown, the result is mid gray. The method is push–pull interpolation: gaps are
@@ -22,18 +26,18 @@ def fill(colour: NDArray[np.float32], shown: NDArray[np.bool_]) -> NDArray[np.fl
     even = ((0, height % 2), (0, width % 2), (0, 0))
     values = np.pad(np.where(shown[:, :, None], colour, np.float32(0)), even)
     count = _sum_of_four(np.pad(shown[:, :, None].astype(np.float32), even))
-    coarse = _sum_of_four(values) / np.maximum(count, np.float32(1))
+    coarse: _Floats = _sum_of_four(values) / np.maximum(count, np.float32(1))
     coarse = fill(coarse, count[:, :, 0] > 0)
     below = _twice(_twice(coarse).swapaxes(0, 1)).swapaxes(0, 1)
     return np.where(shown[:, :, None], colour, below[:height, :width])
 
 
-def _sum_of_four(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _sum_of_four(values: _Floats) -> _Floats:
     rows = values[0::2] + values[1::2]
     return rows[:, 0::2] + rows[:, 1::2]
 
 
-def _twice(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _twice(values: _Floats) -> _Floats:
     """Double the number of rows by linear interpolation."""
     padded = np.pad(values, ((1, 1), (0, 0), (0, 0)), mode="edge")
     out = np.empty((2 * values.shape[0], *values.shape[1:]), np.float32)
