@@ -94,6 +94,7 @@ def test_search_lowers_the_cost(worker: codec.Codec, photo: Pixels, quality: flo
     assert more < min(few, 0.99 * plain)
 
 
+@pytest.mark.usefixtures("never_dense")
 def test_costs_lie_where_they_arise(tiny: codec.Codec) -> None:
     soft, level = tiny._loaded.soft, torch.tensor([500])
     pixels = torch.rand(1, 64, 128, 3, generator=torch.Generator().manual_seed(0))
@@ -109,6 +110,7 @@ def test_costs_lie_where_they_arise(tiny: codec.Codec) -> None:
 
 @pytest.mark.parametrize("level", [0, 100, 500, 1000])
 @pytest.mark.parametrize("box", [Box(0, 0, 6, 8), Box(2, 3, 6, 7)], ids=["whole", "inner tile"])
+@pytest.mark.usefixtures("never_dense")
 def test_search_never_makes_it_worse(tiny: codec.Codec, level: int, box: Box) -> None:
     """By the model's estimate, latents of any number of iterations cost no more than the start.
 
@@ -130,6 +132,7 @@ def test_search_never_makes_it_worse(tiny: codec.Codec, level: int, box: Box) ->
     assert min(costs) < start
 
 
+@pytest.mark.usefixtures("never_dense")
 def test_a_search_that_diverges_returns_its_start(tiny: codec.Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "_RATE", 1e6)
     monkeypatch.setattr(search, "_LARGEST_MOVE", 50.0)
@@ -142,6 +145,7 @@ def test_a_search_that_diverges_returns_its_start(tiny: codec.Codec, monkeypatch
 
 
 @pytest.mark.parametrize("level", [0, 150])
+@pytest.mark.usefixtures("never_dense")
 def test_the_estimate_counts_what_is_coded(tiny: codec.Codec, level: int) -> None:
     """Latents that are not coded cost no bits, and the others about as many as in a file."""
     engine, levels = tiny._loaded, torch.tensor([level])
@@ -202,6 +206,7 @@ def test_several_tiles_and_progress(tiny: codec.Codec, never_stored: None) -> No
 
 
 @pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.usefixtures("never_dense")
 def test_padding_costs_nothing(tiny: codec.Codec, metric: Metric) -> None:
     """Pixels beyond the edge do not change the result of the search."""
     level = torch.tensor([500])
