@@ -476,6 +476,7 @@ def test_damaged_weights_are_named_at_once(content: bytes, tmp_path: Path) -> No
         assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("never_dense")
 def test_an_effort_is_part_of_the_name(tiny_weights: Path) -> None:
     image = textured(48, 48)
     files = {}

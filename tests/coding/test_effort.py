@@ -72,6 +72,7 @@ def test_levels_rise() -> None:
     assert [level for level, effort in EFFORTS.items() if effort.iterations] == [4, 5, 6, 7, 8, 9]
 
 
+@pytest.mark.usefixtures("never_dense")
 def test_levels_without_search_code_the_same_latents(tiny: codec.Codec, never_stored: None) -> None:
     image = textured(64, 80)
     first, *others = (tiny.compress(image, quality=30, effort=effort) for effort in (1, 2, 3))

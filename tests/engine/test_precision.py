@@ -135,7 +135,7 @@ def test_command_line(tmp_path: Path, exact: codec.Codec, fast: codec.Codec, tin
 def test_other_values(value: Any, error: type[Exception], tmp_path: Path) -> None:
     """They are refused even where a file needs no model."""
     stored = codec.compress(np.zeros((9, 9), np.uint8))
-    codec.data.pack([np.zeros((9, 9), np.uint8)], tmp_path / "set")
+    codec.data.pack([{"image": np.zeros((9, 9), np.uint8)}], tmp_path / "set")
     dataset = codec.Dataset(tmp_path / "set")
     for call in (
         lambda: codec.Codec(precision=value),
