@@ -184,7 +184,7 @@ def _coded(tables: TableSet, index: NDArray[np.uint8], dense: bool) -> tuple[NDA
     index = index.ravel()
     if dense:
         return tables.grouped(index)
-    # Most latents are skipped. Sorting only the others takes half the time.
+    # Most latents are skipped, and need not be sorted.
     where = np.flatnonzero(index > tables.skip)
     order, groups = tables.grouped(index[where])
     return where[order], groups

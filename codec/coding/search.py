@@ -209,7 +209,8 @@ def _cost(model: Model, window: Window, around: Tensor, y: Tensor, sharpness: fl
         residual, kept = mean_model.select(y, step) - mean, mean_model.select(coded, step)
         rounded = residual.round() if sharpness is None else soft_round(residual, sharpness)
         symbols.append(rounded * kept)
-        discarded = torch.maximum(discarded, (residual.detach() * (1 - kept)).abs().max())
+        skipped = mean_model.select(1 - coded, step)  # 0 in the padding of odd sizes
+        discarded = torch.maximum(discarded, (residual.detach() * skipped).abs().max())
         return symbols[-1]
 
     y_hat = mean_model.run(z_hat, level, size, quantizer)

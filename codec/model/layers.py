@@ -71,7 +71,7 @@ class Linear(nn.Linear):
 class ResidualLinear(Linear):
     """A 1×1 convolution without a bias, whose output is added to `x`.
 
-    Without gradients the sum replaces `x`: layers of this size take less time than new memory does.
+    Without gradients the sum replaces `x`, so that no memory is needed for it.
     """
 
     def __init__(self, inner: int, channels: int, gain: float = 0.0) -> None:

@@ -261,6 +261,19 @@ def test_the_search_knows_dense_tiles(tiny: codec.Codec, monkeypatch: pytest.Mon
     assert not torch.equal(found[1e6], whole)
 
 
+@pytest.mark.parametrize("size", [(6, 8), (5, 7), (1, 1)])
+def test_the_padding_of_odd_sizes_discards_nothing(
+    tiny: codec.Codec, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where all latents are coded, a search never finds that too much is discarded."""
+    monkeypatch.setattr(latents, "_MOST_DISCARDED", 0.0)
+    soft, level, height, width = tiny._loaded.soft, torch.tensor([300]), 16 * size[0], 16 * size[1]
+    pixels = torch.from_numpy(textured(height, width))[None].float() / 255
+    y = soft.analysis(pixels, level)
+    window = search.Window(squares(pixels, height, width), Box(0, 0, *size), level, -1)
+    assert bool(torch.isfinite(search._cost(soft, window, y, y, None).total))
+
+
 def test_a_search_decides_the_rounding(
     tiny: codec.Codec, never_stored: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

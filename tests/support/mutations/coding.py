@@ -60,6 +60,9 @@ MUTATIONS = [
     *of(
         "coding/search.py",
         ("a search makes no tile dense", "if sharpness is None and too_far(discarded):", NEVER, SEARCH),
+        ("padding in the search", "skipped = mean_model.select(1 - coded, step)",
+         "skipped = 1 - mean_model.select(coded, step)",
+         "coding/test_effort.py::test_the_padding_of_odd_sizes_discards_nothing"),
         ("the search of a dense tile", "    if least.total.isinf():", "    if False:", SEARCH),
     ),
     *of(
