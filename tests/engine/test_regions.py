@@ -250,7 +250,12 @@ def test_one_tile_of_many() -> None:
 
     for size in ((330, 410), (1, 1), (128, 129), (64, 500)):
         boxes = tiling.tiles(*size, TILE)
-        assert boxes == [tiling.tile_box(number, *size, TILE) for number in range(len(boxes))]
+        rows, columns = (range(0, -(-side // 16), TILE // 16) for side in size)
+        ends = [-(-side // 16) for side in size]
+        assert boxes == [
+            tiling.Box(top, left, min(top + TILE // 16, ends[0]), min(left + TILE // 16, ends[1]))
+            for top in rows for left in columns
+        ]
         for box in boxes:
             window = tiling.window(box, 5, *size)
             expected = [number for number, other in enumerate(boxes) if other.overlaps(window)]

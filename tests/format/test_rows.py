@@ -186,6 +186,16 @@ def test_rows_and_files_are_one_to_one(word: int) -> None:
     assert SHARED.unpack(row) == data
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7])
+def test_payloads_that_are_no_words_stay_files(size: int) -> None:
+    """No encoder writes them. A dataset that is packed from such a file keeps it as it is."""
+    payload = bytes(range(1, size + 1))
+    header = Header(32, 32, 3, False, SHARED.model_id, SHARED.level, 1024, (make_tile(payload, 7),))
+    data = container.pack(header, [payload])
+    assert SHARED.pack(data) == data
+    assert SHARED.unpack(data) == data
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
