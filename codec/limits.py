@@ -34,7 +34,9 @@ class Limits:
     max_pixels: int = 1 << 28
     """Maximum number of pixels of a picture, or of the decoded region of it (268 million).
 
-    An array of so many pixels takes three bytes per pixel. A file of 200 bytes may require it."""
+    An array of so many pixels takes three bytes per pixel. A file of 200 bytes may require it. Nor
+    may the rows of tiles that are held at the same time have more pixels, which take about five
+    bytes each: a region of one row of a wide picture needs them. 16 tiles are always allowed."""
     max_tile_pixels: int = 1 << 20
     """Maximum number of pixels of one tile of latents. The encoder writes tiles of 1024² pixels.
 
@@ -58,6 +60,16 @@ class Limits:
         if height * width > self.max_tile_pixels:
             raise LimitExceeded(
                 f"tiles of {height}×{width} pixels are over the limit of {self.max_tile_pixels}"
+            )
+
+
+    def check_rows(self, height: int, width: int) -> None:
+        """Raise `LimitExceeded` for rows of tiles of latents that are too large."""
+        most = max(self.max_pixels, 16 * self.max_tile_pixels)
+        if height * width > most:
+            raise LimitExceeded(
+                f"tiles of {height}×{width} pixels are needed at the same time, over the limit of {most}: "
+                "decode a narrower region, or allow more pixels"
             )
 
 

@@ -8,11 +8,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from codec.engine import encoding
-
 # Must be set before torch is imported. Threads that wait actively would keep other threads from
 # running where cores are shared.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# With pytest-xdist there are as many processes as cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else str(os.cpu_count()))
 
 import pytest
 import torch
@@ -20,6 +20,7 @@ import torch
 import codec
 from codec import api
 from codec.coding import latents
+from codec.engine import encoding
 from codec.model import registry
 from codec.model.config import ModelConfig
 from codec.model.network import Model

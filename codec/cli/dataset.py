@@ -340,14 +340,13 @@ def _about(opened: Dataset) -> dict[str, Any]:
     if opened.settings is not None:
         settings = dataclasses.asdict(opened.settings)
         settings["rows"] = opened.settings.rows.as_dict() if opened.settings.rows else None
-    schema = opened.schema
     return {
         "dataset": os.fspath(opened.path),
         "pictures": len(opened),
         "shards": len(opened.shards),
         "missing": opened.missing,
         "settings": settings,
-        "columns": {name: str(schema.field(name).type) for name in opened.columns},
+        "columns": {name: str(opened.schema.field(name).type) for name in opened.columns},
         "classes": opened.classes,
         **{name: totals[name] for name in ("pixels", "bytes_in", "bytes_out", "bytes_on_disk")},
         "failures": failures,
@@ -369,12 +368,11 @@ def verify_command(dataset: str, column: str | None, decode: bool) -> None:
         from codec.data import verify
 
         with _counting("verifying", 0) as told:
-            problems = verify(dataset, decode=decode, column=column, progress=lambda rows: told(rows, 0))
-            for problem in problems:
+            for problem in verify(dataset, decode=decode, column=column, progress=lambda rows: told(rows, 0)):
                 found += 1
                 click.echo(on_one_line(problem), err=True)
     if found:
-        click.echo(f"{on_one_line(dataset)}: {found} problem{'s' if found > 1 else ''}", err=True)
+        click.echo(f"{on_one_line(dataset)}: {counted(found, 'problem')}", err=True)
         sys.exit(1)
     click.echo(f"{on_one_line(dataset)}: ok")
 

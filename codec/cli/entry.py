@@ -14,14 +14,7 @@ from typing import Any
 
 import click
 
-from codec.cli.streams import (
-    OutputFailed,
-    end_output,
-    output_failed,
-    output_is_broken,
-    replace_closed_streams,
-    tell,
-)
+from codec.cli import streams
 from codec.cli.texts import reason
 
 
@@ -37,8 +30,8 @@ class EntryPoint(click.Group):
 
         if not standalone_mode:
             return run()
-        replace_closed_streams()
-        sys.exit(end_output(_exit_code(run)))
+        streams.replace_closed_streams()
+        sys.exit(streams.end_output(_exit_code(run)))
 
 
 def _exit_code(run: Callable[[], Any]) -> int:
@@ -52,12 +45,12 @@ def _exit_code(run: Callable[[], Any]) -> int:
             error.show()
         code = error.exit_code
     except click.Abort:
-        tell("Aborted!")
-    except OutputFailed as failed:
-        output_failed(failed.error)
+        streams.tell("Aborted!")
+    except streams.OutputFailed as failed:
+        streams.output_failed(failed.error)
     except Exception as error:
-        if not (isinstance(error, OSError) and output_is_broken()):
-            tell(f"codec: {reason(error)}")
+        if not (isinstance(error, OSError) and streams.output_is_broken()):
+            streams.tell(f"codec: {reason(error)}")
     return code if isinstance(code, int) else 0
 
 

@@ -95,11 +95,17 @@ def refine(
     slices = window.inner.slices
     start = around[:, slices[0], slices[1]]
     best = _behind_dead_zone(model, window, start, dead_zone)
-    least = _cost(model, window, around, best, None)
-    if least.total.isinf():
-        window = dataclasses.replace(window, skip=-1)  # the tile is dense
-        best = _behind_dead_zone(model, window, start, dead_zone)
-        least = _cost(model, window, around, best, None)
+    dense = dataclasses.replace(window, skip=-1)
+    begins_dense = bool(_cost(model, window, around, best, None).total.isinf())
+    if begins_dense:
+        best = _behind_dead_zone(model, dense, start, dead_zone)
+
+    def rounded(y: Tensor) -> _Cost:
+        """Return the cost as it will be coded. A tile that begins dense may end otherwise."""
+        cost = _cost(model, window, around, y, None)
+        return _cost(model, dense, around, y, None) if begins_dense and cost.total.isinf() else cost
+
+    least = rounded(best)
     moving = best.clone().requires_grad_(True)
     mean, pace = torch.zeros_like(best), torch.ones_like(best[..., :1])
     low, high = _SHARPNESS
@@ -107,7 +113,7 @@ def refine(
         share = done / iterations
         sharpness = low * (high / low) ** share
         with torch.enable_grad():
-            total = _cost(model, window, around, moving, sharpness).total
+            total = _cost(model, dense if begins_dense else window, around, moving, sharpness).total
             (gradient,) = torch.autograd.grad(total, moving)
         mean.lerp_(gradient, 1 - _MOMENTUM)
         # Soft rounding is steepest halfway between integers. The curvature grows with the square of
@@ -117,10 +123,10 @@ def refine(
         with torch.no_grad():
             moving -= (rate * pace * mean).clamp(-_LARGEST_MOVE, _LARGEST_MOVE)
             if (done + 1) % _CHECK_EVERY == 0 or done + 1 == iterations:
-                found = _cost(model, window, around, moving, None)
+                found = rounded(moving)
                 worse = _nearby(found.here) > _nearby(least.here)
                 mixed = torch.where(worse, best, moving)
-                both = ((moving.detach().clone(), found), (mixed, _cost(model, window, around, mixed, None)))
+                both = ((moving.detach().clone(), found), (mixed, rounded(mixed)))
                 for state, cost in both:
                     if cost.total < least.total:
                         best, least = state, cost

@@ -27,7 +27,6 @@ _PACKED = {
 }
 """First bytes of compressed files, and the program that decompresses them."""
 
-
 _Member = tuple[int, int]
 """Offset and size of the content of a member in its tar."""
 

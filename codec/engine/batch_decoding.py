@@ -9,6 +9,7 @@ the float networks, on any device.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
@@ -32,25 +33,27 @@ _BATCH_PIXELS = 1 << 18
 
 
 def decode_pictures(model: LoadedModel, files: Sequence[File]) -> list[Samples]:
-    """Return the pictures of files with latents. Simple files run through the networks together."""
+    """Return the pictures of files with latents.
+
+    Plain files of one tile run through the networks together.
+    """
     def run(batch: list[File]) -> list[Tensor]:
         # Both halves in one call: while a thread decodes symbols, another runs networks.
         symbols = tile_symbols(model, [(file, 0) for file in batch])
         return _paint(model, [(file.header, tile) for file, tile in zip(batch, symbols, strict=True)])
 
-    together = [file for file in files if is_simple(file)]
+    simple = [is_plain(file.header) and len(file.header.tiles) == 1 for file in files]
+    together = list(itertools.compress(files, simple))
     painted = iter(_in_batches(run, together, [latent_size(file.header, 0) for file in together]))
     return [
-        next(painted).cpu().numpy() if is_simple(file) else decode_region(model, file, whole(file), None)
-        for file in files
+        next(painted).cpu().numpy() if alone else decode_region(model, file, whole(file), None)
+        for file, alone in zip(files, simple, strict=True)
     ]
 
 
-def is_simple(file: File) -> bool:
-    """Return whether a file is simple: the latents of one tile, 8 bits, no alpha, no residual."""
-    header = file.header
-    more = header.stored or header.alpha or header.residual
-    return header.depth == 8 and len(header.tiles) == 1 and not more
+def is_plain(header: Header) -> bool:
+    """Return whether a file has nothing but latents, of 8 bits: no alpha and no residual layer."""
+    return header.depth == 8 and not (header.stored or header.alpha or header.residual)
 
 
 def symbols_of(model: LoadedModel, tiles: Sequence[tuple[File, int]]) -> list[TileSymbols]:
@@ -76,19 +79,30 @@ def latents_of(model: LoadedModel, headers: Sequence[Header], symbols: Sequence[
     return _in_batches(run, list(zip(headers, symbols, strict=True)), _sizes(symbols))
 
 
-def synthesise(model: LoadedModel, headers: Sequence[Header], symbols: Sequence[TileSymbols]) -> list[Tensor]:
-    """Return pictures H×W×C uint8, on the device of the model, from the symbols of simple files.
+def synthesise(
+    model: LoadedModel, headers: Sequence[Header], symbols: Sequence[Sequence[TileSymbols]]
+) -> list[Tensor]:
+    """Return pictures H×W×C uint8, on the device of the model, from the symbols of plain files.
 
-    This is the other half of decoding. Pictures of equal size run together, so that in float32
-    samples may differ by one level from those of a picture that is decoded alone.
+    This is the other half of decoding. `symbols` holds those of all tiles of each file. Pictures of
+    one tile and of equal size run together, so that in float32 samples may differ by one level from
+    those of a picture that is decoded alone.
     """
-    tiles = list(zip(headers, symbols, strict=True))
-    return _in_batches(functools.partial(_paint, model), tiles, _sizes(symbols))
+    files = list(zip(headers, symbols, strict=True))
+    single = [(header, tiles[0]) for header, tiles in files if len(tiles) == 1]
+    run = functools.partial(_paint, model)
+    painted = iter(_in_batches(run, single, _sizes([tile for _, tile in single])))
+
+    def large(header: Header, tiles: Sequence[TileSymbols]) -> Tensor:
+        file = File(header, b"", 0)
+        return torch.from_numpy(decode_region(model, file, whole(file), None, tiles)).to(model.device)
+
+    return [next(painted) if len(tiles) == 1 else large(header, tiles) for header, tiles in files]
 
 
 @torch.no_grad()
 def _paint(model: LoadedModel, tiles: Sequence[tuple[Header, TileSymbols]]) -> list[Tensor]:
-    """Return the pictures of simple files of equal size."""
+    """Return the pictures of plain files of one tile and of equal size."""
     levels, y_hat = tile_latents(model, tiles)
     patches = model.fast_synthesis.patches(y_hat, levels)
     return [

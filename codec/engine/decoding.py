@@ -7,9 +7,9 @@ Memory use does not grow with the height of the picture.
 
 Symbols are decoded in integers, on the CPU. All that follows is floating point, on any device.
 
-The pixels of a tile depend only on the latents of its window. Every window runs through the
-synthesis transform alone, on one thread. A region therefore has the same pixels as the whole
-picture.
+The pixels of a tile depend only on the latents of its window. If there are several tiles, every
+window runs through the synthesis transform alone, on one thread. A region therefore has the same
+pixels as the whole picture.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from codec.coding.latents import TileSymbols
 from codec.coding.residual import add_residual, unpack_residual
 from codec.coding.stored import unpack_alpha, unpack_samples
 from codec.engine.loaded_model import LoadedModel
@@ -68,12 +69,14 @@ def lost_pixels(file: File, damage: Damage, region: Box, halo: int) -> NDArray[n
 
 
 def decode_bands(
-    model: LoadedModel | None, file: File, region: Box, damage: Damage | None
+    model: LoadedModel | None, file: File, region: Box, damage: Damage | None,
+    symbols: Sequence[TileSymbols] | None = None,
 ) -> Generator[Samples, None, None]:
     """Yield the rows of `region`, H×W×C with alpha, as one band for every row of tiles.
 
     Damaged tiles are added to `damage`; if it is None, they raise an error. A file with latents
-    needs `model`, the model with which it was written.
+    needs `model`, the model with which it was written. If `symbols` holds those of all its tiles,
+    its payloads are not read.
     """
     header = file.header
     if header.stored:
@@ -81,7 +84,7 @@ def decode_bands(
         colour = _lossless_bands(file, region, _stored_tile, black, None if damage is None else damage.tiles)
     else:
         assert model is not None
-        colour = _latent_bands(model, file, region, damage)
+        colour = _latent_bands(model, file, region, damage, symbols)
     with contextlib.closing(colour):
         if not header.alpha:
             yield from colour
@@ -98,11 +101,14 @@ def whole(file: File) -> Box:
     return Box(0, 0, file.header.height, file.header.width)
 
 
-def decode_region(model: LoadedModel | None, file: File, region: Box, damage: Damage | None) -> Samples:
+def decode_region(
+    model: LoadedModel | None, file: File, region: Box, damage: Damage | None,
+    symbols: Sequence[TileSymbols] | None = None,
+) -> Samples:
     """Return the rows that `decode_bands` yields as one array."""
     picture = np.empty((region.height, region.width, file.header.samples), _dtype(file))
     row = 0
-    for band in decode_bands(model, file, region, damage):
+    for band in decode_bands(model, file, region, damage, symbols):
         picture[row : row + band.shape[0]] = band
         row += band.shape[0]
     return picture
@@ -127,7 +133,8 @@ def _rows_of_tiles(file: File, region: Box) -> Iterator[tuple[Box, list[tuple[in
 
 
 def _latent_bands(
-    model: LoadedModel, file: File, region: Box, damage: Damage | None
+    model: LoadedModel, file: File, region: Box, damage: Damage | None,
+    symbols: Sequence[TileSymbols] | None,
 ) -> Generator[Samples, None, None]:
     header = file.header
     size = (header.height, header.width)
@@ -142,7 +149,7 @@ def _latent_bands(
                 tile for _, _, window in jobs for tile in tiling.tiles_within(window, *size, header.tile_size)
             }
             latents = {tile: values for tile, values in latents.items() if tile in needed}
-            latents |= _decode_tiles(model, file, sorted(needed - latents.keys()), damage, workers)
+            latents |= _decode_tiles(model, file, sorted(needed - latents.keys()), damage, symbols, workers)
             band = np.empty((part.height, part.width, header.channels), _dtype(file))
 
             def paint(
@@ -176,20 +183,21 @@ def _latent_bands(
 
 
 def _decode_tiles(
-    model: LoadedModel, file: File, tiles: Sequence[int], damage: Damage | None, workers: Workers
+    model: LoadedModel, file: File, tiles: Sequence[int], damage: Damage | None,
+    symbols: Sequence[TileSymbols] | None, workers: Workers,
 ) -> dict[int, Tensor]:
     """Return y_hat, h×w×M float32, of every one of these tiles."""
 
     def decode(tile: int) -> Tensor:
         try:
-            (symbols,) = tile_symbols(model, [(file, tile)])
+            (found,) = tile_symbols(model, [(file, tile)]) if symbols is None else [symbols[tile]]
         except FormatError:
             if damage is None:
                 raise
             damage.tiles.add(tile)
             channels = model.networks.config.latents
             return torch.zeros(*latent_size(file.header, tile), channels, device=model.device)
-        return tile_latents(model, [(file.header, symbols)])[1][0]
+        return tile_latents(model, [(file.header, found)])[1][0]
 
     # On one thread each, for the same reason as in `_latent_bands`.
     alone = len(file.header.tiles) > 1

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from codec.errors import LimitExceeded
 from codec.model.config import PIXELS_PER_LATENT
 
 _MOST = 8
@@ -89,16 +90,27 @@ def alike(items: Iterable[Item], key: Callable[[Item], tuple[Any, ...]], pixels:
 
 
 def _start(threads: int) -> ThreadPoolExecutor:
-    """Return an executor whose threads have started. Each of them runs torch on one thread."""
+    """Return an executor whose threads have started. Each of them runs torch on one thread.
+
+    Raises `LimitExceeded` if the system refuses to start that many.
+    """
     # The last setting of any thread is also the initial setting of threads that are new to torch:
     # restore it at once.
     before = torch.get_num_threads()
     executor = ThreadPoolExecutor(threads, initializer=_on_one_thread)
     together = threading.Barrier(threads + 1)
-    for _ in range(threads):
-        executor.submit(together.wait)
-    together.wait()
-    torch.set_num_threads(before)
+    try:
+        for _ in range(threads):
+            executor.submit(together.wait)
+        together.wait()
+    except BaseException as error:
+        together.abort()  # those that have started would wait for ever
+        executor.shutdown(cancel_futures=True)
+        if not isinstance(error, RuntimeError):
+            raise
+        raise LimitExceeded(f"the system cannot start {threads} threads: ask for fewer") from None
+    finally:
+        torch.set_num_threads(before)
     return executor
 
 

@@ -148,6 +148,9 @@ def open_part(data: Any, region: Region | None, on_error: OnError, limits: Limit
     if not file.header.stored:
         side = file.header.tile_size
         limits.check_tile(min(side, file.header.height), min(side, file.header.width))
+        # The latents of the tiles of a row and of both its neighbours are held at the same time.
+        columns = -(-part.right // side) - part.left // side
+        limits.check_rows(min(3 * side, file.header.height), min(columns * side, file.header.width))
     if region is None and on_error == "raise":  # report damage before minutes of decoding
         file.check_payloads()
     return file, part

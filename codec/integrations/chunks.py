@@ -64,12 +64,8 @@ class Settings:
         check_effort(self.effort)
         model, sha256 = _identify(self.model, self.weights_sha256)
         # Convert to types that JSON has, because NumPy numbers are accepted too.
-        plain = {
-            "quality": float(self.quality), "effort": int(self.effort), "model": model,
-            "weights_sha256": sha256,
-        }
-        for name, value in plain.items():
-            object.__setattr__(self, name, value)
+        quality, effort = float(self.quality), int(self.effort)
+        vars(self).update(quality=quality, effort=effort, model=model, weights_sha256=sha256)
 
     def worker(self) -> Codec:
         """Return the codec for these settings, with its weights loaded.

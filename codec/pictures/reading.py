@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from codec.errors import CodecError, InvalidImage, LimitExceeded, NotKept
 from codec.format.header import SIGNATURE, Source
@@ -52,18 +51,15 @@ def read_image(
     chosen = check_bands(bands)
     owned = isinstance(src, (str, os.PathLike))
     file = _open(src) if isinstance(src, (str, os.PathLike)) else src
-    lazy = False
-    try:
+    with contextlib.ExitStack() as stack:
+        if owned:
+            stack.callback(file.close)
         decoded = _decode(file, owned, limits, chosen)
         lazy = isinstance(decoded.samples, raster.Raster)
         decoded = choose(decoded, chosen)
         picture = to_picture_of_depth(decoded.samples, bit_depth or decoded.depth, decoded.source)
-    except BaseException:
-        lazy = False
-        raise
-    finally:
-        if owned and not lazy:
-            file.close()
+        if lazy:  # the file is closed with its samples
+            stack.pop_all()
     if not lazy and picture.has_alpha and _all_is_hidden(picture):
         decoded.lost.append("the colour, because alpha is 0 everywhere")
     lost = decoded.lost if strip else [*decoded.lost, *decoded.lost_metadata]
@@ -169,7 +165,8 @@ def _decode_opened(file: BinaryIO, pixels: BinaryIO, limits: Limits) -> Decoded:
             depth = 16 if samples.dtype == np.uint16 else None
         else:
             samples, source = deep.read(file, kind), Source.NONE
-            samples, lost = _turned_by_exif(samples, image)
+            orientation, lost = _of_exif(lambda: image.getexif().get(_ORIENTATION, 1), 1)
+            samples = turn(samples, orientation if orientation in range(1, 9) else 1)
             if "transparency" in image.info:
                 source = Source.TRANSPARENT_COLOUR
         lost += further.further(image, file, kind)
@@ -189,11 +186,6 @@ def _upright(image: Any) -> tuple[Any, list[str]]:
     import PIL.ImageOps
 
     return _of_exif(lambda: PIL.ImageOps.exif_transpose(image), image)
-
-
-def _turned_by_exif(samples: NDArray[Any], image: Any) -> tuple[NDArray[Any], list[str]]:
-    orientation, lost = _of_exif(lambda: image.getexif().get(_ORIENTATION, 1), 1)
-    return turn(samples, orientation if orientation in range(1, 9) else 1), lost
 
 
 def _of_exif(read: Callable[[], Any], otherwise: Any) -> tuple[Any, list[str]]:

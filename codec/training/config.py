@@ -93,16 +93,13 @@ class TrainingConfig:
         for table in ("model", "training"):
             if not isinstance(values.get(table, {}), dict):
                 raise ValueError(f"{table} must be a table")
-        unknown = set(values) - {"name", "model", "training"}
         training = dict(values.get("training", {}))
-        unknown |= set(training) - {field.name for field in dataclasses.fields(cls)} | (
-            {"name", "model"} & set(training)
-        )
+        known = {field.name for field in dataclasses.fields(cls)} - {"name", "model"}
+        unknown = values.keys() - {"name", "model", "training"} | training.keys() - known
         if unknown:
             raise ValueError(f"unknown configuration keys: {', '.join(sorted(unknown))}")
-        if "lambdas" in training:
-            listed = training["lambdas"]
-            training["lambdas"] = tuple(listed) if isinstance(listed, list | tuple) else listed
+        if isinstance(training.get("lambdas"), list):
+            training["lambdas"] = tuple(training["lambdas"])
         model = ModelConfig.from_dict(values.get("model", {}))
         return cls(name=str(values.get("name", "unnamed")), model=model, **training)
 

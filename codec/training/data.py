@@ -75,9 +75,7 @@ class CropSampler:
         height, width = self.sizes[which].unbind(1)
         top = self._integers(height - self.crop + 1)
         left = self._integers(width - self.crop + 1)
-        flip_rows, flip_columns, swap = (
-            torch.rand(3, size, generator=self.generator) < 0.5
-        ).unbind(0)
+        flip_rows, flip_columns, swap = (torch.rand(3, size, generator=self.generator) < 0.5).unbind(0)
         step = torch.arange(self.crop)
         rows = torch.where(flip_rows[:, None], self.crop - 1 - step, step)
         columns = torch.where(flip_columns[:, None], self.crop - 1 - step, step)

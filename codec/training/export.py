@@ -43,14 +43,8 @@ def freeze(model: Model) -> tuple[Model, int]:
 
 
 def export(
-    model: Model,
-    data: Path,
-    *,
-    training: dict[str, Any],
-    objective: Objective,
-    crop: int = 256,
-    batches: int = 300,
-    batch: int = 4,
+    model: Model, data: Path, *, training: dict[str, Any], objective: Objective, crop: int = 256,
+    batches: int = 300, batch: int = 4,
 ) -> tuple[bytes, list[dict[str, float]]]:
     """Return the bytes of the weights file and its validation table.
 

@@ -151,9 +151,7 @@ class Trainer:
         # A short memory at first, so that the initial weights do not persist in the average.
         keep = min(self.config.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():  # otherwise every step adds a node to the graph of the average
-            torch._foreach_lerp_(
-                list(self.average.parameters()), list(self.model.parameters()), 1 - keep
-            )
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - keep)
         return {
             "loss": float(loss.total.detach()),
             "bpp": float(loss.bpp.mean()),
@@ -178,9 +176,7 @@ def validate(model: Model, files: list[Path], objective: Objective) -> list[dict
         total = bpp = decibels = hyper = 0.0
         for image in images:
             x = image.to(torch.float32) / 255
-            output = model(
-                x, levels, noise=False, dead_zone=objective.dead_zone, skip=objective.skip
-            )
+            output = model(x, levels, noise=False, dead_zone=objective.dead_zone, skip=objective.skip)
             output.x_hat = (output.x_hat.clamp(0, 1) * 255).round() / 255
             loss = rate_distortion(output, x, levels, objective.lambdas, objective.metric)
             total += float(loss.total)
@@ -194,13 +190,8 @@ def validate(model: Model, files: list[Path], objective: Objective) -> list[dict
 
 
 def open_run(
-    config: TrainingConfig,
-    out: Path,
-    budget: Budget,
-    resume: bool,
-    init: TrainedStart | None,
-    device: torch.device,
-    sampler: CropSampler,
+    config: TrainingConfig, out: Path, budget: Budget, resume: bool, init: TrainedStart | None,
+    device: torch.device, sampler: CropSampler,
 ) -> Trainer:
     """Return a new trainer, or one resumed from the newest state that fits the schedule.
 

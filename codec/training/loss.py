@@ -36,11 +36,7 @@ def psnr(mse: float) -> float:
 
 
 def rate_distortion(
-    output: TrainingOutput,
-    x: Tensor,
-    level: Tensor,
-    lambdas: tuple[float, float],
-    metric: Metric = "mse",
+    output: TrainingOutput, x: Tensor, level: Tensor, lambdas: tuple[float, float], metric: Metric = "mse"
 ) -> Loss:
     """Return bpp + lambda · 255² · distortion of each picture, weighted by lambda^-½ and averaged.
 

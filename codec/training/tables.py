@@ -45,11 +45,14 @@ def collect_histograms(
         level = torch.randint(0, MAX_LEVEL + 1, (batch,), generator=generator).to(x.device)
         y = model.analysis(x, level)
         tiles, indexes, _ = quantize_latents(model, y, level, objective.dead_zone, objective.skip)
-        for tile, index, quality in zip(tiles, indexes, level.tolist(), strict=True):
+        # Only dense tiles code latents up to the skip index, and there they are not all 0.
+        dense, _, _ = quantize_latents(model, y, level, objective.dead_zone, -1)
+        for tile, whole, index, quality in zip(tiles, dense, indexes, level.tolist(), strict=True):
             first = hyper_groups(quality, 1, channels)[0][0] - SCALES
             rows = np.broadcast_to(np.arange(first, first + channels), tile.hyper.shape)
             _count(hyper, tile.hyper.ravel(), rows.ravel())
-            _count(symbols, tile.latents.ravel(), index.ravel().astype(np.int64))
+            latents = np.where(index > objective.skip, tile.latents, whole.latents)
+            _count(symbols, latents.ravel(), index.ravel().astype(np.int64))
     return symbols, hyper
 
 

@@ -21,6 +21,7 @@ from codec.coding.latents import quantize_latents
 from codec.engine import encoding
 from codec.format.tiling import Box
 from codec.model.network import rate_weight
+from codec.model.quantization import quantize
 from codec.model.weights import METRICS, Metric
 from codec.training.data import read_rgb
 from tests.conftest import DEAD_ZONE, SKIP
@@ -259,6 +260,29 @@ def test_the_search_knows_dense_tiles(tiny: codec.Codec, monkeypatch: pytest.Mon
     whole = search.refine(soft, dataclasses.replace(window, skip=-1), y, DEAD_ZONE, 20)
     assert torch.equal(found[0.6], whole)
     assert not torch.equal(found[1e6], whole)
+
+
+@pytest.mark.parametrize("share", [0.9, 0.97, 1.0])
+def test_a_search_of_a_dense_tile_never_makes_it_worse(
+    tiny: codec.Codec, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This also holds where the tile that is found is not dense any more."""
+    model, soft, level = tiny._loaded.networks, tiny._loaded.soft, torch.tensor([300])
+    pixels = torch.from_numpy(textured(96, 128))[None].float() / 255
+    y = soft.analysis(pixels, level)
+    window = search.Window(distortion_of("mse", pixels, 96, 128, 0.05), Box(0, 0, 6, 8), level, 40)
+    z = quantize(soft.hyper_analysis(soft.mean_model.normalise(y)))
+    index = soft.scale_model(z, level)[:, :6, :8].round()
+    largest = float(latents._quantize(model.mean_model, y, z, level, index, 0.0, 40)[2])
+    monkeypatch.setattr(latents, "_MOST_DISCARDED", share * largest)
+
+    def cost(found: torch.Tensor) -> float:
+        dense = quantize_latents(model, found, level, 0.0, 40)[0][0].dense
+        coded = dataclasses.replace(window, skip=-1) if dense else window
+        return float(search._cost(soft, coded, y, found, None).total)
+
+    start = cost(search.refine(soft, window, y, 0.0, 0))
+    assert all(cost(search.refine(soft, window, y, 0.0, iterations)) <= start for iterations in (5, 10, 30))
 
 
 @pytest.mark.parametrize("size", [(6, 8), (5, 7), (1, 1)])

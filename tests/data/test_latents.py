@@ -136,12 +136,23 @@ def test_the_example(tmp_path: Path) -> None:
 @pytest.mark.parametrize("output", ["pixels", "latents"])
 def test_workers_send_few_bytes(output: batches.Output, tmp_path: Path) -> None:
     """Integers, in one byte each unless a symbol needs more."""
-    dataset = packed(tmp_path / "set", textured(128, 128), textured(128, 128, 1))
-    (rows,) = codec.data.loader(dataset, 2, output=output).batches
+    dataset = packed(tmp_path / "set", textured(128, 128), textured(128, 128, 1), textured(1050, 40))
+    (rows,) = codec.data.loader(dataset, 3, output=output).batches
+    assert [len(entry.tiles) for entry, _ in rows] == [1, 1, 2]
     for entry, _ in rows:
-        (tile,) = entry.tiles
-        assert (tile.latents.dtype, tile.hyper.dtype) == (np.int8, np.int32)
-        assert len(pickle.dumps(entry)) < 128 * 128 * 3 / 2
+        assert all((tile.latents.dtype, tile.hyper.dtype) == (np.int8, np.int32) for tile in entry.tiles)
+        assert len(pickle.dumps(entry)) < entry.header.height * entry.header.width * 3 / 2
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_pictures_of_several_tiles(workers: int, tmp_path: Path) -> None:
+    """Their pixels come from the symbols that workers send, and are those of `codec.decompress`."""
+    dataset = packed(tmp_path / "set", textured(1050, 40), textured(64, 64), textured(40, 1100)[:, :, 0])
+    (batch,) = codec.data.loader(dataset, 3, num_workers=workers)
+    for row in (0, 2):
+        wanted = torch.from_numpy(dataset[row]["image"])
+        wanted = wanted.permute(2, 0, 1) if wanted.ndim == 3 else wanted[None]
+        assert torch.equal(batch["image"][row], wanted)
 
 
 def test_symbols_that_need_more_than_a_byte(tmp_path: Path) -> None:
@@ -194,10 +205,13 @@ def test_the_precision_of_batches(precision: Any, workers: int, tmp_path: Path) 
     pictures = [textured(64, 64), np.dstack([textured(64, 64), textured(64, 64, 1)[:, :, 0]])]
     dataset = packed(tmp_path / "set", *pictures)
     expected = codec.Codec(precision=precision).decompress_batch([dataset.read(0), dataset.read(1)])
-    (batch,) = codec.data.loader(dataset, 2, precision=precision, num_workers=workers)
-    assert all(
-        np.array_equal(found.permute(1, 2, 0), picture)
-        for found, picture in zip(batch["image"], expected, strict=True)
-    )
+    other = {"float32": "bfloat16", "bfloat16": "float32"}[precision]
+    for options in ({"precision": precision}, {}):
+        where = codec.Dataset(tmp_path / "set", precision=other if options else precision)  # type: ignore[arg-type]
+        (batch,) = codec.data.loader(where, 2, num_workers=workers, **options)
+        assert all(
+            np.array_equal(found.permute(1, 2, 0), picture)
+            for found, picture in zip(batch["image"], expected, strict=True)
+        )
     rows = codec.Dataset(tmp_path / "set", precision=precision)[:2]
     assert all(np.array_equal(row["image"], picture) for row, picture in zip(rows, expected, strict=True))

@@ -50,6 +50,28 @@ def test_one_item_leaves_the_threads_to_torch(four_threads: None) -> None:
     assert torch.get_num_threads() == 4
 
 
+@pytest.mark.parametrize("allowed", [0, 2])
+def test_a_system_that_starts_no_more_threads(
+    allowed: int, four_threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named, as every lack of resources, and the threads that have started do not stay."""
+    start, began = threading.Thread.start, threading.active_count()
+    started: list[threading.Thread] = []
+
+    def refuse(thread: threading.Thread) -> None:
+        if len(started) == allowed:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(codec.LimitExceeded, match="cannot start 4 threads"):
+        results(lambda item: item, range(20))
+    assert len(started) == allowed
+    assert threading.active_count() == began
+    assert torch.get_num_threads() == 4
+
+
 def test_an_error_starts_nothing_more(four_threads: None) -> None:
     begun: list[int] = []
     stopped = threading.Event()

@@ -224,8 +224,8 @@ def test_latents_of_three_rows_of_tiles_are_held(
     held: list[int] = []
     decode, synthesise = decoding._decode_tiles, decoding._synthesise
 
-    def watch(model: Any, file: Any, wanted: Any, damage: Any, workers: Any) -> Any:
-        found = decode(model, file, wanted, damage, workers)
+    def watch(*args: Any) -> Any:
+        found = decode(*args)
         for tile, values in found.items():
             assert tile not in alive
             height, width, channels = values.shape
@@ -281,6 +281,17 @@ def test_limits(tiny: codec.Codec, tiled: tuple[bytes, Pixels]) -> None:
     ):
         with pytest.raises(codec.LimitExceeded, match="tiles of 128×128 pixels are over the limit of 16383"):
             refused()
+
+
+def test_tiles_that_are_held_at_the_same_time_are_limited(tiny: codec.Codec, never_stored: None) -> None:
+    """One row of a wide picture has few pixels, but needs latents of up to three rows of tiles."""
+    data = encode(tiny, textured(200, 1300), 300, 64)
+    limits = codec.Limits(max_pixels=100_000, max_tile_pixels=64 * 64)
+    assert tiny.decompress(data, region=(100, 70, 1, 300), limits=limits).shape == (1, 300, 3)
+    with pytest.raises(codec.LimitExceeded, match=r"tiles of 192×1300 pixels are needed .* limit of 100000"):
+        tiny.decompress(data, region=(100, 0, 1, 1300), limits=limits)
+    more = codec.Limits(max_pixels=192 * 1300, max_tile_pixels=64 * 64)
+    assert tiny.decompress(data, region=(100, 0, 1, 1300), limits=more).shape == (1, 1300, 3)
 
 
 def test_limits_that_are_none() -> None:

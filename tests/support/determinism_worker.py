@@ -29,7 +29,7 @@ from codec.pictures.picture import Samples
 from tests.support.pictures import textured
 from tests.support.tiles import encode, symbols_digest, within_one_level
 
-SHAPES = [(1, 1), (33, 47), (64, 64), (240, 176), (97, 400), (300, 520)]
+SHAPES = [(1, 1), (33, 47), (64, 64), (240, 176), (97, 400)]
 LEVELS = (100, 820)
 
 
@@ -91,10 +91,15 @@ def main() -> None:
         for key, data in made.items()
     }))
     fast = Codec(precision="bfloat16")  # emulated where the configuration has no hardware for it
+    seen: set[tuple[bytes, bytes]] = set()  # most configurations write and decode the same
     for path in folder.iterdir():
         of_file: dict[str, Written] = pickle.loads(path.read_bytes())
-        for key, written in of_file.items():
-            check(worker, key, written)
+        new = {(each.data, each.samples.tobytes()): key for key, each in of_file.items()}
+        for one in new.keys() - seen:
+            check(worker, new[one], of_file[new[one]])
+        if new.keys() <= seen:
+            continue
+        seen |= new.keys()
         batch = [key for key in of_file if key.startswith("batch")]
         together = symbols_digest(worker, *(of_file[key].data for key in batch))
         assert together == [of_file[key].symbols for key in batch]

@@ -71,13 +71,8 @@ def plan(shards: dict[int, Shard], source: Source, shard_rows: int, *, several: 
     else:
         numbers = list(itertools.islice(itertools.chain(missing, itertools.count(total)), chunks))
         numbers += missing[chunks:]  # their pictures are gone, and their numbers must not be missing
-    return Addition(
-        source=added,
-        numbers=numbers,
-        total=max([total, *(number + 1 for number in numbers)]),
-        notes=notes,
-        retried=retried,
-    )
+    total = max([total, *(number + 1 for number in numbers)])
+    return Addition(source=added, numbers=numbers, total=total, notes=notes, retried=retried)
 
 
 def _names(source: Source) -> Iterator[str]:

@@ -23,6 +23,7 @@ from codec.format.metadata import Metadata
 from codec.format.rows import TILE_SIZE, RowFormat
 from codec.limits import Limits
 from codec.model import registry
+from codec.pictures import colour
 from codec.pictures.decoded import Decoded, check_bands, choose
 from codec.pictures.picture import Picture, to_picture
 from codec.pictures.reading import read_image
@@ -31,9 +32,6 @@ _BATCH_PICTURES = 256
 _BATCH_PIXELS = 1 << 23
 _BATCH_BYTES = 1 << 26
 """Maximum number of pictures, of pixels, and of bytes in columns, that are compressed together."""
-
-_SRGB = bytes([1, 13, 0, 1])
-"""The code points of sRGB, which pictures without code points have anyway."""
 
 _BAD = (
     CodecError, OSError, ValueError, TypeError, KeyError, ArithmeticError, RuntimeError, MemoryError,
@@ -125,7 +123,8 @@ class RowEncoder:
             listed = getattr(warning.message, "items", ()) or [warning.message]
             notes |= {f"NotKept: {item}" for item in listed}
         if about and not self.settings.metadata:
-            lost = [name for name in about.names if name != "cicp" or about.cicp != _SRGB]
+            # Pictures without code points have those of sRGB anyway.
+            lost = [name for name in about.names if name != "cicp" or about.cicp != colour.SRGB]
             notes |= {f"{name} left out" for name in lost}
         for note in sorted(notes):
             account.notes[note] = account.notes.get(note, 0) + 1

@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader
 from codec.api import Codec, shared_codec
 from codec.coding.latents import TileSymbols
 from codec.data.reading.dataset import Dataset, decode_named
-from codec.engine.batch_decoding import is_simple, latents_of, symbols_of, synthesise
+from codec.engine.batch_decoding import is_plain, latents_of, symbols_of, synthesise
 from codec.engine.reading import open_part
 from codec.engine.running import memory_named
 from codec.engine.worker import check_precision
@@ -62,8 +62,8 @@ def entropy_decode(
 ) -> list[Coded | Samples]:
     """Return the symbols of each `.cae` file, decoded on the CPU.
 
-    For the output "pixels", files that need more than a synthesis transform (large, of more than 8
-    bits, with alpha or a residual layer, or stored) are decoded completely, to pictures C×H×W.
+    For the output "pixels", files that need more than a synthesis transform (of more than 8 bits,
+    with alpha or a residual layer, or stored) are decoded completely, to pictures C×H×W.
     For the output "latents", all files must have latents; otherwise `FormatError` is raised. The
     other errors are those of `codec.decompress`.
     """
@@ -78,7 +78,7 @@ def entropy_decode(
     by_model: dict[bytes, list[int]] = {}
     others = []
     for index, file in enumerate(opened):
-        if output == "latents" or is_simple(file):
+        if output == "latents" or is_plain(file.header):
             by_model.setdefault(file.header.model_id, []).append(index)
         else:
             others.append(index)
@@ -112,7 +112,7 @@ def synthesise_batch(batch: Sequence[Coded | Samples], codec: Codec) -> list[Ten
     with codec._running():
         for model_id, coded in by_model.items():
             headers = [entry.header for _, entry in coded]
-            pictures = synthesise(codec.model_for(model_id), headers, [entry.tiles[0] for _, entry in coded])
+            pictures = synthesise(codec.model_for(model_id), headers, [entry.tiles for _, entry in coded])
             for (index, _), picture in zip(coded, pictures, strict=True):
                 found[index] = picture.permute(2, 0, 1)
     return [found[index] for index in range(len(batch))]
@@ -207,10 +207,8 @@ class Loader:
 
 
 def _stacked(pictures: list[Any]) -> Any:
-    alike = all(isinstance(picture, Tensor) for picture in pictures) and len(
-        {(picture.shape, picture.dtype) for picture in pictures}
-    ) == 1
-    return torch.stack(pictures) if alike else pictures
+    kinds = {(picture.shape, picture.dtype) if isinstance(picture, Tensor) else None for picture in pictures}
+    return torch.stack(pictures) if len(kinds) == 1 and None not in kinds else pictures
 
 
 def _column(values: list[Any], device: str) -> Any:
@@ -249,11 +247,12 @@ def loader(
 
     Args:
         dataset: the dataset. Its own `transform` is not used here.
-        num_workers: number of processes that read rows and decode symbols; 0 for this process.
+        num_workers: number of processes that read rows and decode symbols; 0 for this process. They
+            also decode the pixels of pictures with alpha or of more than 8 bits, on their CPU.
         device: device of the float networks and of the tensors, for example "cuda"; None for the
             CPU.
         output: "pixels" or "latents".
-        precision: "float32" or "bfloat16", as for `codec.decompress`.
+        precision: "float32" or "bfloat16", as for `codec.decompress`; None for that of the dataset.
         transform: called with each picture C×H×W, or its latents M×h×w, on `device`, for example to
             crop it to a common size.
         options: options of `torch.utils.data.DataLoader`: sampler, drop_last, generator,
@@ -275,6 +274,7 @@ def loader(
     if output not in get_args(Output):
         raise ValueError(f"output must be 'pixels' or 'latents', not {output!r}")
     check_precision(precision)
+    precision = precision or dataset.precision
     rows: Any = _Rows(dataset, output, precision)
     batches: DataLoader[Any] = DataLoader(
         rows, batch_size, shuffle, num_workers=num_workers, collate_fn=_as_it_is, **options

@@ -12,13 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from codec.api import shared_codec
 from codec.data.layout import Settings, pyarrow
-from codec.data.reading.agreement import (
-    cast,
-    common_features,
-    common_schema,
-    common_settings,
-    in_reading_order,
-)
+from codec.data.reading import agreement
 from codec.data.reading.opening import SUFFIX, find_files
 from codec.data.reading.shards import Shard
 from codec.engine.worker import check_precision
@@ -88,17 +82,17 @@ class Dataset:
             shard.partition = {
                 name: value for name, value in partition.items() if shard.schema.get_field_index(name) < 0
             }
-        self.schema: Any = common_schema(shards, columns)
+        self.schema: Any = agreement.common_schema(shards, columns)
         """Types of the user's columns, as a schema of pyarrow."""
         for name in columns or ():
             self._check_name(name, self.schema.names)
         self.columns = list(self.schema.names if columns is None else columns)
-        self.settings: Settings | None = common_settings(shards)
+        self.settings: Settings | None = agreement.common_settings(shards)
         """Settings with which the dataset was packed; None if another tool wrote it."""
-        self.features: dict[str, Any] = common_features(shards)
+        self.features: dict[str, Any] = agreement.common_features(shards)
         """Hugging Face's description of the columns; empty if there is none."""
         whole = found.folder is not None
-        self.shards, self.missing = in_reading_order(shards, whole=whole, partial=partial)
+        self.shards, self.missing = agreement.in_reading_order(shards, whole=whole, partial=partial)
         """Files in the order of their rows, and the number of shards that are missing."""
         if found.nested and not all(shard.account for shard in shards):
             raise FormatError(
@@ -167,7 +161,7 @@ class Dataset:
         self._check_name(name, self.columns)
         kind = self.schema.field(name).type
         arrays = [array for shard in self.shards for array in shard.arrays(name)]
-        return pyarrow().chunked_array([cast(array, kind) for array in arrays], kind)
+        return pyarrow().chunked_array([agreement.cast(array, kind) for array in arrays], kind)
 
     @overload
     def __getitem__(self, index: int) -> dict[str, Any]: ...

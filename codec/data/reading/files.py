@@ -9,36 +9,9 @@ import re
 import threading
 import weakref
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any
 
 from codec.errors import FormatError, MissingExtra
-
-
-class Stored(Protocol):
-    """A file or a folder. It can be pickled."""
-
-    name: str
-    """Name in messages: the path relative to the dataset."""
-
-    def __fspath__(self) -> str: ...
-
-    def size(self) -> int: ...
-
-    def is_dir(self) -> bool: ...
-
-    def exists(self) -> bool: ...
-
-    def entries(self) -> list[Stored]:
-        """Return the files and folders in this folder. part-2 comes before part-10."""
-
-    def matches(self) -> list[Stored]:
-        """Return the files whose paths match this path, which is a pattern."""
-
-    def source(self) -> Any:
-        """Return what pyarrow can read: a path or an open file."""
-
-    def read_at(self, start: int, length: int) -> bytes:
-        """Return exactly `length` bytes at an offset. Raises `FormatError` if there are fewer."""
 
 
 def stored(path: str | os.PathLike[str]) -> Stored:
@@ -79,6 +52,7 @@ class Local:
     def __init__(self, path: Path, name: str) -> None:
         self.path = path
         self.name = name
+        """Name in messages: the path relative to the dataset."""
 
     def __fspath__(self) -> str:
         return os.fspath(self.path)
@@ -93,17 +67,21 @@ class Local:
         return self.path.exists()
 
     def entries(self) -> list[Stored]:
+        """Return the files and folders in this folder. part-2 comes before part-10."""
         return [Local(self.path / name, name) for name in sorted(os.listdir(self.path), key=in_order)]
 
     def matches(self) -> list[Stored]:
+        """Return the files whose paths match this path, which is a pattern."""
         found = sorted(glob.glob(os.fspath(self.path), recursive=True), key=in_order)
         return [Local(Path(path), Path(path).name) for path in found if os.path.isfile(path)]
 
     def source(self) -> Any:
+        """Return what pyarrow can read: a path or an open file."""
         # pyarrow takes only paths that are UTF-8.
         return os.fspath(self.path) if is_utf_8(self.path) else open(self.path, "rb")
 
     def read_at(self, start: int, length: int) -> bytes:
+        """Return exactly `length` bytes at an offset. Raises `FormatError` if there are fewer."""
         opened = _opened(self)  # keeps the file open if another thread evicts it from the cache
         data = opened.read(start, length)
         while len(data) < length:
@@ -142,7 +120,7 @@ if hasattr(os, "register_at_fork"):  # two processes must not share the position
 
 
 class Remote:
-    """A file or a folder in a file system of `fsspec`."""
+    """A file or a folder in a file system of `fsspec`, with the methods of `Local`."""
 
     def __init__(self, system: Any, path: str, name: str, kind: str | None = None) -> None:
         self.system = system
@@ -184,6 +162,10 @@ class Remote:
         if len(data) != length:
             raise _ends_early(self.name, start + length)
         return data
+
+
+Stored = Local | Remote
+"""A file or a folder. It can be pickled."""
 
 
 def _ends_early(name: str, end: int) -> FormatError:

@@ -23,16 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from codec.data.layout import (
-    Settings,
-    check_column,
-    find_column,
-    pyarrow,
-    read_account,
-    read_features,
-    refused_by_name,
-    unpack_lengths,
-)
+from codec.data import layout
 from codec.data.reading import cells
 from codec.data.reading.files import Stored, stored
 from codec.errors import FormatError
@@ -55,25 +46,25 @@ class Shard:
         self.file: Stored = stored(file) if isinstance(file, (str, Path)) else file
         self.partition: dict[str, Any] = {}
         """Columns whose value is the same in all rows, and is in the name of the folder."""
-        with refused_by_name(self.name):
+        with layout.refused_by_name(self.name):
             with self._open(None) as opened:
                 about = opened.metadata
             self.rows: int = about.num_rows
             self.schema: Any = about.schema.to_arrow_schema()
-            self.settings = Settings.read(self.schema.metadata)
-            self.features = read_features(self.schema.metadata)
-            self.account, self._packed_lengths, self._marks = read_account(about.metadata)
+            self.settings = layout.Settings.read(self.schema.metadata)
+            self.features = layout.read_features(self.schema.metadata)
+            self.account, self._packed_lengths, self._marks = layout.read_account(about.metadata)
             if self.account and 0 < self.account.items - len(self.account.failures) < self.rows:
                 self.account = None  # of the first of several shards that a tool put into one file
             named = self.settings.column if self.settings else None
-            self.column = column or named or find_column(self.schema, self.features)
-            check_column(self.schema, self.column)
+            self.column = column or named or layout.find_column(self.schema, self.features)
+            layout.check_column(self.schema, self.column)
             counts = [about.row_group(group).num_rows for group in range(about.num_row_groups)]
             if sum(counts) != self.rows or min(counts, default=0) < 0:
                 raise FormatError(f"{self.name}: {sum(counts)} rows in row groups, but {self.rows} in all")
             self._groups: list[int] = [0, *itertools.accumulate(counts)]
             kind = self.schema.field(self.column).type
-            self._is_struct = bool(pyarrow().types.is_struct(kind))
+            self._is_struct = bool(layout.pyarrow().types.is_struct(kind))
             self._leaf = f"{self.column}.bytes" if self._is_struct else self.column
             self._has_path = self._is_struct and kind.get_field_index("path") >= 0
             size = self.file.size()
@@ -157,10 +148,10 @@ class Shard:
     def arrays(self, name: str) -> Iterator[Any]:
         """Yield a whole column, as one or more arrays for each row group."""
         if name in self.partition:
-            yield pyarrow().array([self.partition[name]] * self.rows)
+            yield layout.pyarrow().array([self.partition[name]] * self.rows)
             return
         for group in range(self.groups):
-            with self._open(self._about()) as file, refused_by_name(self.name):
+            with self._open(self._about()) as file, layout.refused_by_name(self.name):
                 table = file.read_row_group(group, columns=[name], use_threads=False)
             cells.check_rows(self, table.num_rows, len(self.group_rows(group)))
             yield from table[name].chunks
@@ -175,7 +166,7 @@ class Shard:
         with self._open(self._about(), checked, buffer) as file:
             batches = file.iter_batches(rows, row_groups=[group], columns=list(columns), use_threads=False)
             while True:
-                with refused_by_name(self.name):
+                with layout.refused_by_name(self.name):
                     batch = next(batches, None)
                 if batch is None:
                     return
@@ -183,7 +174,7 @@ class Shard:
 
     def weight(self, group: int, columns: tuple[str, ...]) -> int:
         """Return the number of bytes that columns of a row group have in the file, uncompressed."""
-        with refused_by_name(self.name):
+        with layout.refused_by_name(self.name):
             about = self._about().row_group(group)
             chunks = (about.column(number) for number in range(about.num_columns))
             wanted = tuple(f"{name}." for name in columns)
@@ -198,7 +189,7 @@ class Shard:
         The lengths of all pictures are compared with those that the footer lists.
         """
         found = [len(data) for part in parts for group in range(part.groups) for data in part.pictures(group)]
-        listed = unpack_lengths(self._packed_lengths or "", len(found))
+        listed = layout.unpack_lengths(self._packed_lengths or "", len(found))
         return listed is not None and found == listed.tolist()
 
     @contextlib.contextmanager
@@ -206,8 +197,8 @@ class Shard:
         """Open the file with pyarrow. With a `buffer`, pages are read as they are needed."""
         source = self.file.source()
         try:
-            with refused_by_name(self.name):
-                file = pyarrow().parquet.ParquetFile(
+            with layout.refused_by_name(self.name):
+                file = layout.pyarrow().parquet.ParquetFile(
                     source, metadata=about, page_checksum_verification=checked, pre_buffer=False,
                     buffer_size=buffer,
                 )
@@ -253,7 +244,7 @@ class Shard:
         A column chunk ends with the last picture of its row group.
         """
         nothing = np.empty(0, np.int64)
-        found = unpack_lengths(self._packed_lengths or "", self.rows)
+        found = layout.unpack_lengths(self._packed_lengths or "", self.rows)
         if found is None or len(self._marks) != self.groups:
             return nothing
         self._lengths = found

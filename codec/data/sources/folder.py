@@ -51,8 +51,7 @@ class FolderSource:
         fields, self.features = [], dict[str, Any]()
         if classes:
             fields.append(pa.field("label", pa.int64()))
-            names = [as_text(name) for name in classes]
-            self.features["label"] = {"names": names, "_type": "ClassLabel"}
+            self.features["label"] = {"names": list(map(as_text, classes)), "_type": "ClassLabel"}
         if self._levels.split is not None:
             fields.append(pa.field("split", pa.string()))
             self.features["split"] = STRING

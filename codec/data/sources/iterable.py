@@ -108,8 +108,7 @@ def _name(value: Any) -> str | None:
 
 
 def named(value: Any) -> str:
-    kind = type(value)
-    return "None" if value is None else f"an object of type {kind.__name__}"
+    return "None" if value is None else f"an object of type {type(value).__name__}"
 
 
 def _refuse(message: str) -> Callable[[], Any]:

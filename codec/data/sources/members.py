@@ -27,7 +27,6 @@ _MAPS = frozenset({
 })
 """Words in extensions of members that are not photographs."""
 
-
 _LAST = 3
 """Rank of camera raw and arrays."""
 

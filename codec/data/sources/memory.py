@@ -70,9 +70,7 @@ class HuggingFaceSource:
         self.fields: list[Any] | None = [
             field.with_type(storage_of(field.type)) for field in schema if field.name != self.column
         ]
-        self.features: dict[str, Any] = {
-            name: about for name, about in features.items() if name != self.column
-        }
+        self.features = {name: about for name, about in features.items() if name != self.column}
         self.ignored: list[str] = []
         self.notes: list[str] = []
         self._names = [field.name for field in schema]
@@ -145,8 +143,5 @@ class DatasetSource:
 
     def items(self, start: int, stop: int) -> Iterator[Item]:
         for index in range(start, min(stop, len(self._source))):
-            yield Item(
-                self._source.pathname(index) or f"{index:08d}",
-                functools.partial(self._source.read, index),
-                self._source.values(index),
-            )
+            name = self._source.pathname(index) or f"{index:08d}"
+            yield Item(name, functools.partial(self._source.read, index), self._source.values(index))

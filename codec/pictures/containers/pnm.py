@@ -9,8 +9,7 @@ from codec import limits
 from codec.pictures.containers.found import Found, read_at, text_of
 
 _NUMBER = rb"(?:\s|#[^\r\n]*[\r\n])+\d+"
-_HEADERS = {b"P4": re.compile(b"P4" + 2 * _NUMBER), b"P5": re.compile(b"P5" + 3 * _NUMBER),
-            b"P6": re.compile(b"P6" + 3 * _NUMBER)}
+_HEADERS = {kind: re.compile(kind + count * _NUMBER) for kind, count in ((b"P4", 2), (b"P5", 3), (b"P6", 3))}
 """Width and height, and the largest sample, each after space and comments."""
 _COMMENT = re.compile(rb"#([^\r\n]*)")
 

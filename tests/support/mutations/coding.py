@@ -63,7 +63,8 @@ MUTATIONS = [
         ("padding in the search", "skipped = mean_model.select(1 - coded, step)",
          "skipped = 1 - mean_model.select(coded, step)",
          "coding/test_effort.py::test_the_padding_of_odd_sizes_discards_nothing"),
-        ("the search of a dense tile", "    if least.total.isinf():", "    if False:", SEARCH),
+        ("the search of a dense tile", "begins_dense = bool(_cost(model, window, around, best, None)"
+         ".total.isinf())", "begins_dense = False", SEARCH),
     ),
     *of(
         "coding/residual.py",

@@ -23,6 +23,8 @@ MUTATIONS = [
         ("max_pixels", "if height * width > self.max_pixels:", NEVER, f"{INPUTS} {INVALID}"),
         ("max_pixels of 0", "if number < 1:", NEVER, f"{REGIONS}::test_limits_that_are_none"),
         ("max_tile_pixels", "if height * width > self.max_tile_pixels:", NEVER, f"{REGIONS}::test_limits"),
+        ("pixels held at the same time", "if height * width > most:", NEVER,
+         f"{REGIONS}::test_tiles_that_are_held_at_the_same_time_are_limited"),
         ("max_pixels that is no integer", "        if isinstance(value, bool):", "        if False:",
          f"{STATE}::test_what_is_no_integer"),
     ),
