@@ -82,6 +82,13 @@ def tiny(tiny_weights: Path) -> codec.Codec:
     return codec.Codec(model=tiny_weights)
 
 
+@pytest.fixture(scope="session")
+def trained_for_mse() -> codec.Codec:
+    """A shipped model for the mean squared error, whose PSNR rises with quality."""
+    workers = (codec.Codec(model=about["name"]) for about in codec.models())
+    return next(worker for worker in workers if worker._loaded.objective.metric == "mse")
+
+
 @pytest.fixture
 def second_model(tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[registry.ModelEntry]:
     """The tiny model, shipped under the name "second" beside the others."""

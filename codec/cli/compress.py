@@ -14,7 +14,7 @@ import click
 import codec
 from codec import api, convert
 from codec.cli.jobs import plan
-from codec.cli.options import Bands
+from codec.cli.options import PRECISION, Bands
 from codec.cli.running import run
 from codec.cli.streams import open_input, tell
 from codec.cli.texts import on_one_line, reason
@@ -147,11 +147,7 @@ def compress_command(
 @click.option("-m", "--model", help="Weights file, if the model is not shipped.")
 @_FORCE
 @_DEVICE
-@click.option(
-    "--precision", type=click.Choice(["float32", "bfloat16"]),
-    help="Precision in which pictures of 8 bits are decoded. The default is bfloat16 where there is "
-    "hardware for it: faster than float32, and less exact.",
-)
+@PRECISION
 @_THREADS
 def decompress_command(
     paths: tuple[str, ...], output: str | None, suffix: str, region: tuple[int, int, int, int] | None,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from codec.cli.options import Bands
+from codec.cli.options import PRECISION, Bands
 from codec.cli.texts import EXPECTED, counted, on_one_line, reason, sized
 from codec.coding.effort import DEFAULT_EFFORT
 from codec.errors import FileSystemWarning, NotKept
@@ -22,6 +22,7 @@ from codec.limits import DEFAULT, Limits
 
 if TYPE_CHECKING:
     from codec.data import Dataset, Report
+    from codec.model.runtime import Precision
 
 _SET = click.argument("dataset", metavar="SET", type=click.Path())
 _OUT = click.argument("out", metavar="OUT", type=click.Path(file_okay=False))
@@ -227,13 +228,16 @@ def _progress(what: str) -> Iterator[Callable[[Report], None]]:
     help="Format of the pictures, or cae for the compressed files.",
 )
 @_COLUMN
+@PRECISION
 @_FORCE
-def unpack_command(dataset: str, out: str, suffix: str, column: str | None, force: bool) -> None:
+def unpack_command(
+    dataset: str, out: str, suffix: str, column: str | None, precision: Precision | None, force: bool
+) -> None:
     """Write the pictures of SET into the folder OUT, under their original names."""
     with _one_line():
         from codec.data import Dataset, unpack
 
-        opened = Dataset(dataset, column=column)
+        opened = Dataset(dataset, column=column, precision=precision)
         with _counting("unpacking", len(opened)) as told:
             failures = unpack(opened, out, suffix="." + suffix.lstrip("."), force=force, progress=told)
     _end(len(opened), failures, out)

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from codec import convert
-from codec.api import EXTENSION, shared_codec
+from codec.api import EXTENSION, Codec, shared_codec
 from codec.data.reading.dataset import Dataset
 from codec.errors import CodecError
 from codec.limits import DEFAULT
@@ -38,10 +38,11 @@ def unpack(
     picture that could not be written.
 
     `suffix` is the extension of a format that `codec.decode` writes, or ".cae" for the unchanged
-    files. A name that is already taken keeps its old extension too; a name that would lead out of
-    the folder, or that is still taken, is replaced by a number. Where the file system does not
-    distinguish `A.png` from `a.png`, the second of two such names is taken. Existing files are an
-    error unless `force` is set. Columns of bytes are written in base64.
+    files. Pictures are decoded in the precision of the dataset. A name that is already taken keeps
+    its old extension too; a name that would lead out of the folder, or that is still taken, is
+    replaced by a number. Where the file system does not distinguish `A.png` from `a.png`, the
+    second of two such names is taken. Existing files are an error unless `force` is set. Columns of
+    bytes are written in base64.
     """
     suffix = suffix.lower()
     if suffix != EXTENSION:
@@ -60,7 +61,7 @@ def unpack(
             if target.exists() and not force:
                 raise FileExistsError(17, "already exists")
             target.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(target, data if suffix == EXTENSION else _decoded(data, suffix))
+            write_atomically(target, data if suffix == EXTENSION else _decoded(data, suffix, dataset))
         except (CodecError, OSError, ValueError) as error:
             failures.append({"path": name, "error": _text(error)})
             continue
@@ -72,10 +73,11 @@ def unpack(
     return failures
 
 
-def _decoded(data: bytes, suffix: str) -> Iterator[bytes]:
-    return convert.decode_to_chunks(
-        data, suffix, lambda: shared_codec(None, None), region=None, strip=False, limits=DEFAULT
-    )
+def _decoded(data: bytes, suffix: str, dataset: Dataset) -> Iterator[bytes]:
+    def worker() -> Codec:
+        return shared_codec(None, None, dataset.precision)
+
+    return convert.decode_to_chunks(data, suffix, worker, region=None, strip=False, limits=DEFAULT)
 
 
 def tolerant(

@@ -46,7 +46,8 @@ class Settings:
     The bytes of a chunk may depend slightly on the other chunks of its batch and on the machine.
     Coding is lossy: pictures that are read are not exactly those that were written. If they are
     changed and written again, they lose quality again. The error is relative to the bit depth of a
-    picture: 8 for uint8, otherwise the smallest of 10, 12, 14 and 16 that holds all samples.
+    picture: 8 for uint8, otherwise the smallest of 10, 12, 14 and 16 that holds all samples. Chunks
+    are decoded in float32. Their samples are the same on all machines within one level.
 
     A model that is given by its id and `weights_sha256` need not be installed. Metadata can then
     still be read, and `worker` raises `UnknownModel`. Raises `UnknownModel` if no shipped model has
@@ -79,7 +80,7 @@ class Settings:
                 f"the array needs model {self.model} with weights of SHA-256 {self.weights_sha256}, "
                 f"which are not installed (installed: {installed or 'none'})"
             )
-        return shared_codec(None if entry.default else entry.name, None)
+        return shared_codec(None if entry.default else entry.name, None, "float32")
 
 
 def _identify(model: Any, sha256: Any) -> tuple[str, str]:

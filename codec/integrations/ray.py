@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from codec.api import Codec
 from codec.coding.effort import DEFAULT_EFFORT, check_effort
 from codec.engine.goal import DEFAULT_QUALITY, quality_level
+from codec.engine.worker import check_precision
 from codec.errors import CodecError, FormatError, InvalidImage
 from codec.extras import missing
 from codec.format.metadata import Metadata
+from codec.model.runtime import Precision
 from codec.pictures.decoded import Decoded, check_bands, choose
 from codec.pictures.picture import Picture, Samples, to_picture
 from codec.pictures.reading import read_image
@@ -43,8 +45,9 @@ class _Map(ABC):
 
     def __init__(
         self, column: str, model: str | os.PathLike[str] | None, device: str | None, threads: int | None,
-        on_error: OnError, path: str,
+        on_error: OnError, path: str, precision: Precision | None = None,
     ) -> None:
+        check_precision(precision)
         if on_error not in ("raise", "record"):
             raise ValueError(f"on_error must be 'raise' or 'record', not {on_error!r}")
         self.column = column
@@ -53,6 +56,7 @@ class _Map(ABC):
         self.threads = threads
         self.on_error = on_error
         self.path = path
+        self.precision = precision
         self._codec: Codec | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -86,7 +90,9 @@ class _Map(ABC):
         if not items:
             return rows
         if self._codec is None:
-            self._codec = Codec(model=self.model, device=self.device, threads=self.threads)
+            self._codec = Codec(
+                model=self.model, device=self.device, threads=self.threads, precision=self.precision
+            )
         codec = self._codec
         try:
             results = self._map(codec, items)
@@ -210,6 +216,7 @@ class Decompress(_Map):
     Args:
         column: name of the column.
         device, threads: as for `Compress`.
+        precision: "float32" or "bfloat16", as for `codec.decompress`.
         on_error: what to do with a row that is not a complete file. "raise" raises an error that
             names the row and its path. With "record" the row becomes an empty array 0×0×3, and a
             column `error` holds the message (None for other rows).
@@ -225,10 +232,11 @@ class Decompress(_Map):
         *,
         device: str | None = None,
         threads: int | None = None,
+        precision: Precision | None = None,
         on_error: OnError = "raise",
         path: str = "path",
     ) -> None:
-        super().__init__(column, None, device, threads, on_error, path)
+        super().__init__(column, None, device, threads, on_error, path, precision)
 
     def _open(self, value: Any) -> Any:
         if isinstance(value, Mapping):

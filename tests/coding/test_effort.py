@@ -29,9 +29,9 @@ from tests.support.pictures import SAMPLES, Pixels, textured
 from tests.support.tiles import encode
 
 
-@pytest.fixture(scope="module")
-def worker() -> codec.Codec:
-    return codec.Codec()
+@pytest.fixture
+def worker(trained_for_mse: codec.Codec) -> codec.Codec:
+    return trained_for_mse
 
 
 @pytest.fixture(scope="module")
