@@ -118,11 +118,11 @@ def test_the_encoder_still_writes_them(name: str, worker: codec.Codec) -> None:
     assert [getattr(about, field) for field in fixed] == [getattr(golden, field) for field in fixed]
     assert abs(len(data) - len(expected)) <= 8 + len(expected) / 50
     assert codec.read_metadata(data) == codec.read_metadata(expected)
-    found = worker.decompress(data).astype(int), worker.decompress(expected).astype(int)
-    scale = 2.0 ** (about.bit_depth - 8)
-    assert np.abs(found[0] - found[1]).mean() < 0.5 * scale
     if name in residuals():
         assert about.max_error
+        found = worker.decompress(data).astype(int), worker.decompress(expected).astype(int)
+        scale = 2.0 ** (about.bit_depth - 8)
+        assert np.abs(found[0] - found[1]).mean() < 0.5 * scale
         for picture in found:
             error = np.abs(picture - image)
             if about.channels in (2, 4):

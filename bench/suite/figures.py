@@ -108,7 +108,7 @@ def blocks(codecs: list[Codec], ours: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def _quality_rows(ours: Codec) -> list[str]:
-    points = ours["points"][::2]
+    points = ours["points"][:: -(-len(ours["points"]) // 6)]
 
     def row(title: str, key: str, digits: int) -> str:
         return f"| {title} | " + " | ".join(f"{p['mean'][key]:.{digits}f}" for p in points) + " |"

@@ -19,6 +19,7 @@ from PIL import Image
 import codec
 from bench.studies import against, approximations, speed, versions
 from bench.suite.measure import CodecFailed
+from bench.suite.metrics import psnr
 from codec.coding import latents
 from codec.engine.encoding import encode_pictures
 from codec.entropy_coder import TableSet
@@ -26,6 +27,7 @@ from codec.model.layers import in_bfloat16
 from codec.pictures.picture import to_picture
 from tests.conftest import SKIP
 from tests.support.pictures import textured
+from tests.support.tiles import encode
 
 # speed
 
@@ -122,11 +124,16 @@ def test_skipping_everything_discards_all_that_is_not_predicted(
     assert found.cost != 0
 
 
-def test_bfloat16_costs_what_the_pixels_say(tiny: codec.Codec) -> None:
-    networks = tiny._loaded.networks
-    found = approximations.errors_of(tiny._loaded, networks.synthesis, "x", approximations.edges(), 700)
-    assert found.lost == 0
-    assert errors(tiny, SKIP, 700).lost != 0
+@pytest.mark.usefixtures("never_stored")
+def test_bfloat16_costs_what_the_pixels_say(tiny: codec.Codec, tiny_weights: Path) -> None:
+    image = approximations.lines()
+    data = encode(tiny, image, 700)
+    exact, fast = (
+        psnr(image, codec.Codec(model=tiny_weights, precision=kind).decompress(data))  # type: ignore[arg-type]
+        for kind in ("float32", "bfloat16")
+    )
+    assert exact != fast
+    assert errors(tiny, SKIP, 700).lost == pytest.approx(exact - fast, abs=1e-9)
 
 
 def test_synthetic_pictures_are_hard() -> None:
@@ -189,6 +196,15 @@ def test_loaders_of_versions_are_compared(tmp_path: Path, monkeypatch: pytest.Mo
     work.mkdir()
     Image.fromarray(textured(200, 200)).save(photos / "a.png")
     options = {"threads": 1, "model": None}
+    loads: list[Any] = []
+    ask = versions.Version.ask
+
+    def noted(version: versions.Version, **request: Any) -> Any:
+        if "load" in request:
+            loads.append((Path(request["load"]).name, request["workers"], request["loader"]))
+        return ask(version, **request)
+
+    monkeypatch.setattr(versions.Version, "ask", noted)
     with versions.Version(Path(sys.executable), options, [versions.ROOT]) as one:
         contenders = [against.Contender("new", one), against.Contender("old", one)]
         table = against.loading(contenders, 3, photos, 50, 1, work)
@@ -196,6 +212,11 @@ def test_loaders_of_versions_are_compared(tmp_path: Path, monkeypatch: pytest.Mo
     assert cells == ["new", "new, latents", "old"] * 2
     assert list(table.columns[1].cells) == ["0"] * 3 + ["2"] * 3
     assert all(float(str(cell)) > 0 for cell in table.columns[3].cells)
+    assert loads == [  # a turn to warm up, and one that counts
+        call for workers in (0, 2) for call in 2 * [
+            ("set-0", workers, {}), ("set-0", workers, {"output": "latents"}), ("set-1", workers, {})
+        ]
+    ]
 
 
 def test_an_error_of_a_version_is_named(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ It changes none.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from pathlib import Path
 
@@ -96,6 +97,16 @@ def test_sums_are_exact_in_float32(entry: registry.ModelEntry) -> None:
         else:
             largest += table << 8
         assert largest < 1 << 24
+
+
+@pytest.mark.parametrize("entry", registry.entries(), ids=lambda entry: entry.name)
+def test_probabilities_rise_smoothly_with_the_scale(entry: registry.ModelEntry) -> None:
+    """Also at the skip index: tables below it are for dense tiles, where symbols are not all 0."""
+    _, tables = deserialise(entry.read())
+    ones = [table.frequencies[1 - table.lowest] for table in tables.tables[: tables.skip + 8]]
+    ratios = [after / before for before, after in itertools.pairwise(ones)]
+    assert min(ratios) > 1
+    assert max(ratios) < 6
 
 
 def main() -> None:
