@@ -11,7 +11,7 @@ import io
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,12 @@ from codec.engine.worker import check_precision
 from codec.errors import CodecError, FormatError, InvalidImage
 from codec.extras import missing
 from codec.format.metadata import Metadata
-from codec.model.runtime import Precision
 from codec.pictures.decoded import Decoded, check_bands, choose
 from codec.pictures.picture import Picture, Samples, to_picture
 from codec.pictures.reading import read_image
+
+if TYPE_CHECKING:
+    from codec.model.runtime import Precision
 
 Batch = Mapping[str, Any]
 """Columns of equal length: lists, or ndarrays whose first axis is the axis of the rows."""

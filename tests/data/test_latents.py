@@ -136,7 +136,7 @@ def test_the_example(tmp_path: Path) -> None:
 @pytest.mark.parametrize("output", ["pixels", "latents"])
 def test_workers_send_few_bytes(output: batches.Output, tmp_path: Path) -> None:
     """Integers, in one byte each unless a symbol needs more."""
-    dataset = packed(tmp_path / "set", textured(128, 128), textured(128, 128, 1), textured(1050, 40))
+    dataset = packed(tmp_path / "set", textured(128, 128), textured(128, 128, 1), textured(1050, 64))
     (rows,) = codec.data.loader(dataset, 3, output=output).batches
     assert [len(entry.tiles) for entry, _ in rows] == [1, 1, 2]
     for entry, _ in rows:
