@@ -40,7 +40,7 @@ class Limits:
     max_tile_pixels: int = 1 << 20
     """Maximum number of pixels of one tile of latents. The encoder writes tiles of 1024² pixels.
 
-    Decoding takes about 0.3 kB per pixel."""
+    Decoding takes memory in proportion to it."""
 
     def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():

@@ -20,7 +20,7 @@ from codec.errors import LimitExceeded
 from codec.model.config import PIXELS_PER_LATENT
 
 _MOST = 8
-"""Maximum number of tiles at once. The search for the latents of one takes about 0.8 GB."""
+"""Maximum number of tiles at once. Each takes memory, most of all in the search for its latents."""
 
 _TICK = 0.1
 """Time between two calls of `tick` in seconds."""
