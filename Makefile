@@ -2,7 +2,7 @@
 # make test   lint, types and all tests
 # make test-all   lint, types and all tests, also those with large numbers of cases (hours)
 # make bench  compare codecs on the sample photographs: results/samples/report.html
-# make figures KODAK=folder    table and plots of README, from the 24 Kodak pictures (half an hour)
+# make figures KODAK=folder    table and plots of README, from the 24 Kodak pictures (twenty minutes)
 PYTHON ?= python3
 VENV   ?= .venv
 KODAK  ?= kodak
@@ -25,7 +25,8 @@ bench: $(STAMP)
 	$(BIN)/python -m bench bench/samples --points 5 --out results/samples
 
 figures: $(STAMP)
-	$(BIN)/python -m bench "$(KODAK)" --points 6 --out results/kodak
+	$(BIN)/python -m bench "$(KODAK)" --points 6 --out results/kodak \
+		--codecs codec-visual,codec-mse,jpeg,avif,webp,jpegxl
 	$(BIN)/python -m bench.suite.figures results/kodak/json --keep
 
 lint: $(STAMP)
