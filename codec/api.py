@@ -81,7 +81,7 @@ def compress(
             the target if a quality reaches that.
         target_psnr: minimum PSNR of the decoded picture in dB, over all samples. The result is
             never below it if a quality reaches it. It is measured in the precision that this
-            machine uses by default; on another, bfloat16 may lose up to 0.02 dB. The file takes no
+            machine uses by default; on another, bfloat16 may lose up to 0.05 dB. The file takes no
             more bits than a PSNR of 0.1 dB above the target would (up to 0.6 dB where the error has
             a bound, because levels are that far apart there).
         effort: 1 (fastest) to 9 (smallest file at equal distortion, in the metric for which the
@@ -156,9 +156,9 @@ def decompress(
         precision: "float32" or "bfloat16", in which the synthesis transform of pictures of 8 bits
             multiplies. None selects bfloat16 where the device multiplies it in hardware, and
             float32 elsewhere. In float32, samples are the same on all machines within one level. In
-            bfloat16 there is no such promise, and the PSNR may be up to 0.02 dB lower. Without such
-            hardware, bfloat16 is emulated, which is slow. Pictures of more than 8 bits are always
-            decoded in float32. The symbols of a file do not depend on the precision.
+            bfloat16 there is no such promise, and the PSNR is 0.01 dB lower on average. Without
+            such hardware, bfloat16 is emulated, which is slow. Pictures of more than 8 bits are
+            always decoded in float32. The symbols of a file do not depend on the precision.
 
     Raises `FormatError` (`Truncated`, `ChecksumMismatch`, `UnsupportedVersion`, `UnknownModel`) or
     `LimitExceeded` and no other error, whatever the bytes. Also raises `TypeError` if `data` is not
