@@ -129,7 +129,7 @@ def test_bfloat16_costs_what_the_pixels_say(tiny: codec.Codec, tiny_weights: Pat
     image = approximations.lines()
     data = encode(tiny, image, 700)
     exact, fast = (
-        psnr(image, codec.Codec(model=tiny_weights, precision=kind).decompress(data))  # type: ignore[arg-type]
+        psnr(image, codec.Codec(model=tiny_weights, precision=kind).decompress(data))
         for kind in ("float32", "bfloat16")
     )
     assert exact != fast
