@@ -23,7 +23,7 @@ from tests.support.pictures import SAMPLES, textured
 from tests.support.tiles import encode, symbols_digest
 
 LOSS = 0.02
-"""Decibels that bfloat16 may cost with any model."""
+"""Decibels that bfloat16 may cost on the photograph of this test, with any model."""
 
 
 @pytest.fixture(scope="module")
