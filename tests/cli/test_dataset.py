@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -18,14 +19,17 @@ import pytest
 import codec
 import codec.data
 from codec.cli import dataset
+from tests.support import children
 from tests.support.pictures import textured
 
 ROOT = Path(__file__).parents[2]
 
 
 def run(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "codec", "dataset", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    """Run `codec dataset` in the root of the repository, in a process."""
+    words = ["dataset", *arguments]
+    code_, out, err = children.command_line(words, before=functools.partial(os.chdir, ROOT))
+    done = subprocess.CompletedProcess(words, code_, out.decode(), err.decode())
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     return done
@@ -174,23 +178,35 @@ def test_help_and_pack_help_need_no_torch() -> None:
 
 
 def test_the_example_ends_the_same_when_it_is_killed(tmp_path: Path) -> None:
-    command = [sys.executable, "examples/dataset_roundtrip.py", "--count", "120"]
+    """With shards and tars of 20 pictures instead of 100, so that 24 pictures fill one and need two."""
+    source = (ROOT / "examples" / "dataset_roundtrip.py").read_text(encoding="utf-8")
+    for name in ("shard_rows", "samples"):
+        assert f"{name}=100" in source
+        source = source.replace(f"{name}=100", f"{name}=20")
+    example = tmp_path / "examples" / "dataset_roundtrip.py"
+    example.parent.mkdir()
+    example.write_text(source, encoding="utf-8")
+    (tmp_path / "bench").symlink_to(ROOT / "bench")
+
+    def start(out: Path) -> Any:
+        return children.start_script(example, ["--count", 24, out], tmp_path / "printed")
 
     def whole(out: Path) -> str:
-        done = subprocess.run([*command, str(out)], capture_output=True, text=True, cwd=ROOT)
-        assert done.returncode == 0, done.stderr
-        assert "all 120 labels and pictures are right" in done.stdout
-        return done.stdout.splitlines()[-1]
+        code = children.finish(start(out))
+        printed = (tmp_path / "printed").read_text(encoding="utf-8")
+        assert code == 0, printed
+        assert "all 24 labels and pictures are right" in printed
+        return printed.splitlines()[-1]
 
     out = tmp_path / "killed"
     seen = set()
     for step in ("set/shard-00000.parquet", "tars/000001.tar", "back/metadata.jsonl"):
-        process = subprocess.Popen([*command, str(out)], stdout=subprocess.DEVNULL, cwd=ROOT)
+        process = start(out)
         limit = time.monotonic() + 60
-        while not (out / step).exists() and process.poll() is None and time.monotonic() < limit:
+        while not (out / step).exists() and process.is_alive() and time.monotonic() < limit:
             time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        children.finish(process)
         seen |= {name for name in ("again", "back", "tars") if (out / name).exists()}
     assert "tars" in seen
     assert whole(out) == whole(tmp_path / "whole")

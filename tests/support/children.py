@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import runpy
 import sys
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, NamedTuple
 
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -74,6 +76,20 @@ def _send_result(sender: Connection, function: Callable[..., Any], arguments: tu
     except Exception as error:
         result = error
     sender.send(result)
+
+
+def start_script(script: Path, arguments: Sequence[object], out: Path) -> Any:
+    """Start a process that runs a Python script as `__main__`. Its output is written to `out`."""
+    return start(_run_script, str(script), [str(word) for word in arguments], str(out))
+
+
+def _run_script(script: str, arguments: list[str], out: str) -> None:
+    descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+    sys.argv = [script, *arguments]
+    runpy.run_path(script, run_name="__main__")
 
 
 def command_line(
