@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,14 @@ CURVE = [(0.1, 28.0), (0.2, 30.5), (0.4, 33.0), (0.8, 36.0), (1.6, 39.5)]
 
 def bench(*arguments: object) -> Result:
     return CliRunner().invoke(bench_command, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def few_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run codecs on one core only, and measure distortion in a thread instead of in processes."""
+    for module in ("comparisons", "measure", "run", "summary"):
+        monkeypatch.setattr(f"bench.suite.{module}.cores", lambda: 1)
+    monkeypatch.setattr("bench.suite.run.ProcessPoolExecutor", lambda *args, **options: ThreadPoolExecutor(1))
 
 
 def records(folder: Path) -> list[dict[str, Any]]:
@@ -247,7 +256,7 @@ def test_sixteen_bits_are_noted(tmp_path: Path) -> None:
     assert collect([tmp_path])[0][0].note == "16 bits reduced to 8"
 
 
-def test_names_of_any_bytes_can_be_written(tmp_path: Path) -> None:
+def test_names_of_any_bytes_can_be_written(tmp_path: Path, few_processes: None) -> None:
     (tmp_path / "[").mkdir()  # with the next name, a closing tag of terminal markup
     with open(os.fsencode(tmp_path) + b"/[/red]\xff,\n.png", "wb") as file:
         Image.fromarray(textured(24, 24)).save(file, "PNG")
@@ -329,6 +338,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> tuple[P
     name = f"codec:{tiny_weights}"
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "imagecodecs", None)
+        patch.setattr("bench.suite.cli.SHOWN", 1)
         result = bench(folder, "--codecs", f"{name},jpeg,jpegxl,png", "--points", 4, "--out", out)
     return folder, out, result, name
 
@@ -376,7 +386,7 @@ def test_nothing_is_measured_twice(run: tuple[Path, Path, Result, str]) -> None:
     assert (out / FILE).read_bytes() == before
 
 
-def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, few_processes: None) -> None:
     pictures, out = tmp_path / "pictures", tmp_path / "out"
     pictures.mkdir()
     for index in range(3):
@@ -495,7 +505,7 @@ def test_an_effort_is_part_of_the_name(tiny_weights: Path) -> None:
             find(wrong)
 
 
-def test_means_are_over_the_same_pictures_or_none(tmp_path: Path) -> None:
+def test_means_are_over_the_same_pictures_or_none(tmp_path: Path, few_processes: None) -> None:
     """A picture too small for a metric removes the metric. It is not left out of the mean."""
     Image.fromarray(textured(180, 200)).save(tmp_path / "large.png")
     Image.fromarray(textured(60, 80)).save(tmp_path / "small.png")
@@ -507,7 +517,7 @@ def test_means_are_over_the_same_pictures_or_none(tmp_path: Path) -> None:
     assert results["psnr-rgb"][0] == pytest.approx(sum(psnr) / 2)
 
 
-def test_pictures_that_are_kept_exactly_do_not_decide_the_curves(tmp_path: Path) -> None:
+def test_pictures_that_are_kept_exactly_do_not_decide_the_curves(tmp_path: Path, few_processes: None) -> None:
     Image.fromarray(textured(180, 200)).save(tmp_path / "photo.png")
     Image.fromarray(np.full((180, 200, 3), 77, np.uint8)).save(tmp_path / "flat.png")
     out = tmp_path / "out"
@@ -521,7 +531,7 @@ def test_pictures_that_are_kept_exactly_do_not_decide_the_curves(tmp_path: Path)
 
 
 def test_a_setting_that_failed_on_a_picture_is_no_point_of_the_curve(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, few_processes: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A mean over fewer pictures would not be comparable."""
     for side in (40, 48):

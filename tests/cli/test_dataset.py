@@ -178,7 +178,7 @@ def test_help_and_pack_help_need_no_torch() -> None:
 
 
 def test_the_example_ends_the_same_when_it_is_killed(tmp_path: Path) -> None:
-    """With shards and tars of 20 pictures instead of 100, so that 24 pictures fill one and need two."""
+    """With shards and tars of 20 pictures instead of 100, so that 24 pictures make two of them."""
     source = (ROOT / "examples" / "dataset_roundtrip.py").read_text(encoding="utf-8")
     for name in ("shard_rows", "samples"):
         assert f"{name}=100" in source
