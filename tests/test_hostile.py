@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import random
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import codec
 from tests.support import hostile, mutants
 
 
@@ -82,8 +86,6 @@ def test_junk_is_refused(tiny_weights: Path) -> None:
 
 def test_what_is_wrong_is_reported(tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: the harness reports another kind of error, another shape and another picture."""
-    import codec
-
     worker = codec.Codec(model=tiny_weights)
     data = hostile.small_files(worker)["stored tiles"]
     assert hostile.judge(worker, data, 2)[0] == ""
@@ -104,31 +106,37 @@ def test_what_is_wrong_is_reported(tiny_weights: Path, monkeypatch: pytest.Monke
                 hostile.judge(worker, data, 1)
 
 
-FAULTY = """
-import os
-import codec
-from tests.support import hostile
-
-def verify(data):
-    if not data.startswith(b"\\x89"):  # the first case, not one of the seeds
-        BODY
-    genuine(data)
-
-genuine, codec.verify, hostile.CPU_SECONDS = codec.verify, verify, 0.5
-hostile.main()
-"""
+def hang() -> None:
+    while True:
+        pass
 
 
-@pytest.mark.parametrize(
-    ("body", "number"), [("while True: pass", signal.SIGPROF), ("os.abort()", signal.SIGABRT)]
-)
-def test_a_crash_or_a_hang_shows_with_the_bytes(tiny_weights: Path, body: str, number: int) -> None:
+def take_memory() -> None:
+    bytearray(2 * hostile.MEMORY)
+
+
+def go_wrong(how: Callable[[], None]) -> None:
+    """Make `codec.verify` call `how` for the cases, but not for the genuine files."""
+    genuine = codec.verify
+
+    def verify(data: bytes) -> None:
+        if not data.startswith(b"\x89"):
+            how()
+        genuine(data)
+
+    codec.verify, hostile.CPU_SECONDS = verify, 0.5  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(("how", "number"), [(hang, signal.SIGPROF), (os.abort, signal.SIGABRT)])
+def test_a_crash_or_a_hang_shows_with_the_bytes(
+    tiny_weights: Path, how: Callable[[], None], number: int
+) -> None:
     junk = next(mutants.junk({}, random.Random(7)))
     with pytest.raises(AssertionError, match=rf"exit -{number:d}:(?s:.)*with {junk.hex()}$"):
-        hostile.run(tiny_weights, "junk", 1, 7, program=("-c", FAULTY.replace("BODY", body)))
+        hostile.run(tiny_weights, "junk", 1, 7, before=functools.partial(go_wrong, how))
 
 
 def test_too_much_memory_shows_with_the_bytes(tiny_weights: Path) -> None:
-    program = ("-c", FAULTY.replace("BODY", "bytearray(2 * hostile.MEMORY)"))
+    before = functools.partial(go_wrong, take_memory)
     junk = next(mutants.junk({}, random.Random(7)))
-    assert hostile.run(tiny_weights, "junk", 1, 7, program=program).wrong == [f"MemoryError: : {junk.hex()}"]
+    assert hostile.run(tiny_weights, "junk", 1, 7, before=before).wrong == [f"MemoryError: : {junk.hex()}"]

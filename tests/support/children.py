@@ -41,14 +41,14 @@ def start(function: Callable[..., None], *arguments: Any) -> Any:
     return process
 
 
-def finish(process: Any) -> int:
+def finish(process: Any, timeout: float | None = TIMEOUT) -> int:
     """Wait for a process and return its exit code."""
-    process.join(TIMEOUT)
+    process.join(timeout)
     code = process.exitcode
     if code is None:
         process.kill()
         process.join()
-        raise AssertionError(f"a child did not end within {TIMEOUT} s")
+        raise AssertionError(f"a child did not end within {timeout} s")
     process.close()
     return int(code)
 

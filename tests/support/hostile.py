@@ -7,8 +7,8 @@ the cases that gave the original picture, and the cases that gave another pictur
 the header declares. Any other outcome is an error and is listed with the bytes of the case.
 
 Every case is passed to `inspect`, `verify`, `read_metadata` and `decompress`. All or some cases are
-also decoded, in turn, with concealment, as a region, and as a region with concealment. `run` starts
-the process. A crash or a hang is visible only in the exit code of the process.
+also decoded, in turn, with concealment, as a region, and as a region with concealment. `run` forks
+a process for the cases. A crash or a hang is visible only in the exit code of the process.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ import os
 import random
 import resource
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 import warnings
@@ -33,9 +31,10 @@ from typing import Any
 
 import click
 import numpy as np
+import torch
 
 import codec
-from tests.support import layout, stored
+from tests.support import children, layout, stored
 from tests.support.mutants import CASES
 from tests.support.pictures import noise, textured
 from tests.support.recoded import recoded
@@ -55,8 +54,6 @@ COUNTS: dict[str, int | None] = {
     "recoded": 2500, "junk": 10_000,
 }
 """Default number of cases of each kind. None means all cases of the kind."""
-
-PROGRAM = ("-m", "tests.support.hostile")
 
 EVERY = {"prefixes": 4, "flips": 23, "large": 20, "sealed": 2, "unchecked": 2, "recoded": 2}
 """The value n means that only every n-th case is also decoded as a region or with concealment.
@@ -274,24 +271,33 @@ def child(weights: Path, kind: str, count: int | None, seed: int, scratch: Path 
 
 
 def run(
-    weights: Path, kind: str, count: int | None = None, seed: int = 0, *, program: tuple[str, ...] = PROGRAM
+    weights: Path, kind: str, count: int | None = None, seed: int = 0, *,
+    before: Callable[[], None] | None = None,
 ) -> Report:
-    """Run the cases in a new process and return its report.
+    """Run the cases in a child, after calling `before` there, and return its report.
 
     Raises `AssertionError` with the bytes of the current case if the process died.
     """
     count = COUNTS[kind] if count is None else count
-    with tempfile.TemporaryDirectory() as folder:
-        scratch = Path(folder) / "case"
-        command = [sys.executable, *program, str(weights), kind, "--seed", str(seed)]
-        command += ["--scratch", str(scratch)] + (["--count", str(count)] if count else [])
-        done = subprocess.run(
-            command, cwd=Path(__file__).parents[2], env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True, text=True, check=False,
-        )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        code = children.finish(children.start(_run, folder, before, weights, kind, count, seed), None)
+        scratch, errors = folder / "case", folder / "errors"
         at_work = scratch.read_bytes().hex() if scratch.exists() else ""
-    assert done.returncode == 0, f"exit {done.returncode}: {done.stderr}\nwith {at_work}"
-    return Report(**json.loads(done.stdout))
+        said = errors.read_text(errors="replace") if errors.exists() else ""
+        assert code == 0, f"exit {code}: {said}\nwith {at_work}"
+        return Report(**json.loads((folder / "report").read_text()))
+
+
+def _run(
+    folder: Path, before: Callable[[], None] | None, weights: Path, kind: str, count: int | None, seed: int
+) -> None:
+    os.dup2(os.open(folder / "errors", os.O_CREAT | os.O_WRONLY), 2)
+    torch.set_num_threads(1)
+    if before:
+        before()
+    report = child(weights, kind, count, seed, folder / "case")
+    (folder / "report").write_text(json.dumps(dataclasses.asdict(report)))
 
 
 @click.command()

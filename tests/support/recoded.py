@@ -6,6 +6,7 @@ instead: hyper-latents and symbols at and beyond the limits, other escapes, anot
 
 from __future__ import annotations
 
+import functools
 import random
 import zlib
 from collections.abc import Iterator, Mapping
@@ -45,6 +46,10 @@ def tile_symbols(worker: codec.Codec, data: bytes) -> list[TileSymbols]:
         )[0]
         for box, payload, entry in zip(boxes, payloads, header.tiles, strict=True)
     ]
+
+
+_known_symbols = functools.lru_cache(16)(tile_symbols)
+"""Like `tile_symbols`, for files that are recoded again and again. Callers copy the arrays."""
 
 
 def tile_residuals(worker: codec.Codec, data: bytes) -> list[Ints]:
@@ -163,7 +168,7 @@ def recode(worker: codec.Codec, data: bytes, rng: random.Random) -> bytes:
             scales.ravel()[rng.randrange(scales.size)] = rng.choice((-1, 0, 63, 64, 1 << 20))
         coded = code_residual(model.tables, scales, _disturb(residual, rng), surplus)
         return replace(data, len(header.planes) * tile + 1, *coded)
-    found = tile_symbols(worker, data)[tile]
+    found = _known_symbols(worker, data)[tile]
     hyper, symbols = found.hyper.astype(np.int32), found.latents.astype(np.int32)
     skip, dense = None, found.dense
     if what in (0, 2):
