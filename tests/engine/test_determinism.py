@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import children, determinism_worker
+
 ROOT = Path(__file__).parents[2]
 
 # Threads, oneDNN, extra environment variables.
@@ -43,7 +45,11 @@ if "avx512f" in Path("/proc/cpuinfo").read_text():
 
 
 def run(name: str, folder: Path) -> None:
+    """Run the worker in a child, or in a new process if libraries must load with its variables."""
     threads, mkldnn, extra = {**CONFIGURATIONS, **MORE}[name]
+    if not extra:
+        children.call(determinism_worker.run, name, threads, mkldnn, folder)
+        return
     # Threads that wait actively would keep other threads from running where cores are shared.
     environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", **extra}
     worker = [sys.executable, "-m", "tests.support.determinism_worker"]

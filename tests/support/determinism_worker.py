@@ -1,4 +1,4 @@
-"""Encode and decode in one configuration. `test_determinism` runs this as a process.
+"""Encode and decode in one configuration. `test_determinism` runs this in a process.
 
     python -m tests.support.determinism_worker NAME THREADS MKLDNN(0|1) FOLDER
 
@@ -53,8 +53,8 @@ def files(worker: Codec) -> dict[str, bytes]:
     for shape in SHAPES:
         for level in LEVELS:
             made[f"{shape} at {level}"] = encode(worker, textured(*shape), level, 1024)
-    made["tiles"] = encode(worker, textured(200, 330), 600, 64)
-    made["gray tiles"] = encode(worker, textured(200, 130)[:, :, 0], 600, 64)
+    made["tiles"] = encode(worker, textured(140, 200), 600, 64)
+    made["gray tiles"] = encode(worker, textured(140, 70)[:, :, 0], 600, 64)
     batch = worker.compress_batch([textured(97, 60, seed) for seed in range(3)], quality=30)
     made.update({f"batch {number}": data for number, data in enumerate(batch)})
     made["searched"] = worker.compress(textured(60, 70), quality=50, effort=4)
@@ -74,7 +74,11 @@ def check(worker: Codec, name: str, written: Written) -> None:
 
 
 def main() -> None:
-    name, threads, mkldnn, folder = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "1", Path(sys.argv[4])
+    run(sys.argv[1], int(sys.argv[2]), sys.argv[3] == "1", Path(sys.argv[4]))
+
+
+def run(name: str, threads: int, mkldnn: bool, folder: Path) -> None:
+    """Write and check the files of a configuration. Changes the settings of the process."""
     torch.set_num_threads(threads)
     torch.backends.mkldnn.set_flags(mkldnn)
     from codec.engine import encoding as module
