@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import multiprocessing
 import os
 import pickle
 import shutil
-import signal
 import subprocess
 import sys
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import codec
 import codec.data
 from codec.data.packing import shard_writer
 from codec.data.sums import SUMS
+from tests.support import children
 from tests.support.pictures import Pixels, noise, textured
 
 CLASSES = ("bird", "cat")
@@ -182,25 +184,21 @@ def test_parts_make_the_same_set(tree: Path, packed: Path, tmp_path: Path) -> No
     assert found == contents(packed)
 
 
-KILLED = """
-import sys, codec.data
-codec.data.pack(
-    sys.argv[1], sys.argv[2], quality=40, shard_rows=8, progress=lambda report: print("at", flush=True)
-)
-"""
+def pack_and_tell(tree: Path, out: Path, sender: Connection) -> None:
+    codec.data.pack(tree, out, quality=40, shard_rows=8, progress=lambda report: sender.send_bytes(b"at"))
 
 
 def test_killed_and_packed_again_it_ends_the_same(tree: Path, packed: Path, tmp_path: Path) -> None:
     out = tmp_path / "set"
-    arguments = [sys.executable, "-c", KILLED, str(tree), str(out)]
     for moment in range(4):
-        process = subprocess.Popen(arguments, stdout=subprocess.PIPE)
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(0.03 * moment)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
+        receiver, sender = multiprocessing.Pipe(duplex=False)
+        process = children.start(pack_and_tell, tree, out, sender)
+        sender.close()
+        with receiver:
+            assert receiver.recv_bytes() == b"at"
+            time.sleep(0.03 * moment)
+            process.kill()
+            children.finish(process)
     # The file that a process leaves if it is killed while it writes a shard.
     (out / ".shard-00002.parquet-abc.tmp").write_bytes(b"half")
     (out / "shard-00002.parquet").unlink(missing_ok=True)

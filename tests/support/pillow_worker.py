@@ -38,20 +38,21 @@ def load(path: str, context: str) -> None:
     """Read the picture in workers of a `DataLoader`. Without `worker_init`, they must fail."""
     expected = torch.from_numpy(codec.decompress(Path(path).read_bytes()))
 
-    def pictures(**options: object) -> list[torch.Tensor]:
+    def pictures(workers: int, **options: object) -> list[torch.Tensor]:
         loader = torch.utils.data.DataLoader(
-            Pictures(path), num_workers=2, batch_size=None, multiprocessing_context=context, timeout=100,
-            **options,  # type: ignore[arg-type]
+            Pictures(path), num_workers=workers, batch_size=None, multiprocessing_context=context,
+            timeout=100, **options,  # type: ignore[arg-type]
         )
         return list(loader)
 
+    multiprocessing.set_forkserver_preload(["torch"])  # once instead of in each worker
     try:
-        pictures()
+        pictures(1)
     except UnidentifiedImageError:
         pass
     else:
         raise AssertionError("the control works")
-    found = pictures(worker_init_fn=codec.worker_init)
+    found = pictures(2, worker_init_fn=codec.worker_init)
     assert len(found) == 4
     assert all(torch.equal(picture, expected) for picture in found)
 
