@@ -117,4 +117,6 @@ def run(name: str, threads: int, mkldnn: bool, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from tests.support import determinism_worker  # pickles name this module, not `__main__`
+
+    determinism_worker.main()
