@@ -1,6 +1,6 @@
 """Multiply-accumulate operations per pixel of every part of a model, counted by running it.
 
-    python -m bench.studies.complexity [--config fast --config medium …]
+    python -m bench.studies.complexity [--config fast --config medium …] [--set model.KEY=VALUE …]
 """
 
 from __future__ import annotations
@@ -57,9 +57,13 @@ def complexity(config: ModelConfig) -> dict[str, float]:
 
 @click.command()
 @click.option("--config", "configs", multiple=True, default=("fast", "medium", "large"), show_default=True)
-def main(configs: tuple[str, ...]) -> None:
+@click.option(
+    "--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE",
+    help="Change a value of all configurations. May be repeated.",
+)
+def main(configs: tuple[str, ...], overrides: tuple[str, ...]) -> None:
     """Print kMAC per pixel of each configuration."""
-    rows = {name: complexity(load_config(name).model) for name in configs}
+    rows = {name: complexity(load_config(name, overrides).model) for name in configs}
     table = Table(title="kMAC per pixel")
     table.add_column("part")
     for name in rows:
