@@ -51,7 +51,7 @@ def check_packages() -> None:
 
     The message says what to install.
     """
-    for name in ("torch", "pytorch_msssim", "ssimulacra2", "scipy", "bjontegaard"):
+    for name in ("torch", "pytorch_msssim", "ssimulacra2", "bjontegaard"):
         try:
             importlib.import_module(name)
         except ImportError as error:

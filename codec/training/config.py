@@ -15,6 +15,12 @@ from codec.model.quantization import LARGEST_DEAD_ZONE, SCALES
 from codec.model.weights import Metric, Objective, check_metric
 from codec.training.optimizer import OPTIMIZERS
 
+SMALLEST_SIDE: dict[Metric, int] = {"mse": 64, "ms-ssim": 192, "ssimulacra2": 128}
+"""Smallest side in pixels of crops and validation pictures for each metric, a multiple of 64.
+
+MS-SSIM halves pictures four times and SSIMULACRA2 five times.
+"""
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
@@ -26,7 +32,7 @@ class TrainingConfig:
     batch: int = 8
     optimizer: str = "adamw"
     metric: Metric = "mse"
-    """Distortion metric: "mse" or "ms-ssim"."""
+    """Distortion metric: "mse", "ms-ssim" or "ssimulacra2"."""
     learning_rate: float = 1e-3
     linear_rate: float = 0.1
     """Factor on the learning rate for the linear path."""
@@ -56,8 +62,9 @@ class TrainingConfig:
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer must be one of {OPTIMIZERS}, not {self.optimizer!r}")
         check_metric(self.metric)
-        if self.metric == "ms-ssim" and self.crop <= 160:
-            raise ValueError(f"MS-SSIM needs crops of more than 160 pixels, not {self.crop}")
+        smallest = SMALLEST_SIDE[self.metric]
+        if self.crop < smallest and self.metric != "mse":
+            raise ValueError(f"{self.metric} needs crops of {smallest} pixels or more, not {self.crop}")
         if not isinstance(self.lambdas, tuple) or not all(_is_number(v, float) for v in self.lambdas):
             raise ValueError(f"lambdas must be two numbers, not {self.lambdas!r}")
         if self.warmup_steps < 1 or self.learning_rate <= 0 or self.clip <= 0 or self.linear_rate < 0:

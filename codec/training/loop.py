@@ -27,10 +27,10 @@ from codec.model.runtime import has_bfloat16
 from codec.model.weights import Objective
 from codec.pictures.atomic import replacing
 from codec.training import distributed
-from codec.training.config import TrainingConfig
+from codec.training.config import SMALLEST_SIDE, TrainingConfig
 from codec.training.data import CropSampler, list_images, split, usable_images
 from codec.training.initialisation import TrainedStart, initialise_from, initialise_with_klt
-from codec.training.loss import SMALLEST_SIDE, psnr, rate_distortion
+from codec.training.loss import psnr, rate_distortion
 from codec.training.optimizer import build_optimizers, set_rate
 
 CHECKPOINT = "checkpoint.pt"

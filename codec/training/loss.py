@@ -11,12 +11,12 @@ from torch import Tensor
 from codec.coding.distortion import MS_SSIM_WEIGHT, MSE_SHARE
 from codec.model.network import TrainingOutput, rate_weight
 from codec.model.weights import Metric
+from codec.training.ssimulacra2 import error_sum, scales
 
-SMALLEST_SIDE = {"mse": 64, "ms-ssim": 192}
-"""Smallest side in pixels of pictures for each metric, a multiple of 64.
+SSIMULACRA2_WEIGHT = 8 / 255**2
+"""Factor on the error sum of SSIMULACRA2 that makes it comparable to a mean squared error.
 
-MS-SSIM halves pictures four times.
-"""
+It is the ratio of both for the model `mse`, which differs little between qualities."""
 
 
 @dataclasses.dataclass
@@ -40,17 +40,18 @@ def rate_distortion(
 ) -> Loss:
     """Return bpp + lambda · 255² · distortion of each picture, weighted by lambda^-½ and averaged.
 
-    The distortion is the mean squared error. For MS-SSIM it is one fifth of the mean squared error
-    plus four fifths of 1 − MS-SSIM, scaled to the size of the mean squared error (Wang, Simoncelli,
-    Bovik 2003; sides must be larger than 160 pixels). Without the weight, the loss of high rates
-    would dominate the loss of low rates, because it is larger.
+    The distortion is the mean squared error. For other metrics it is one fifth of the mean squared
+    error plus four fifths of 1 − MS-SSIM (Wang, Simoncelli, Bovik 2003) or of the error sum of
+    SSIMULACRA2 (`codec.training.ssimulacra2`), scaled to the size of the mean squared error. Sides
+    must not be smaller than `codec.training.config.SMALLEST_SIDE`. Without the weight, the loss of
+    high rates would dominate the loss of low rates, because it is larger.
     """
     pixels = x.shape[1] * x.shape[2]
     x_hat = output.x_hat.float()
     mse = (x_hat - x).square().mean((1, 2, 3))
     distortion = mse
-    if metric == "ms-ssim":
-        distortion = MSE_SHARE * mse + (1 - MSE_SHARE) * MS_SSIM_WEIGHT * (1 - _ms_ssim(x_hat, x))
+    if metric != "mse":
+        distortion = MSE_SHARE * mse + (1 - MSE_SHARE) * _structural(metric, x_hat, x)
     hyper_bpp = output.hyper_bits / pixels
     bpp = output.latent_bits / pixels + hyper_bpp
     lam = rate_weight(level, *lambdas)
@@ -59,15 +60,17 @@ def rate_distortion(
     return Loss(total, bpp.detach(), hyper_bpp.detach(), mse.detach())
 
 
-def _ms_ssim(x_hat: Tensor, x: Tensor) -> Tensor:
-    """Return the MS-SSIM of each picture. Inputs are N×H×W×3 in [0,1].
+def _structural(metric: Metric, x_hat: Tensor, x: Tensor) -> Tensor:
+    """Return the error of each picture by a metric of structure, in the size of a squared error.
 
-    Raises `ValueError` if pytorch-msssim is not installed.
+    Inputs are N×H×W×3 in [0,1]. Raises `ValueError` if the package of the metric is not installed.
     """
     try:
+        if metric == "ssimulacra2":
+            return SSIMULACRA2_WEIGHT * error_sum(scales(x), scales(x_hat))
         from pytorch_msssim import ms_ssim
-    except ImportError:
-        raise ValueError('metric "ms-ssim" needs pytorch-msssim: pip install \'codec[train]\'') from None
+    except ImportError as error:
+        raise ValueError(f"metric {metric!r} needs {error.name}: pip install 'codec[train]'") from None
     planes = x_hat.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2)
-    out: Tensor = ms_ssim(*planes, data_range=1.0, size_average=False)
-    return out
+    similarity: Tensor = ms_ssim(*planes, data_range=1.0, size_average=False)
+    return MS_SSIM_WEIGHT * (1 - similarity)

@@ -567,7 +567,7 @@ def test_the_last_phase_needs_trained_weights(config_file: Path, tmp_path: Path,
 
 
 def test_ms_ssim_loss(config_file: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="160"):
+    with pytest.raises(ValueError, match="192 pixels"):
         load_config(config_file, ["training.metric=ms-ssim"])
     config = load_config(config_file, ["training.metric=ms-ssim", "training.crop=192"])
     pixels = torch.randint(0, 256, (1, 192, 192, 3), dtype=torch.uint8)
@@ -588,6 +588,29 @@ def test_ms_ssim_loss(config_file: Path, tmp_path: Path) -> None:
     Image.fromarray(textured(100, 100)).save(small)
     with pytest.raises(ValueError, match="192×192"):
         validate(Model(config.model), [small], Objective(config.lambdas, "ms-ssim"))
+    figures = Trainer(config, torch.device("cpu")).train_step(pixels, BUDGET)
+    assert all(math.isfinite(value) for value in figures.values())
+
+
+def test_ssimulacra2_loss(config_file: Path) -> None:
+    config = load_config(config_file, ["training.metric=ssimulacra2", "training.crop=128"])
+    pixels = torch.stack([torch.from_numpy(textured(128, 128, seed)) for seed in range(2)])
+    x = pixels.float() / 255
+
+    def gradient(x_hat: torch.Tensor) -> tuple[float, torch.Tensor]:
+        x_hat = x_hat.clone().requires_grad_()
+        output = TrainingOutput(x_hat, torch.zeros(2), torch.zeros(2))
+        loss = rate_distortion(output, x, torch.tensor([0, 900]), config.lambdas, "ssimulacra2").total
+        loss.backward()
+        assert x_hat.grad is not None
+        assert bool(torch.isfinite(x_hat.grad).all())
+        return float(loss.detach()), x_hat.grad
+
+    assert gradient(x)[0] == pytest.approx(0, abs=1e-6)
+    blurred = F.avg_pool2d(x.permute(0, 3, 1, 2), 3, 1, 1).permute(0, 2, 3, 1)
+    before, slope = gradient(blurred)
+    assert 0 < gradient(blurred - 0.01 * slope / slope.abs().max())[0] < before
+    assert gradient(blurred * 3 - 1)[0] > before  # values beyond [0,1]
     figures = Trainer(config, torch.device("cpu")).train_step(pixels, BUDGET)
     assert all(math.isfinite(value) for value in figures.values())
 
