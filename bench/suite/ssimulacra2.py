@@ -49,7 +49,7 @@ def score(original: Pixels, decoded: Pixels) -> float:
 
 
 def _scales(image: Pixels) -> list[Scale]:
-    return scales(torch.tensor(image)[None].double() / 255)
+    return scales(torch.tensor(image)[None] / 255)
 
 
 @functools.lru_cache(maxsize=1)

@@ -102,7 +102,8 @@ def _positive_xyb(linear: Tensor) -> Tensor:
 
 def _blurred(planes: Tensor) -> Tensor:
     """Blur planes N×3×h×w, with zeros beyond all four borders."""
-    taps = torch.tensor(TAPS, dtype=planes.dtype, device=planes.device).view(1, 1, 1, -1)
-    rows = planes.flatten(0, 1)[:, None]
-    rows = F.conv2d(F.conv2d(rows, taps, padding=(0, 4)), taps.transpose(2, 3), padding=(4, 0))
-    return rows.view_as(planes)
+    taps = torch.tensor(TAPS, dtype=planes.dtype, device=planes.device).expand(3, 1, 1, -1)
+    # Interleaved: depthwise convolutions of separate planes take many times as long on a CPU.
+    planes = planes.contiguous(memory_format=torch.channels_last)
+    rows = F.conv2d(planes, taps, padding=(0, 4), groups=3)
+    return F.conv2d(rows, taps.transpose(2, 3), padding=(4, 0), groups=3)
