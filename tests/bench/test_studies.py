@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import codec
-from bench.studies import against, approximations, speed, versions
+from bench.studies import against, approximations, checkpoints, speed, versions
 from bench.suite.measure import CodecFailed
 from bench.suite.metrics import psnr
 from codec.coding import latents
@@ -25,6 +25,9 @@ from codec.engine.encoding import encode_pictures
 from codec.entropy_coder import TableSet
 from codec.model.layers import in_bfloat16
 from codec.pictures.picture import to_picture
+from codec.training.config import TrainingConfig
+from codec.training.initialisation import initialise_from, read_start
+from codec.training.loop import Trainer
 from tests.conftest import SKIP
 from tests.support.pictures import textured
 from tests.support.tiles import encode
@@ -280,3 +283,36 @@ def test_the_instruction_set_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
     assert instruction_set() == "AVX2, AVX-512 (ATEN_CPU_CAPABILITY=avx2)"
+
+
+# checkpoints
+
+
+def test_models_are_compared_before_export(tiny_weights: Path, tmp_path: Path) -> None:
+    for number in range(2):
+        Image.fromarray(textured(200, 260, number)).save(tmp_path / f"{number}.png")
+    run = tmp_path / "run"
+    run.mkdir()
+    model, objective = checkpoints.load(str(tiny_weights))
+    config = TrainingConfig("tiny", model.config, lambdas=objective.lambdas, skip=objective.skip)
+    trainer = Trainer(config, torch.device("cpu"))
+    initialise_from(trainer.model, read_start(tiny_weights.read_bytes()), config.lambdas)
+    trainer.average.load_state_dict(trainer.model.state_dict())
+    trainer.save(run / "checkpoint.pt")
+    pictures = [textured(192, 192)]
+    of_file, of_run = (
+        checkpoints.curve(*checkpoints.load(str(path)), pictures, [200, 900]) for path in (tiny_weights, run)
+    )
+    # The tables of the file are fitted to symbols. The estimate is that of Gaussians.
+    data = encode(codec.Codec(model=tiny_weights), pictures[0], 900)
+    assert of_file[1]["bpp"] == pytest.approx(8 * len(data) / 192**2, rel=0.2)
+    assert of_run[1]["bpp"] == pytest.approx(of_file[1]["bpp"], rel=0.05)
+    assert of_file[0]["psnr_rgb"] < of_file[1]["psnr_rgb"]
+    assert 0 <= of_file[1]["drift"] < 20
+    names = [str(tiny_weights), str(run)]
+    result = CliRunner().invoke(checkpoints.main, [str(tmp_path), *names, "--levels", "0,300,600,900"])
+    assert result.exit_code == 0, result.output
+    assert "equal quality" in result.output
+    result = CliRunner().invoke(checkpoints.main, [str(tmp_path), "nosuch"])
+    assert result.exit_code == 1
+    assert "nosuch" in result.output
