@@ -1,11 +1,11 @@
 """The distortion of decoded pixels for the encoder's search, as a cost in bits at each latent.
 
-For a model trained for MS-SSIM or SSIMULACRA2, the metric is replaced by the quadratic
-approximation of 1 − MS-SSIM for small errors. With the error e = x_hat − x, the contrast and
-structure term of SSIM is exactly 1 − var(e) / (var(x) + var(x_hat) + C2), and var(x_hat) is close
-to var(x). Each scale then costs a weighted local variance of the error, whose weights depend on the
-original only, and whose cost at each position is known. The products of MS-SSIM become sums, and
-the powers become factors.
+For a model trained for MS-SSIM, also together with SSIMULACRA2, the metric is replaced by the
+quadratic approximation of 1 − MS-SSIM for small errors. With the error e = x_hat − x, the contrast
+and structure term of SSIM is exactly 1 − var(e) / (var(x) + var(x_hat) + C2), and var(x_hat) is
+close to var(x). Each scale then costs a weighted local variance of the error, whose weights depend
+on the original only, and whose cost at each position is known. The products of MS-SSIM become sums,
+and the powers become factors.
 See Wang, Simoncelli, Bovik: "Multiscale structural similarity for image quality assessment", 2003.
 """
 

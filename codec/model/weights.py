@@ -28,8 +28,8 @@ from codec.model.scale_model import ScaleModel
 ARCHITECTURE = "klt-scales-means-2"
 """Name of the structure of the networks. Weights of another architecture are rejected."""
 
-Metric = Literal["mse", "ms-ssim", "ssimulacra2"]
-METRICS: tuple[Metric, ...] = ("mse", "ms-ssim", "ssimulacra2")
+Metric = Literal["mse", "ms-ssim", "visual"]
+METRICS: tuple[Metric, ...] = ("mse", "ms-ssim", "visual")
 
 _FLOAT_PARTS = ("analysis", "synthesis", "hyper_analysis", "mean_model", "hyper_prior")
 # The hyper-prior is used in training only. It is stored so that training can start from the file.
@@ -121,7 +121,7 @@ class Objective:
     lambdas: tuple[float, float]
     """Lambdas at quality 0 and quality 100."""
     metric: Metric = "mse"
-    """Distortion metric: "mse", "ms-ssim" or "ssimulacra2"."""
+    """Distortion metric: "mse", "ms-ssim" or "visual" (MS-SSIM and SSIMULACRA2)."""
     dead_zone: float = 0.0
     """Dead zone of the rounding in its encoder; see `codec.model.quantization.shrink`."""
     skip: int = 0

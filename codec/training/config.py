@@ -15,10 +15,10 @@ from codec.model.quantization import LARGEST_DEAD_ZONE, SCALES
 from codec.model.weights import Metric, Objective, check_metric
 from codec.training.optimizer import OPTIMIZERS
 
-SMALLEST_SIDE: dict[Metric, int] = {"mse": 64, "ms-ssim": 192, "ssimulacra2": 128}
+SMALLEST_SIDE: dict[Metric, int] = {"mse": 64, "ms-ssim": 192, "visual": 192}
 """Smallest side in pixels of crops and validation pictures for each metric, a multiple of 64.
 
-MS-SSIM halves pictures four times and SSIMULACRA2 five times.
+MS-SSIM halves pictures four times.
 """
 
 
@@ -32,7 +32,7 @@ class TrainingConfig:
     batch: int = 8
     optimizer: str = "adamw"
     metric: Metric = "mse"
-    """Distortion metric: "mse", "ms-ssim" or "ssimulacra2"."""
+    """Distortion metric: "mse", "ms-ssim" or "visual" (MS-SSIM and SSIMULACRA2)."""
     learning_rate: float = 1e-3
     linear_rate: float = 0.1
     """Factor on the learning rate for the linear path."""

@@ -16,7 +16,7 @@ from codec.training.ssimulacra2 import error_sum, scales
 SSIMULACRA2_WEIGHT = 8 / 255**2
 """Factor on the error sum of SSIMULACRA2 that makes it comparable to a mean squared error.
 
-It is the ratio of both for the model `mse`, which differs little between qualities."""
+It is near the ratio of both for the model `mse`, which differs little between qualities."""
 
 
 @dataclasses.dataclass
@@ -41,10 +41,11 @@ def rate_distortion(
     """Return bpp + lambda · 255² · distortion of each picture, weighted by lambda^-½ and averaged.
 
     The distortion is the mean squared error. For other metrics it is one fifth of the mean squared
-    error plus four fifths of 1 − MS-SSIM (Wang, Simoncelli, Bovik 2003) or of the error sum of
-    SSIMULACRA2 (`codec.training.ssimulacra2`), scaled to the size of the mean squared error. Sides
-    must not be smaller than `codec.training.config.SMALLEST_SIDE`. Without the weight, the loss of
-    high rates would dominate the loss of low rates, because it is larger.
+    error plus four fifths of 1 − MS-SSIM (Wang, Simoncelli, Bovik 2003), or two fifths of 1 −
+    MS-SSIM and two fifths of the error sum of SSIMULACRA2 (`codec.training.ssimulacra2`), each
+    scaled to the size of the mean squared error. Sides must not be smaller than
+    `codec.training.config.SMALLEST_SIDE`. Without the weight, the loss of high rates would dominate
+    the loss of low rates, because it is larger.
     """
     pixels = x.shape[1] * x.shape[2]
     x_hat = output.x_hat.float()
@@ -61,16 +62,18 @@ def rate_distortion(
 
 
 def _structural(metric: Metric, x_hat: Tensor, x: Tensor) -> Tensor:
-    """Return the error of each picture by a metric of structure, in the size of a squared error.
+    """Return the errors of structure of each picture, in the size of a squared error.
 
     Inputs are N×H×W×3 in [0,1]. Raises `ValueError` if the package of the metric is not installed.
     """
     try:
-        if metric == "ssimulacra2":
-            return SSIMULACRA2_WEIGHT * error_sum(scales(x), scales(x_hat))
         from pytorch_msssim import ms_ssim
+
+        planes = x_hat.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2)
+        similarity: Tensor = ms_ssim(*planes, data_range=1.0, size_average=False)
+        errors = MS_SSIM_WEIGHT * (1 - similarity)
+        if metric == "visual":
+            errors = (errors + SSIMULACRA2_WEIGHT * error_sum(scales(x), scales(x_hat))) / 2
+        return errors
     except ImportError as error:
         raise ValueError(f"metric {metric!r} needs {error.name}: pip install 'codec[train]'") from None
-    planes = x_hat.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2)
-    similarity: Tensor = ms_ssim(*planes, data_range=1.0, size_average=False)
-    return MS_SSIM_WEIGHT * (1 - similarity)

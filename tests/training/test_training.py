@@ -592,15 +592,15 @@ def test_ms_ssim_loss(config_file: Path, tmp_path: Path) -> None:
     assert all(math.isfinite(value) for value in figures.values())
 
 
-def test_ssimulacra2_loss(config_file: Path) -> None:
-    config = load_config(config_file, ["training.metric=ssimulacra2", "training.crop=128"])
-    pixels = torch.stack([torch.from_numpy(textured(128, 128, seed)) for seed in range(2)])
+def test_visual_loss(config_file: Path) -> None:
+    config = load_config(config_file, ["training.metric=visual", "training.crop=192"])
+    pixels = torch.stack([torch.from_numpy(textured(192, 192, seed)) for seed in range(2)])
     x = pixels.float() / 255
 
     def gradient(x_hat: torch.Tensor) -> tuple[float, torch.Tensor]:
         x_hat = x_hat.clone().requires_grad_()
         output = TrainingOutput(x_hat, torch.zeros(2), torch.zeros(2))
-        loss = rate_distortion(output, x, torch.tensor([0, 900]), config.lambdas, "ssimulacra2").total
+        loss = rate_distortion(output, x, torch.tensor([0, 900]), config.lambdas, "visual").total
         loss.backward()
         assert x_hat.grad is not None
         assert bool(torch.isfinite(x_hat.grad).all())
