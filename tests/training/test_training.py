@@ -45,8 +45,9 @@ from codec.training.loop import (
     train,
     validate,
 )
-from codec.training.loss import rate_distortion
+from codec.training.loss import SSIMULACRA2_WEIGHT, _structural, rate_distortion
 from codec.training.optimizer import OPTIMIZERS, build_optimizers, orthogonalise, set_rate
+from codec.training.ssimulacra2 import error_sum, scales
 from tests.conftest import LAMBDAS, TINY
 from tests.support.pictures import SAMPLES, textured
 
@@ -611,6 +612,10 @@ def test_visual_loss(config_file: Path) -> None:
     before, slope = gradient(blurred)
     assert 0 < gradient(blurred - 0.01 * slope / slope.abs().max())[0] < before
     assert gradient(blurred * 3 - 1)[0] > before  # values beyond [0,1]
+    both = _structural("visual", blurred, x)
+    errors = SSIMULACRA2_WEIGHT * error_sum(scales(x), scales(blurred))
+    assert torch.allclose(2 * both, _structural("ms-ssim", blurred, x) + errors)
+    assert bool((errors > 0).all())
     figures = Trainer(config, torch.device("cpu")).train_step(pixels, BUDGET)
     assert all(math.isfinite(value) for value in figures.values())
 
