@@ -11,6 +11,7 @@ has the bits that each model needs in addition to the first one at equal quality
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def load(name: str) -> tuple[Model, Objective]:
             return trainer.average, trainer.config.objective
         weights = Path(name).read_bytes() if Path(name).is_file() else named(name).read()
         return deserialise(weights)[0], read_objective(weights)
-    except (UnknownModel, InvalidWeights, OSError) as error:
+    except (UnknownModel, InvalidWeights, OSError, RuntimeError, pickle.UnpicklingError) as error:
         raise ValueError(f"{name}: {error}") from None
 
 
@@ -88,14 +89,14 @@ def main(
     """Compare MODELS on held-out PHOTOGRAPHS."""
     if threads is not None:
         torch.set_num_threads(threads)
-    pictures = usable_images(split(list_images(photographs))[1][:most], SMALLEST)
+    try:
+        pictures = usable_images(split(list_images(photographs))[1][:most], SMALLEST)
+        loaded = {name: load(name) for name in models}
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
     console = Console(width=110)
     found: dict[str, list[Row]] = {}
-    for name in models:
-        try:
-            model, objective = load(name)
-        except ValueError as error:
-            raise click.ClickException(str(error)) from None
+    for name, (model, objective) in loaded.items():
         found[name] = rows = curve(model, objective, pictures, [int(level) for level in levels])
         table = Table(title=f"{name}, {len(pictures)} photographs")
         for column in ("level", "bpp", *(metric.label for metric in METRICS), "drift"):

@@ -313,6 +313,10 @@ def test_models_are_compared_before_export(tiny_weights: Path, tmp_path: Path) -
     result = CliRunner().invoke(checkpoints.main, [str(tmp_path), *names, "--levels", "0,300,600,900"])
     assert result.exit_code == 0, result.output
     assert "equal quality" in result.output
-    result = CliRunner().invoke(checkpoints.main, [str(tmp_path), "nosuch"])
-    assert result.exit_code == 1
-    assert "nosuch" in result.output
+    (run / "checkpoint.pt").write_bytes(b"damaged")
+    for wrong in ("nosuch", str(run)):
+        result = CliRunner().invoke(checkpoints.main, [str(tmp_path), wrong])
+        assert result.exit_code == 1
+        assert f"Error: {wrong}" in result.output
+    result = CliRunner().invoke(checkpoints.main, [str(run), "mse"])
+    assert "no pictures" in result.output
